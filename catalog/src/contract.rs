@@ -1,0 +1,125 @@
+//! A product's contract: the Open Data Contract Standard, read into what the engine serves.
+
+use std::collections::BTreeSet;
+
+use crate::document::Place;
+
+/// Where a major version stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Announced; served only by its explicit major.
+    Draft,
+    /// Served.
+    Active,
+    /// Served, with a warning.
+    Deprecated,
+    /// Not served.
+    Retired,
+}
+
+/// One schema object of a contract: what is served as one table.
+#[derive(Debug, Clone)]
+pub struct Contract {
+    /// The major version.
+    pub major: u32,
+    /// The full version as written.
+    pub version: String,
+    /// Where it stands in its life.
+    pub status: Status,
+    /// What it is, for people.
+    pub description: Option<String>,
+    /// What it is for (ODCS `description.purpose`).
+    pub purpose: Option<String>,
+    /// The table in the domain's catalog: `namespace.table`, namespace levels separated by dots.
+    pub table: String,
+    /// The product's own tags.
+    pub tags: BTreeSet<String>,
+    /// The columns, in the order in which they are served.
+    pub columns: Vec<Column>,
+    /// Where users of the product get help: `slack: #storefront-data`, …
+    pub support: Vec<String>,
+    /// The service levels as written: `freshness 1 h`, …
+    pub sla: Vec<String>,
+    /// Where the schema object stands.
+    pub place: Place,
+}
+
+/// A column of a contract.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// The name under which it is served.
+    pub name: String,
+    /// The name in the table (ODCS `physicalName`), which is `name` unless the contract says otherwise.
+    pub physical_name: String,
+    /// The declared type.
+    pub kind: Type,
+    /// Whether the contract promises that it is never NULL.
+    pub required: bool,
+    /// Part of the primary key, at this position from 1.
+    pub key: Option<u32>,
+    /// What it is, for people.
+    pub description: Option<String>,
+    /// Its classification in the mesh's standards.
+    pub classification: Option<String>,
+    /// Its tags.
+    pub tags: BTreeSet<String>,
+    /// The fields of a struct (of a list's element, of a map's value), each a column of its own in policies.
+    pub fields: Vec<Column>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// What a contract says of a column's type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Type {
+    /// `physicalType`: exactly this Iceberg type.
+    Physical(PhysicalType),
+    /// Only `logicalType`: any Iceberg type of this family.
+    Logical(LogicalType),
+}
+
+/// An Iceberg type, as its specification writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are Iceberg's own")]
+pub enum PhysicalType {
+    Boolean,
+    Int,
+    Long,
+    Float,
+    Double,
+    Decimal {
+        precision: u32,
+        scale: u32,
+    },
+    Date,
+    Time,
+    Timestamp,
+    Timestamptz,
+    TimestampNs,
+    TimestamptzNs,
+    String,
+    Uuid,
+    Fixed(u64),
+    Binary,
+    /// A struct; its fields are the column's `fields`.
+    Struct,
+    /// A list; its element is described by the column's `fields` where that is a struct.
+    List,
+    /// A map.
+    Map,
+}
+
+/// A family of types, as ODCS names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the standard's own")]
+pub enum LogicalType {
+    String,
+    Date,
+    Timestamp,
+    Time,
+    Number,
+    Integer,
+    Boolean,
+    Object,
+    Array,
+}

@@ -1,0 +1,21 @@
+//! The mesh as declared, and who may see what.
+//!
+//! Files on disk become a [`Mesh`](mesh::Mesh) of validated values, or [`Finding`](document::Finding)s that name file,
+//! line and column. A [`Principal`](principal::Principal) and a [`Product`](mesh::Product) become a
+//! [`Decision`](policy::Decision).
+//!
+//! ```text
+//! mesh.yaml, domain.yaml, *.odcs.yaml, *.cedar --document--> Mesh --policy--> Decision per principal and product
+//! ```
+//!
+//! This crate is pure: it reads the files of a mesh and the secrets that they name, and nothing else. It never opens a
+//! catalog, a table or a socket, and it never imports tokio, arrow, datafusion, iceberg or tonic, so that the rules of
+//! the mesh compile and test in seconds.
+
+pub mod contract;
+pub mod document;
+pub mod mesh;
+pub mod name;
+pub mod policy;
+pub mod principal;
+pub mod secret;

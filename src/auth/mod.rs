@@ -1,0 +1,1 @@
+//! Credentials become a principal.

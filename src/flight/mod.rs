@@ -1,0 +1,1 @@
+//! The wire: Flight SQL's service and client.

@@ -1,0 +1,1 @@
+//! Masks in the plan, and the verifier that refuses a plan without them.

@@ -1,0 +1,54 @@
+//! Polder: a federated query engine across the domain products of a data mesh.
+//!
+//! A client asks one SQL question across products that different teams own. Polder resolves each `domain.product` to
+//! an Apache Iceberg table in that domain's own catalog and object store, cuts it down to what the asking principal
+//! may see **while planning**, and streams the answer over Arrow Flight SQL.
+//!
+//! # The way of a query
+//!
+//! ```text
+//! client -> flight -> auth -> session (gate, admit) -> resolve -> catalog (Grants)
+//!        -> guard (plan) -> optimizer -> guard (verify) -> scan -> lake -> object store
+//!        <- flight (encode) <- session (meter, cancel) <- record batches <-
+//! ```
+//!
+//! Nothing goes back up: each room hands its result to the next one and knows only the rooms to its right.
+//!
+//! # The rooms
+//!
+//! | room | what it is for | what it never does |
+//! |---|---|---|
+//! | [`polder_catalog`] | the mesh as declared, and who may see what | open a table, a catalog or a socket |
+//! | [`lake`] | a domain's Iceberg catalog and object store become open tables | know principals or policies |
+//! | [`scan`] | an Iceberg table becomes a native Parquet scan | know principals or policies |
+//! | [`guard`] | masks in the plan, and the verifier that refuses a plan without them | know users: it sees grants and plans |
+//! | [`resolve`] | a name becomes a governed table; the system schemas | hand out an ungoverned table |
+//! | [`session`] | the only maker of DataFusion sessions: gate, planning, limits, the life of a query | speak a wire protocol |
+//! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
+//! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
+//! | [`server`] | the life of the serving process | touch a query |
+//! | [`packly`] | the demo mesh: its files and its data | serve anything |
+//! | [`cli`] | one file per command | hold logic that a library user would need |
+//!
+//! # What always holds
+//!
+//! - Only [`session`] makes a DataFusion session, and only [`resolve`] gives it tables; `clippy.toml` and
+//!   `tests/integration/rooms.rs` hold both.
+//! - A column that is not granted does not exist in the schema that a query is planned against; a masked column exists
+//!   only as the output of its mask.
+//! - After optimization the verifier walks the plan, subqueries included, and refuses any scan beyond its grants. It
+//!   refuses what it does not know.
+//! - One query pins one snapshot of each table when it is planned.
+//! - Every error has a class ([`error::Class`]), and the class alone decides its wire code and exit code.
+
+pub mod auth;
+pub mod cli;
+pub mod error;
+pub mod flight;
+pub mod guard;
+pub mod lake;
+pub mod packly;
+pub mod resolve;
+pub mod scan;
+pub mod server;
+pub mod session;

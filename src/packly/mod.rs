@@ -1,0 +1,1 @@
+//! The demo mesh: its files and its data.
