@@ -40,6 +40,21 @@ impl Class {
             Self::Bug => "bug",
         }
     }
+
+    /// The process's exit code: 1 when the query or the check failed, 2 for usage and environment.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::BadRequest
+            | Self::UnknownName
+            | Self::Denied
+            | Self::Limit
+            | Self::Storage
+            | Self::Drift
+            | Self::Cancelled
+            | Self::Bug => 1,
+            Self::Unauthenticated => 2,
+        }
+    }
 }
 
 /// An error that leaves the engine. Its text holds no data values and no secrets.

@@ -17,5 +17,6 @@ pub mod document;
 pub mod mesh;
 pub mod name;
 pub mod policy;
+mod display;
 pub mod principal;
 pub mod secret;

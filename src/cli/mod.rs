@@ -1,1 +1,168 @@
 //! The command line: one file per command.
+//!
+//! Data goes to stdout and everything else to stderr. A command ends with 0, with 1 when the query or the check
+//! failed, or with 2 when the command line or the environment is at fault.
+
+mod check;
+mod demo;
+mod print;
+mod serve;
+mod sql;
+mod statements;
+mod terminal;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use polder_catalog::document::{Finding, Severity};
+use polder_catalog::mesh::Mesh;
+
+use crate::error::Error;
+use crate::session::{Engine, Options};
+
+/// A federated query engine across the domain products of a data mesh.
+#[derive(Parser)]
+#[command(name = "polder", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Sql(sql::Sql),
+    Check(check::Check),
+}
+
+/// What queries may use, for the commands that run them.
+#[derive(Args, Clone)]
+struct Limits {
+    /// Memory for all queries together before they spill, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    memory: usize,
+    /// How long one statement may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    timeout: u64,
+    /// Threads that plan and execute; the machine's cores by default
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Where queries spill to; a temporary directory by default
+    #[arg(long, value_name = "DIR")]
+    spill: Option<std::path::PathBuf>,
+}
+
+impl Limits {
+    fn options(&self) -> Options {
+        Options {
+            memory: self.memory.saturating_mul(1 << 20),
+            spill: self.spill.clone(),
+            timeout: Duration::from_secs(self.timeout),
+            threads: self.threads,
+        }
+    }
+}
+
+/// How a command ended when it did not end well.
+enum Failure {
+    /// An error of the engine, told already or not.
+    Error(Error),
+    /// The command line or the environment is at fault.
+    Environment(String),
+    /// The findings were printed.
+    Findings,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Environment(format!("output failed: {error}"))
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Runs the command that the command line names.
+pub fn main() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            terminal::say(&format!("error: the runtime cannot be started: {error}"));
+            return ExitCode::from(2);
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Demo(demo) => demo.run().await,
+            Command::Serve(serve) => serve.run().await,
+            Command::Sql(sql) => sql.run().await,
+            Command::Check(check) => check.run(),
+        }
+    });
+    // Not dropped: a thread that reads from a terminal cannot be stopped.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Findings) => ExitCode::from(1),
+        Err(Failure::Error(error)) => {
+            terminal::say_error(&error);
+            ExitCode::from(error.class.exit_code())
+        }
+        Err(Failure::Environment(message)) => {
+            terminal::say(&format!("error: {message}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Logs go to stderr: warnings by default, more with `POLDER_LOG=info` or a filter like `polder=debug`.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("POLDER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second logger in one process, as tests start it, is not worth an error.
+    let _ = log.try_init();
+}
+
+/// Reads a mesh; what is wrong with it goes to stderr.
+fn load(dir: &Path) -> Result<Mesh, Failure> {
+    match Mesh::load(dir) {
+        Ok(mesh) => {
+            report(dir, mesh.findings());
+            Ok(mesh)
+        }
+        Err(findings) => {
+            report(dir, &findings);
+            Err(Failure::Environment(format!("the mesh in `{}` cannot be served", dir.display())))
+        }
+    }
+}
+
+/// Shows findings as a compiler does.
+fn report(dir: &Path, findings: &[Finding]) {
+    for finding in findings {
+        terminal::say(&check::human(dir, finding));
+    }
+}
+
+/// Starts an engine over the mesh in `dir`, and says which domains are out.
+fn engine(dir: &Path, limits: &Limits) -> Result<Arc<Engine>, Failure> {
+    let mesh = load(dir)?;
+    Ok(Engine::start(mesh, limits.options())?)
+}
+
+/// Whether anything found keeps something from being served.
+fn grave(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
+}

@@ -1,1 +1,214 @@
-//! A name becomes a governed table; the system schemas answer for the mesh itself.
+//! A name in a query becomes a governed table: found, decided, opened, bound to its contract, cut down to its grants.
+//!
+//! ```text
+//! storefront.customers --Mesh::product--> contract --Mesh::decide--> grants
+//!                      --Lake::open--> Iceberg table --bind--> field ids --IcebergScan::pin--> scan --guard--> table
+//! ```
+//!
+//! There is one way out of this room, [`Resolver::table`], and it hands out governed tables alone. A product that may
+//! not be discovered gives the same error, byte for byte, as one that does not exist, and takes the same way to it.
+
+pub mod bind;
+pub mod describe;
+pub mod system;
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use polder_catalog::contract::Status;
+use polder_catalog::mesh::{Domain, Mesh, Owner, Product};
+use polder_catalog::name::{ProductRef, closest};
+use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Reason};
+use polder_catalog::principal::Principal;
+
+use crate::error::{Class, Error};
+use crate::guard::{GovernedColumn, Treatment, govern};
+use crate::lake::Lake;
+use crate::scan::IcebergScan;
+
+/// Finds tables for one principal.
+#[derive(Debug, Clone)]
+pub struct Resolver {
+    /// The mesh that is served.
+    pub mesh: Arc<Mesh>,
+    /// Where its tables are.
+    pub lake: Arc<Lake>,
+    /// Who asks.
+    pub principal: Principal,
+}
+
+/// A table that a query may name.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its name as the mesh writes it.
+    pub name: String,
+    /// What DataFusion plans with.
+    pub provider: Arc<dyn TableProvider>,
+    /// What of it is shown how; empty for a system table.
+    pub grants: Vec<ColumnGrant>,
+    /// What it says of itself, per column of the contract.
+    pub descriptions: Vec<(String, Option<String>)>,
+    /// Whom to ask for more.
+    pub owner: Option<Owner>,
+    /// The snapshot that was pinned.
+    pub snapshot: Option<i64>,
+    /// What the user should know.
+    pub notices: Vec<String>,
+}
+
+impl Table {
+    /// Whether anything of it is kept from the principal, so that errors must not quote values.
+    pub fn guarded(&self) -> bool {
+        self.grants.iter().any(|grant| grant.access != Access::Raw)
+    }
+
+    /// The error for a query that names `column`, when that is a denied column of this table.
+    pub fn denial(&self, column: &str) -> Option<Error> {
+        let grant = self.grants.iter().find(|grant| grant.column == column && grant.access == Access::Denied)?;
+        Some(denied_column(&self.name, grant, self.owner.as_ref()))
+    }
+}
+
+impl Resolver {
+    /// The governed table that `reference` means, at the snapshot that `pins` gives or else at the newest one.
+    ///
+    /// # Errors
+    /// `UnknownName` for what does not exist or may not be discovered, `Denied` for what may be discovered and not
+    /// read, `Drift` for a table that does not keep its contract, `Storage` when it cannot be opened.
+    pub async fn table(&self, reference: &TableReference, pin: Option<i64>) -> Result<Table, Error> {
+        if reference.catalog().is_some_and(|catalog| catalog != self.mesh.name()) {
+            return Err(self.unknown(reference));
+        }
+        if let Some(table) = self.system_table(reference).await? {
+            return Ok(table);
+        }
+        let (name, domain, product, grants) = self.find(reference)?;
+        self.open(&name, domain, product, grants, pin).await
+    }
+
+    /// The product that `reference` means and what of it is granted, without opening it.
+    pub(crate) fn find(&self, reference: &TableReference) -> Result<(ProductRef, &Domain, &Product, Grants), Error> {
+        let unknown = || self.unknown(reference);
+        let name = ProductRef::parse(reference.schema().ok_or_else(unknown)?, reference.table()).map_err(|_| unknown())?;
+        let product = self.mesh.product(&name).ok_or_else(unknown)?;
+        let domain = self.mesh.domain(name.product.domain()).ok_or_else(unknown)?;
+        match self.mesh.decide(&self.principal, product) {
+            Decision::Hidden => Err(unknown()),
+            Decision::Refused(reason) => Err(refused(&name, &reason, &domain.owner)),
+            Decision::Granted(grants) => Ok((name, domain, product, grants)),
+        }
+    }
+
+    async fn open(
+        &self,
+        name: &ProductRef,
+        domain: &Domain,
+        product: &Product,
+        grants: Grants,
+        pin: Option<i64>,
+    ) -> Result<Table, Error> {
+        let Grants { columns: grants } = grants;
+        let shown: Vec<GovernedColumn> = grants.iter().filter_map(shown).collect();
+        if shown.is_empty() {
+            return Err(Error::new(Class::Denied, format!("no column of `{name}` is granted to you"))
+                .help(ask(Some(&domain.owner))));
+        }
+
+        let open = self.lake.open(domain, &product.contract.table).await?;
+        let bound = bind::bind(name, &product.contract, open.table.metadata().current_schema())?;
+        let columns = bound.iter().filter(|column| shown.iter().any(|s| s.name == column.name)).cloned().collect();
+        let scan = IcebergScan::pin(open, columns, pin).await?;
+        let snapshot = scan.snapshot_id();
+        let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
+        let provider = govern(reference, scan, shown).map_err(|error| {
+            tracing::error!(product = %name, %error, "a governed table could not be made");
+            Error::new(Class::Bug, format!("the masks of `{name}` could not be put in place, so it is not served"))
+        })?;
+
+        let mut notices = Vec::new();
+        if product.contract.status == Status::Deprecated {
+            notices.push(format!("`{name}` is deprecated"));
+        }
+        let masked: Vec<&str> = grants
+            .iter()
+            .filter(|grant| matches!(grant.access, Access::Masked(_)))
+            .map(|grant| grant.column.as_str())
+            .collect();
+        if !masked.is_empty() {
+            notices.push(format!("masked for you in `{name}`: {}", masked.join(", ")));
+        }
+        let descriptions =
+            product.contract.columns.iter().map(|column| (column.name.clone(), column.description.clone())).collect();
+        Ok(Table {
+            name: name.to_string(),
+            provider,
+            grants,
+            descriptions,
+            owner: Some(domain.owner.clone()),
+            snapshot,
+            notices,
+        })
+    }
+
+    /// The error for a name that means nothing to this principal. It suggests only names that this principal may see.
+    pub(crate) fn unknown(&self, reference: &TableReference) -> Error {
+        let known: Vec<String> = self.list().into_iter().map(|listed| format!("{}.{}", listed.schema, listed.table)).collect();
+        let error = Error::new(Class::UnknownName, format!("there is no product `{reference}`"));
+        let bare = reference.schema().is_none();
+        let named = match reference.schema() {
+            Some(schema) => format!("{schema}.{}", reference.table()),
+            None => reference.table().to_owned(),
+        };
+        let same_table = known.iter().find(|name| bare && name.split('.').nth(1) == Some(reference.table()));
+        match same_table.cloned().or_else(|| closest(&named, known.iter().map(String::as_str)).map(str::to_owned)) {
+            Some(near) => error.help(format!("did you mean `{near}`?")),
+            None => error.help("SHOW TABLES lists what you can query"),
+        }
+    }
+}
+
+/// The SQL table that a product is: `product` or `product@1`.
+pub(crate) fn table_part(name: &ProductRef) -> String {
+    match name.major {
+        None => name.product.name().to_owned(),
+        Some(major) => format!("{}@{major}", name.product.name()),
+    }
+}
+
+fn shown(grant: &ColumnGrant) -> Option<GovernedColumn> {
+    let treatment = match &grant.access {
+        Access::Raw => Treatment::Raw,
+        Access::Masked(mask) => Treatment::Masked(mask.clone()),
+        Access::Denied => return None,
+    };
+    Some(GovernedColumn { name: grant.column.clone(), treatment })
+}
+
+fn refused(name: &ProductRef, reason: &Reason, owner: &Owner) -> Error {
+    Error::new(
+        Class::Denied,
+        format!(
+            "policy `{}` ({}) could not be evaluated for you, so nothing of `{name}` is served",
+            reason.policy, reason.place
+        ),
+    )
+    .help(ask(Some(owner)))
+}
+
+fn denied_column(table: &str, grant: &ColumnGrant, owner: Option<&Owner>) -> Error {
+    let message = match &grant.reason {
+        Some(Reason { policy, place }) => {
+            format!("column `{}` of `{table}` is denied to you by policy `{policy}` ({place})", grant.column)
+        }
+        None => format!("column `{}` of `{table}` is denied to you: no policy permits it", grant.column),
+    };
+    Error::new(Class::Denied, message).help(ask(owner))
+}
+
+/// How to ask for more.
+fn ask(owner: Option<&Owner>) -> String {
+    let Some(Owner { team, email, chat }) = owner else { return "ask the platform team".to_owned() };
+    let contact: Vec<&str> = email.iter().chain(chat).map(String::as_str).collect();
+    if contact.is_empty() { format!("ask the owner, {team}") } else { format!("ask the owner, {team} ({})", contact.join(", ")) }
+}

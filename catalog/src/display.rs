@@ -1,0 +1,89 @@
+//! How declared things are written: the words of their standards.
+
+use std::fmt;
+
+use crate::contract::{LogicalType, PhysicalType, Status, Type};
+use crate::policy::{Access, Mask};
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Draft => "draft",
+            Self::Active => "active",
+            Self::Deprecated => "deprecated",
+            Self::Retired => "retired",
+        })
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Physical(kind) => kind.fmt(f),
+            Self::Logical(kind) => kind.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for PhysicalType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Boolean => "boolean",
+            Self::Int => "int",
+            Self::Long => "long",
+            Self::Float => "float",
+            Self::Double => "double",
+            Self::Decimal { precision, scale } => return write!(f, "decimal({precision},{scale})"),
+            Self::Date => "date",
+            Self::Time => "time",
+            Self::Timestamp => "timestamp",
+            Self::Timestamptz => "timestamptz",
+            Self::TimestampNs => "timestamp_ns",
+            Self::TimestamptzNs => "timestamptz_ns",
+            Self::String => "string",
+            Self::Uuid => "uuid",
+            Self::Fixed(length) => return write!(f, "fixed[{length}]"),
+            Self::Binary => "binary",
+            Self::Struct => "struct",
+            Self::List => "list",
+            Self::Map => "map",
+        })
+    }
+}
+
+impl fmt::Display for LogicalType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::String => "string",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+            Self::Time => "time",
+            Self::Number => "number",
+            Self::Integer => "integer",
+            Self::Boolean => "boolean",
+            Self::Object => "object",
+            Self::Array => "array",
+        })
+    }
+}
+
+impl fmt::Display for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("replace-with-null"),
+            Self::Fixed(None) => f.write_str("mask-to-fixed-value"),
+            Self::Fixed(Some(value)) => write!(f, "mask-to-fixed-value({value})"),
+            Self::Sha256Global => f.write_str("sha-256-global"),
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Raw => f.write_str("raw"),
+            Self::Masked(mask) => write!(f, "masked({mask})"),
+            Self::Denied => f.write_str("denied"),
+        }
+    }
+}

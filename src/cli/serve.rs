@@ -1,0 +1,92 @@
+//! `polder serve`: a mesh over Flight SQL until a signal ends it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Failure, Limits, Outcome, engine, terminal};
+use crate::server;
+use crate::session::Engine;
+
+/// How long running queries may go on after the first signal.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Serve a mesh over Arrow Flight SQL
+///
+/// Ends on SIGINT or SIGTERM: running queries have 30 seconds to finish.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    polder serve --mesh packly\n  \
+    polder serve --mesh packly --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key")]
+pub struct Serve {
+    /// The mesh directory
+    #[arg(long, value_name = "DIR")]
+    mesh: PathBuf,
+    #[command(flatten)]
+    listen: Listen,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// Where a server listens.
+#[derive(Args, Clone)]
+pub struct Listen {
+    /// Where Flight SQL is served; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    listen: SocketAddr,
+    /// Where health and metrics are served; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// The server's certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+impl Serve {
+    /// Runs the command.
+    pub async fn run(self) -> Outcome {
+        let engine = engine(&self.mesh, &self.limits)?;
+        until_stopped(engine, self.listen).await
+    }
+}
+
+/// Serves `engine` until a signal.
+pub async fn until_stopped(engine: Arc<Engine>, listen: Listen) -> Outcome {
+    let tls = listen.tls_cert.zip(listen.tls_key);
+    let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
+    let mesh = engine.mesh();
+    let probe = Arc::clone(&engine);
+    let options = server::Options { listen: listen.listen, http: Some(listen.http), tls };
+    let running =
+        server::start(engine, options).await.map_err(|error| Failure::Environment(error.to_string()))?;
+    terminal::say(&format!(
+        "mesh `{}` is served at {scheme}://{}: {} domains, {} products",
+        mesh.name(),
+        running.address,
+        mesh.domains().count(),
+        mesh.products().count()
+    ));
+    if let Some(http) = running.http {
+        terminal::say(&format!("health and metrics at http://{http}/readyz and http://{http}/metrics"));
+    }
+    if !mesh.has_auth() {
+        terminal::say("the mesh declares no users: everyone is anonymous, and only this machine is served");
+    }
+    // A lake that cannot be reached is told once, early, and by name; queries of other domains go on.
+    let probing = tokio::spawn(async move {
+        for error in probe.unreachable().await {
+            terminal::say(&format!("warning: {error}"));
+        }
+    });
+    server::until_signal().await;
+    probing.abort();
+    terminal::say("stopping: running queries may finish");
+    running.stop(DRAIN).await;
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! A script is cut into statements at the semicolons that stand outside quotes and comments.
+
+/// The complete statements of `script`, and the rest behind the last semicolon.
+pub fn split(script: &str) -> (Vec<String>, String) {
+    let mut done = Vec::new();
+    let mut current = String::new();
+    let mut letters = script.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            ';' => {
+                done.push(std::mem::take(&mut current));
+                continue;
+            }
+            '\'' | '"' => {
+                current.push(letter);
+                // A doubled quote ends one stretch and begins the next, which comes to the same.
+                for inside in letters.by_ref() {
+                    current.push(inside);
+                    if inside == letter {
+                        break;
+                    }
+                }
+                continue;
+            }
+            '-' if letters.peek() == Some(&'-') => {
+                let comment: String = std::iter::from_fn(|| letters.next_if(|c| *c != '\n')).collect();
+                current.push('-');
+                current.push_str(&comment);
+                continue;
+            }
+            '/' if letters.peek() == Some(&'*') => {
+                current.push('/');
+                let mut before = ' ';
+                for inside in letters.by_ref() {
+                    current.push(inside);
+                    if before == '*' && inside == '/' {
+                        break;
+                    }
+                    before = inside;
+                }
+                continue;
+            }
+            _ => {}
+        }
+        current.push(letter);
+    }
+    done.retain(|statement| !statement.trim().is_empty());
+    (done, current)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    fn check(script: &str, expect: &[&str], rest: &str) {
+        let (done, left) = split(script);
+        let done: Vec<&str> = done.iter().map(|s| s.trim()).collect();
+        assert_eq!((done.as_slice(), left.trim()), (expect, rest));
+    }
+
+    #[test]
+    fn semicolons_inside_quotes_and_comments_end_nothing() {
+        check("SELECT 1; SELECT 2", &["SELECT 1"], "SELECT 2");
+        check("SELECT ';', \";\"; ;", &["SELECT ';', \";\""], "");
+        check("SELECT 'it''s;' -- no; end\n;", &["SELECT 'it''s;' -- no; end"], "");
+        check("SELECT /* ; */ 1;", &["SELECT /* ; */ 1"], "");
+        check("SELECT 'open;", &[], "SELECT 'open;");
+    }
+}

@@ -1,0 +1,313 @@
+//! What the mesh says of itself in SQL: `mesh.*` and `information_schema.*`, filtered to what the caller may discover.
+//!
+//! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns` opens tables,
+//! and a product that cannot be opened now has no rows there.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, UInt32Builder};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::TableReference;
+use datafusion::datasource::MemTable;
+use futures::StreamExt;
+use polder_catalog::mesh::{Domain, Product};
+use polder_catalog::name::ProductRef;
+use polder_catalog::policy::{Access, ColumnGrant, Decision};
+
+use super::{Resolver, Table, table_part};
+use crate::error::{Class, Error};
+use crate::guard::{GovernedColumn, Treatment, govern};
+
+/// The schema in which the mesh describes itself.
+const MESH: &str = "mesh";
+
+/// The schema that the SQL standard asks for.
+const INFORMATION: &str = "information_schema";
+
+/// How many tables are opened at once for a listing with columns.
+const OPEN_AT_ONCE: usize = 8;
+
+/// A product or system table as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// `domain` (or `mesh`, `information_schema`): the SQL schema.
+    pub schema: String,
+    /// `product` or `product@1`: the SQL table.
+    pub table: String,
+    /// `BASE TABLE` for products, `SYSTEM TABLE` for what the mesh says of itself.
+    pub kind: &'static str,
+    /// What it is, for people.
+    pub description: Option<String>,
+}
+
+/// A system table: its name, what it is, and its columns.
+struct System {
+    schema: &'static str,
+    table: &'static str,
+    description: &'static str,
+    columns: &'static [&'static str],
+}
+
+/// Every system table. Columns whose name is in [`NUMBERS`] are numbers, all others text.
+const SYSTEM: [System; 6] = [
+    System {
+        schema: INFORMATION,
+        table: "columns",
+        description: "The columns that you can query.",
+        columns: &["table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "is_nullable", "data_type"],
+    },
+    System {
+        schema: INFORMATION,
+        table: "schemata",
+        description: "The domains with products that you can see.",
+        columns: &["catalog_name", "schema_name"],
+    },
+    System {
+        schema: INFORMATION,
+        table: "tables",
+        description: "The products that you can see.",
+        columns: &["table_catalog", "table_schema", "table_name", "table_type"],
+    },
+    System {
+        schema: MESH,
+        table: "columns",
+        description: "The columns of the products that you can see, and how you may read them.",
+        columns: &["domain", "product", "column", "position", "type", "access", "classification", "tags", "description"],
+    },
+    System {
+        schema: MESH,
+        table: "grants",
+        description: "What you may read, and the policy that says so.",
+        columns: &["domain", "product", "column", "effect", "mask", "policy", "place", "owner"],
+    },
+    System {
+        schema: MESH,
+        table: "products",
+        description: "The products that you can see, with their owners and promises.",
+        columns: &["domain", "product", "version", "status", "description", "purpose", "owner", "contact", "support", "sla", "tags"],
+    },
+];
+
+/// The system columns that are numbers.
+const NUMBERS: [&str; 2] = ["ordinal_position", "position"];
+
+/// One row of a system table, in the order of its columns.
+type Row = Vec<Option<String>>;
+
+impl Resolver {
+    /// What this principal may discover, the system tables included, in the order of schema and table.
+    pub fn list(&self) -> Vec<Listed> {
+        let products = self.discoverable().into_iter().map(|(name, _, product, _)| Listed {
+            schema: name.product.domain().to_string(),
+            table: table_part(&name),
+            kind: "BASE TABLE",
+            description: product.contract.description.clone(),
+        });
+        let system = SYSTEM.iter().map(|system| Listed {
+            schema: system.schema.to_owned(),
+            table: system.table.to_owned(),
+            kind: "SYSTEM TABLE",
+            description: Some(system.description.to_owned()),
+        });
+        let mut listed: Vec<Listed> = products.chain(system).collect();
+        listed.sort_by(|a, b| (&a.schema, &a.table).cmp(&(&b.schema, &b.table)));
+        listed
+    }
+
+    /// The system table of that name, if there is one.
+    pub(super) async fn system_table(&self, reference: &TableReference) -> Result<Option<Table>, Error> {
+        let system =
+            SYSTEM.iter().find(|s| reference.schema() == Some(s.schema) && reference.table() == s.table);
+        let Some(system) = system else { return Ok(None) };
+        let rows = match (system.schema, system.table) {
+            (INFORMATION, "columns") => self.information_columns().await,
+            (INFORMATION, "schemata") => self.schemata(),
+            (INFORMATION, "tables") => self.tables(),
+            (MESH, "columns") => self.columns(),
+            (MESH, "grants") => self.grants(),
+            _ => self.products(),
+        };
+        let name = format!("{}.{}", system.schema, system.table);
+        let provider = virtual_table(reference.clone(), system.columns, &rows)
+            .map_err(|error| Error::new(Class::Bug, format!("`{name}` could not be made: {error}")))?;
+        Ok(Some(Table {
+            name,
+            provider,
+            grants: Vec::new(),
+            descriptions: Vec::new(),
+            owner: None,
+            snapshot: None,
+            notices: Vec::new(),
+        }))
+    }
+
+    fn discoverable(&self) -> Vec<(ProductRef, &Domain, &Product, Vec<ColumnGrant>)> {
+        let mut found = Vec::new();
+        for (name, product) in self.mesh.products() {
+            let Some(domain) = self.mesh.domain(name.product.domain()) else { continue };
+            match self.mesh.decide(&self.principal, product) {
+                Decision::Hidden => {}
+                Decision::Refused(_) => found.push((name, domain, product, Vec::new())),
+                Decision::Granted(grants) => found.push((name, domain, product, grants.columns)),
+            }
+        }
+        found
+    }
+
+    fn schemata(&self) -> Vec<Row> {
+        let mut schemas: Vec<String> = self.list().into_iter().map(|listed| listed.schema).collect();
+        schemas.dedup();
+        schemas.into_iter().map(|schema| row([self.mesh.name(), &schema])).collect()
+    }
+
+    fn tables(&self) -> Vec<Row> {
+        let listed = self.list();
+        listed.iter().map(|l| row([self.mesh.name(), &l.schema, &l.table, l.kind])).collect()
+    }
+
+    async fn information_columns(&self) -> Vec<Row> {
+        let opened = futures::stream::iter(self.list())
+            .map(|listed| async move {
+                let schema = self.visible_schema(&listed).await;
+                (listed, schema)
+            })
+            .buffered(OPEN_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        let mut rows = Vec::new();
+        for (listed, schema) in opened {
+            let Some(schema) = schema else { continue };
+            for (place, field) in schema.fields().iter().enumerate() {
+                let nullable = if field.is_nullable() { "YES" } else { "NO" };
+                let kind = field.data_type().to_string();
+                let place = (place + 1).to_string();
+                rows.push(row([self.mesh.name(), &listed.schema, &listed.table, field.name(), &place, nullable, &kind]));
+            }
+        }
+        rows
+    }
+
+    async fn visible_schema(&self, listed: &Listed) -> Option<SchemaRef> {
+        if let Some(system) = SYSTEM.iter().find(|s| s.schema == listed.schema && s.table == listed.table) {
+            return Some(schema_of(system.columns));
+        }
+        let reference = TableReference::partial(listed.schema.as_str(), listed.table.as_str());
+        // Boxed, since resolving a system table comes here again.
+        match Box::pin(self.table(&reference, None)).await {
+            Ok(table) => Some(table.provider.schema()),
+            Err(error) => {
+                tracing::debug!(table = %reference, %error, "left out of information_schema.columns");
+                None
+            }
+        }
+    }
+
+    fn products(&self) -> Vec<Row> {
+        let rows = self.discoverable().into_iter().map(|(name, domain, product, _)| {
+            let contract = &product.contract;
+            let contact: Vec<&str> = domain.owner.email.iter().chain(&domain.owner.chat).map(String::as_str).collect();
+            let tags: Vec<&str> = contract.tags.iter().map(String::as_str).collect();
+            vec![
+                Some(name.product.domain().to_string()),
+                Some(table_part(&name)),
+                Some(contract.version.clone()),
+                Some(contract.status.to_string()),
+                contract.description.clone(),
+                contract.purpose.clone(),
+                Some(domain.owner.team.clone()),
+                Some(contact.join(", ")),
+                Some(contract.support.join(", ")),
+                Some(contract.sla.join(", ")),
+                Some(tags.join(", ")),
+            ]
+        });
+        rows.collect()
+    }
+
+    fn columns(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (name, _, product, grants) in self.discoverable() {
+            for (place, column) in product.contract.columns.iter().enumerate() {
+                let access = grants.iter().find(|grant| grant.column == column.name).map(|grant| &grant.access);
+                let tags: Vec<&str> = column.tags.iter().map(String::as_str).collect();
+                rows.push(vec![
+                    Some(name.product.domain().to_string()),
+                    Some(table_part(&name)),
+                    Some(column.name.clone()),
+                    Some((place + 1).to_string()),
+                    Some(column.kind.to_string()),
+                    Some(access.unwrap_or(&Access::Denied).to_string()),
+                    column.classification.clone(),
+                    Some(tags.join(", ")),
+                    column.description.clone(),
+                ]);
+            }
+        }
+        rows
+    }
+
+    fn grants(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (name, domain, _, grants) in self.discoverable() {
+            for grant in grants {
+                let (effect, mask) = match &grant.access {
+                    Access::Raw => ("raw", None),
+                    Access::Masked(mask) => ("masked", Some(mask.to_string())),
+                    Access::Denied => ("denied", None),
+                };
+                rows.push(vec![
+                    Some(name.product.domain().to_string()),
+                    Some(table_part(&name)),
+                    Some(grant.column),
+                    Some(effect.to_owned()),
+                    mask,
+                    grant.reason.as_ref().map(|reason| reason.policy.to_string()),
+                    grant.reason.as_ref().map(|reason| reason.place.to_string()),
+                    Some(domain.owner.team.clone()),
+                ]);
+            }
+        }
+        rows
+    }
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Row {
+    cells.into_iter().map(|cell| Some(cell.to_owned())).collect()
+}
+
+fn schema_of(columns: &[&str]) -> SchemaRef {
+    let field = |name: &&str| {
+        let kind = if NUMBERS.contains(name) { DataType::UInt32 } else { DataType::Utf8 };
+        Field::new(*name, kind, true)
+    };
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// A table of rows in memory, governed like any other: all of it was cleared when the rows were made.
+pub(super) fn virtual_table(
+    name: TableReference,
+    columns: &[&str],
+    rows: &[Row],
+) -> datafusion::common::Result<Arc<dyn datafusion::catalog::TableProvider>> {
+    let batch = batch(columns, rows)?;
+    let governed = columns.iter().map(|name| GovernedColumn { name: (*name).to_owned(), treatment: Treatment::Raw });
+    govern(name, Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?), governed.collect())
+}
+
+/// Rows of text as a batch, with numbers where the column is one.
+pub(super) fn batch(columns: &[&str], rows: &[Row]) -> datafusion::common::Result<RecordBatch> {
+    let schema = schema_of(columns);
+    let arrays = schema.fields().iter().enumerate().map(|(place, field)| -> ArrayRef {
+        let cells = rows.iter().map(|row| row.get(place).and_then(Option::as_deref));
+        if *field.data_type() == DataType::UInt32 {
+            let mut numbers = UInt32Builder::new();
+            cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
+            Arc::new(numbers.finish())
+        } else {
+            let mut texts = StringBuilder::new();
+            cells.for_each(|cell| texts.append_option(cell));
+            Arc::new(texts.finish())
+        }
+    });
+    Ok(RecordBatch::try_new(Arc::clone(&schema), arrays.collect())?)
+}

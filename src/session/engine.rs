@@ -1,0 +1,196 @@
+//! A mesh and what it takes to query it: threads, memory, spill space, open lakes. Shared by every connection.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::SessionConfig;
+use polder_catalog::mesh::Mesh;
+use polder_catalog::principal::Principal;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Listed, Options, Pins, Planned, failure};
+use crate::error::{Class, Error};
+use crate::lake::Lake;
+use crate::resolve::Resolver;
+
+/// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
+const STACK: usize = 64 << 20;
+
+/// The most that queries may spill, in bytes; DataFusion's own default is 100 GB.
+const SPILL: u64 = 20 << 30;
+
+/// How many consumers an out-of-memory error may list in the log.
+const CONSUMERS: NonZero<usize> = NonZero::<usize>::MIN.saturating_add(4);
+
+/// A mesh and what it takes to query it.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) mesh: Arc<Mesh>,
+    pub(super) lake: Arc<Lake>,
+    /// The state that every query's own is made from; it has functions and no tables.
+    pub(super) base: SessionState,
+    pub(super) timeout: Duration,
+    threads: Threads,
+}
+
+/// The threads that plan and execute. They end with the engine, also when that happens on one of a runtime's threads,
+/// where a plain `Runtime` must not be dropped.
+#[derive(Debug)]
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Engine {
+    /// Starts an engine over a mesh.
+    ///
+    /// # Errors
+    /// When the threads or the spill directory cannot be had.
+    pub fn start(mesh: Mesh, options: Options) -> Result<Arc<Self>, Error> {
+        let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
+        let threads = options.threads.unwrap_or(cores).max(1);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("polder-query")
+            .thread_stack_size(STACK)
+            .enable_all()
+            .build()
+            .map_err(|error| Error::new(Class::Limit, format!("the query threads cannot be started: {error}")))?;
+
+        let lake = Arc::new(Lake::default());
+        let mode = match options.spill {
+            Some(directory) => DiskManagerMode::Directories(vec![directory]),
+            None => DiskManagerMode::OsTmpDirectory,
+        };
+        let environment = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(options.memory), CONSUMERS)))
+            .with_disk_manager_builder(
+                DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(SPILL),
+            )
+            .with_object_store_registry(lake.stores())
+            .build_arc()
+            .map_err(|error| Error::new(Class::Limit, format!("the spill directory cannot be used: {error}")))?;
+
+        let mut config = SessionConfig::new()
+            .with_target_partitions(threads)
+            .with_information_schema(false)
+            .with_create_default_catalog_and_schema(false)
+            .with_default_catalog_and_schema(mesh.name(), "");
+        let settings = config.options_mut();
+        // Plain types everywhere: several clients cannot read views.
+        settings.sql_parser.map_string_types_to_utf8view = false;
+        settings.execution.parquet.schema_force_view_types = false;
+        settings.optimizer.expand_views_at_output = true;
+        let base = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(environment)
+            .with_default_features()
+            .with_table_functions(std::collections::HashMap::new())
+            .build();
+        Ok(Arc::new(Self {
+            mesh: Arc::new(mesh),
+            lake,
+            base,
+            timeout: options.timeout,
+            threads: Threads(Some(runtime)),
+        }))
+    }
+
+    /// The mesh that is served now.
+    pub fn mesh(&self) -> Arc<Mesh> {
+        Arc::clone(&self.mesh)
+    }
+
+    /// The open lakes.
+    pub fn lake(&self) -> Arc<Lake> {
+        Arc::clone(&self.lake)
+    }
+
+    /// Bytes that running queries hold now.
+    pub fn memory_in_use(&self) -> usize {
+        self.base.runtime_env().memory_pool.reserved()
+    }
+
+    /// Admits, resolves, plans and verifies one statement. `pins` fixes the snapshots of the products that it names
+    /// and is empty for the newest ones.
+    ///
+    /// # Errors
+    /// Every class that a statement can fail with before it runs.
+    pub async fn plan(self: &Arc<Self>, principal: &Principal, sql: &str, pins: &Pins) -> Result<Planned, Error> {
+        let (engine, principal, sql, pins) = (Arc::clone(self), principal.clone(), sql.to_owned(), pins.clone());
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        self.apart(async move {
+            let resolver = engine.resolver(&principal);
+            let planned = super::planning::plan(&engine, &resolver, &sql, &pins, deadline);
+            tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(engine.timeout)))
+        })
+        .await
+    }
+
+    /// What `principal` may discover, the system tables included, in the order of names.
+    pub fn list(&self, principal: &Principal) -> Vec<Listed> {
+        self.resolver(principal).list()
+    }
+
+    /// The schema under which `principal` sees a table of that listing.
+    ///
+    /// # Errors
+    /// The same as for a query that names it.
+    pub async fn table_schema(
+        self: &Arc<Self>,
+        principal: &Principal,
+        schema: &str,
+        table: &str,
+    ) -> Result<SchemaRef, Error> {
+        let resolver = self.resolver(principal);
+        let reference = TableReference::partial(schema, table);
+        self.apart(async move { Ok(resolver.table(&reference, None).await?.provider.schema()) }).await
+    }
+
+    /// Tries every domain's catalog, and says which cannot be reached and why.
+    pub async fn unreachable(self: &Arc<Self>) -> Vec<Error> {
+        let engine = Arc::clone(self);
+        let probed = self.apart(async move {
+            let probes = engine.mesh.domains().map(|domain| engine.lake.reach(domain));
+            Ok(futures::future::join_all(probes).await)
+        });
+        match probed.await {
+            Ok(probed) => probed.into_iter().filter_map(Result::err).collect(),
+            Err(error) => vec![error],
+        }
+    }
+
+    pub(super) fn resolver(&self, principal: &Principal) -> Resolver {
+        Resolver { mesh: Arc::clone(&self.mesh), lake: Arc::clone(&self.lake), principal: principal.clone() }
+    }
+
+    /// Runs `work` on the query threads. It ends when the caller goes; a panic in it is an error of this one call.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.spawn(work)?.await.unwrap_or_else(|error| Err(failure::ended(&error)))
+    }
+
+    /// Starts `work` on the query threads; dropping the handle ends it.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<AbortOnDropHandle<T>, Error> {
+        let runtime = self.threads.0.as_ref().ok_or_else(|| Error::new(Class::Cancelled, "the engine has stopped"))?;
+        Ok(AbortOnDropHandle::new(runtime.spawn(work)))
+    }
+}

@@ -1,0 +1,123 @@
+//! What DataFusion says of a failure becomes an error of ours: the right class, and no more words than the principal
+//! may read.
+//!
+//! An error of execution can quote a value (`cannot cast string 'C00000017'`), so where anything in the query is
+//! guarded its text stays in no answer and no log. Errors of storage can quote a path, so theirs never leaves.
+
+use std::time::Duration;
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use polder_catalog::name::closest;
+
+use crate::error::{Class, Error};
+use crate::resolve::Table;
+
+/// The error for a statement that ran out of time.
+pub(super) fn timeout(after: Duration) -> Error {
+    Error::new(Class::Limit, format!("the statement took longer than {} s", after.as_secs_f64()))
+        .help("ask for less at once, or ask the platform team for a longer timeout")
+}
+
+/// The error for a task of the engine that did not finish by itself.
+pub(super) fn ended(error: &tokio::task::JoinError) -> Error {
+    if error.is_cancelled() {
+        return Error::new(Class::Cancelled, "the statement was cancelled");
+    }
+    tracing::error!("a query panicked");
+    Error::new(Class::Bug, "the engine failed on this statement").help("please report it to the platform team")
+}
+
+/// An error of planning a statement that names `tables`.
+pub(super) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
+    let root = error.find_root();
+    if let DataFusionError::SchemaError(schema, _) = root
+        && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()
+    {
+        if let Some(denied) = tables.iter().find_map(|table| table.denial(&field.name)) {
+            return denied;
+        }
+        let error = Error::new(Class::UnknownName, format!("there is no column `{}`", field.flat_name()));
+        return match closest(&field.name, valid_fields.iter().map(|valid| valid.name.as_str())) {
+            Some(near) => error.help(format!("did you mean `{near}`?")),
+            None => error,
+        };
+    }
+    translated(root, tables.iter().any(Table::guarded))
+}
+
+/// An error of a running query; `guarded` when anything in it is kept from the principal.
+pub(super) fn running(error: &DataFusionError, guarded: bool) -> Error {
+    translated(error.find_root(), guarded)
+}
+
+fn translated(root: &DataFusionError, guarded: bool) -> Error {
+    match root {
+        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
+            Some(error) => error.clone(),
+            None => bug(root),
+        },
+        DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => {
+            Error::new(Class::BadRequest, sentence(text))
+        }
+        DataFusionError::SchemaError(error, _) => Error::new(Class::BadRequest, sentence(&error.to_string())),
+        DataFusionError::SQL(error, _) => Error::new(Class::BadRequest, sentence(&error.to_string())),
+        DataFusionError::Configuration(text) => Error::new(Class::BadRequest, sentence(text)),
+        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => translated(inner, guarded),
+        DataFusionError::Shared(inner) => translated(inner, guarded),
+        DataFusionError::Collection(errors) => match errors.first() {
+            Some(first) => translated(first, guarded),
+            None => bug(root),
+        },
+        DataFusionError::ResourcesExhausted(_) => Error::new(Class::Limit, "the statement needs more memory than it may have")
+            .help("ask for fewer rows or columns, or group on fewer values"),
+        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
+            if let Some(error) = nested(root) {
+                return error;
+            }
+            let error = Error::new(Class::BadRequest, "an expression of the statement failed on a value");
+            if guarded {
+                error.help("which value is not told, since the statement reads columns that are masked or denied to you")
+            } else {
+                Error::new(Class::BadRequest, sentence(&root.strip_backtrace()))
+            }
+        }
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
+            tracing::warn!(error = %root.strip_backtrace(), "a data file could not be read");
+            Error::new(Class::Storage, "a data file could not be read")
+        }
+        _ => bug(root),
+    }
+}
+
+/// An error of ours that travelled through arrow.
+fn nested(root: &DataFusionError) -> Option<Error> {
+    let DataFusionError::ArrowError(arrow, _) = root else { return None };
+    let datafusion::arrow::error::ArrowError::ExternalError(inner) = arrow.as_ref() else { return None };
+    inner.downcast_ref::<Error>().cloned()
+}
+
+fn bug(root: &DataFusionError) -> Error {
+    tracing::error!(error = %kind(root), "the engine failed on a statement");
+    Error::new(Class::Bug, "the engine failed on this statement").help("please report it to the platform team")
+}
+
+/// The kind of an error without its text, which could quote a value.
+fn kind(error: &DataFusionError) -> &'static str {
+    match error {
+        DataFusionError::Internal(_) => "internal",
+        DataFusionError::ExecutionJoin(_) => "a task ended",
+        DataFusionError::External(_) => "external",
+        _ => "other",
+    }
+}
+
+/// DataFusion's text as a sentence of ours: first line only, lowercase, no trailing stop.
+fn sentence(text: &str) -> String {
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().trim_end_matches('.');
+    let mut letters = line.chars();
+    let Some(first) = letters.next() else { return "the statement is not valid".to_owned() };
+    let rest = letters.as_str();
+    // A word in capitals is a keyword or a name, not the start of a sentence.
+    if rest.starts_with(|c: char| c.is_uppercase()) { line.to_owned() } else { first.to_lowercase().chain(rest.chars()).collect() }
+}

@@ -1,0 +1,226 @@
+//! From an admitted statement to a verified physical plan.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+    SchemaProvider, TableProvider,
+};
+use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+use tokio::time::Instant;
+
+use super::gate::{Admitted, admit, normal};
+use super::{Engine, Pins, Rows, explain, failure, life};
+use crate::error::{Class, Error};
+use crate::guard::verify::{Refusal, verify, verify_physical};
+use crate::resolve::{Resolver, Table};
+
+/// A statement that was admitted, planned and verified for one principal.
+pub struct Planned {
+    pub(super) engine: Arc<Engine>,
+    pub(super) state: SessionState,
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+    pub(super) guarded: bool,
+    pub(super) deadline: Instant,
+    schema: SchemaRef,
+    pins: Pins,
+    notices: Vec<String>,
+}
+
+impl fmt::Debug for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Planned").field("schema", &self.schema).field("pins", &self.pins).finish_non_exhaustive()
+    }
+}
+
+impl Planned {
+    /// The columns of the result.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The snapshots that it reads.
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// What the user should know, one sentence each: deprecated products, masked columns.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(self) -> Result<Rows, Error> {
+        life::start(self)
+    }
+}
+
+/// Plans `sql` for the resolver's principal.
+pub(super) async fn plan(
+    engine: &Arc<Engine>,
+    resolver: &Resolver,
+    sql: &str,
+    pins: &Pins,
+    deadline: Instant,
+) -> Result<Planned, Error> {
+    match admit(sql)? {
+        Admitted::Query(query) => {
+            let ready = query_plan(engine, resolver, query, pins).await?;
+            Ok(ready.planned(engine, deadline))
+        }
+        Admitted::Explain(query) => {
+            let ready = query_plan(engine, resolver, query, pins).await?;
+            let table = explain::table(&ready.logical, &ready.physical)?;
+            whole_table(engine, table, deadline).await
+        }
+        Admitted::ShowTables(schema) => {
+            whole_table(engine, resolver.show_tables(schema.as_deref())?, deadline).await
+        }
+        Admitted::ShowSchemas => whole_table(engine, resolver.show_schemas()?, deadline).await,
+        Admitted::Describe(name) => {
+            let table = resolver.describe(&reference(&name)?).await?;
+            whole_table(engine, table, deadline).await
+        }
+    }
+}
+
+/// What planning has made, before it becomes the caller's.
+struct Ready {
+    state: SessionState,
+    logical: LogicalPlan,
+    physical: Arc<dyn ExecutionPlan>,
+    tables: Vec<Table>,
+}
+
+impl Ready {
+    fn planned(self, engine: &Arc<Engine>, deadline: Instant) -> Planned {
+        let Self { state, physical, tables, .. } = self;
+        Planned {
+            engine: Arc::clone(engine),
+            guarded: tables.iter().any(Table::guarded),
+            deadline,
+            schema: physical.schema(),
+            pins: tables.iter().filter_map(|table| Some((table.name.clone(), table.snapshot?))).collect(),
+            notices: tables.into_iter().flat_map(|table| table.notices).collect(),
+            plan: physical,
+            state,
+        }
+    }
+}
+
+async fn query_plan(
+    engine: &Arc<Engine>,
+    resolver: &Resolver,
+    query: Box<Query>,
+    pins: &Pins,
+) -> Result<Ready, Error> {
+    let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
+    let references =
+        engine.base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
+    let mut found: BTreeMap<TableReference, Table> = BTreeMap::new();
+    for reference in references {
+        if !found.contains_key(&reference) {
+            let pin = pins.get(&without_catalog(&reference)).copied();
+            let table = resolver.table(&reference, pin).await?;
+            found.insert(reference, table);
+        }
+    }
+    let state = SessionStateBuilder::new_from_existing(engine.base.clone())
+        .with_catalog_list(catalog_of(resolver.mesh.name(), &found)?)
+        .build();
+    let tables: Vec<Table> = found.into_values().collect();
+    let failed = |error| failure::planning(&error, &tables);
+
+    let logical = state.statement_to_plan(statement).await.map_err(failed)?;
+    let (logical, physical) = finish(&state, &logical, &tables).await?;
+    Ok(Ready { state, logical, physical, tables })
+}
+
+/// Optimizes a plan, verifies it, and makes it physical.
+async fn finish(
+    state: &SessionState,
+    logical: &LogicalPlan,
+    tables: &[Table],
+) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>), Error> {
+    let failed = |error| failure::planning(&error, tables);
+    let logical = state.optimize(logical).map_err(failed)?;
+    verify(&logical).map_err(|refusal| unverified(&refusal))?;
+    let physical = state.query_planner().create_physical_plan(&logical, state).await.map_err(failed)?;
+    verify_physical(&physical).map_err(|refusal| unverified(&refusal))?;
+    Ok((logical, physical))
+}
+
+fn unverified(refusal: &Refusal) -> Error {
+    tracing::error!(%refusal, "a plan was refused by the verifier");
+    Error::new(Class::Bug, format!("the plan could not be proved safe and does not run: {refusal}"))
+        .help("please report the statement to the platform team")
+}
+
+/// Plans the whole of a table that was made for this statement: the answer to `SHOW`, `DESCRIBE` and `EXPLAIN`.
+async fn whole_table(
+    engine: &Arc<Engine>,
+    table: Arc<dyn TableProvider>,
+    deadline: Instant,
+) -> Result<Planned, Error> {
+    let failed = |error| failure::planning(&error, &[]);
+    let state = engine.base.clone();
+    let logical = LogicalPlanBuilder::scan("answer", provider_as_source(table), None)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)?;
+    let (logical, physical) = finish(&state, &logical, &[]).await?;
+    Ok(Ready { state, logical, physical, tables: Vec::new() }.planned(engine, deadline))
+}
+
+/// A catalog of exactly the tables that a statement names.
+fn catalog_of(
+    mesh: &str,
+    tables: &BTreeMap<TableReference, Table>,
+) -> Result<Arc<dyn CatalogProviderList>, Error> {
+    let failed = |error| failure::planning(&error, &[]);
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    for (reference, table) in tables {
+        let name = reference.schema().unwrap_or_default();
+        let schema = match catalog.schema(name) {
+            Some(schema) => schema,
+            None => {
+                let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+                catalog.register_schema(name, Arc::clone(&schema)).map_err(failed)?;
+                schema
+            }
+        };
+        if !schema.table_exist(reference.table()) {
+            schema.register_table(reference.table().to_owned(), Arc::clone(&table.provider)).map_err(failed)?;
+        }
+    }
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(mesh.to_owned(), catalog);
+    Ok(Arc::new(list))
+}
+
+/// The name by which pins know a product.
+fn without_catalog(reference: &TableReference) -> String {
+    format!("{}.{}", reference.schema().unwrap_or_default(), reference.table())
+}
+
+fn reference(name: &ObjectName) -> Result<TableReference, Error> {
+    let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(normal)).collect();
+    match parts.as_deref() {
+        Some([table]) => Ok(TableReference::bare(table.as_str())),
+        Some([schema, table]) => Ok(TableReference::partial(schema.as_str(), table.as_str())),
+        Some([catalog, schema, table]) => Ok(TableReference::full(catalog.as_str(), schema.as_str(), table.as_str())),
+        _ => Err(Error::new(Class::BadRequest, format!("`{name}` is not the name of a table"))),
+    }
+}
