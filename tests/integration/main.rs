@@ -1,0 +1,17 @@
+//! The one integration binary. What each module is for:
+//!
+//! - `rooms`: the import rules of the architecture, read from the sources
+//! - `packly`: a Packly mesh that is made and served once for all tests, with one domain's tables in an S3 server
+//! - `scripts`: every `tests/slt/*.slt`, run through the real Flight endpoint by the users that it names
+//! - `wire`: what a Flight SQL client meets: handshake, tokens, tickets, metadata, cancellation, shutdown, TLS
+//! - `broken`: a fault in one file takes out what it concerns and nothing more
+//! - `command`: the `polder` binary, its output and its exit codes
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod broken;
+mod command;
+mod packly;
+mod rooms;
+mod scripts;
+mod wire;
