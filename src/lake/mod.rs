@@ -1,16 +1,54 @@
 //! A domain's Iceberg catalog and object store become open tables; one I/O stack for metadata and data.
 
-use std::sync::Arc;
+mod catalog;
+mod error;
+mod registry;
+mod root;
+mod storage;
+mod store;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
+use iceberg::io::FileIOBuilder;
+use iceberg::table::StaticTable;
+use iceberg::{Catalog, NamespaceIdent, TableIdent};
 use object_store::ObjectStore;
-use polder_catalog::mesh::Domain;
+use object_store::path::Path;
+use polder_catalog::mesh::{CatalogConfig, Domain};
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
 use crate::error::Error;
+use error::LakeError;
+use root::Root;
+use storage::LakeStorage;
+
+/// The scheme of every store's URL: a scan of a lake is known by it, and nothing else has it.
+pub const SCHEME: &str = "polder-lake";
 
 /// Every domain's lake, opened when first asked for and kept open.
 #[derive(Debug, Default)]
-pub struct Lake {}
+pub struct Lake {
+    domains: Mutex<HashMap<String, Arc<DomainLake>>>,
+    stores: Arc<registry::Stores>,
+}
+
+/// What is open of one domain. A domain whose configuration changed gets another one.
+#[derive(Debug)]
+struct DomainLake {
+    fingerprint: [u8; 32],
+    catalog: OnceCell<Arc<dyn Catalog>>,
+    stores: Mutex<HashMap<String, OpenStore>>,
+}
+
+#[derive(Debug, Clone)]
+struct OpenStore {
+    store: Arc<dyn ObjectStore>,
+    url: ObjectStoreUrl,
+    root: Root,
+}
 
 /// An Iceberg table at the metadata that its catalog pointed to when it was opened.
 #[derive(Debug, Clone)]
@@ -22,6 +60,18 @@ pub struct OpenTable {
     /// The name under which DataFusion finds `store`; it names the domain, so that no domain reads with another's
     /// credentials.
     pub url: ObjectStoreUrl,
+    root: Root,
+}
+
+impl OpenTable {
+    /// Where in `store` the file at `location` is.
+    ///
+    /// # Errors
+    /// `Drift` when it is not in this store.
+    pub fn path(&self, location: &str) -> Result<Path, Error> {
+        let outside = || LakeError::Outside { table: self.table.identifier().to_string() };
+        Ok(self.root.path(location).ok_or_else(outside)?)
+    }
 }
 
 impl Lake {
@@ -29,12 +79,153 @@ impl Lake {
     ///
     /// # Errors
     /// `Storage` when the catalog or the store cannot be reached, `Drift` when there is no such table.
-    pub async fn open(&self, _domain: &Domain, _table: &str) -> Result<OpenTable, Error> {
-        todo!()
+    pub async fn open(&self, domain: &Domain, table: &str) -> Result<OpenTable, Error> {
+        let name = domain.name.as_str();
+        Ok(catalog::in_time(name, self.open_table(domain, table)).await?)
+    }
+
+    async fn open_table(&self, domain: &Domain, name: &str) -> Result<OpenTable, LakeError> {
+        let domain_name = domain.name.as_str();
+        let ident = table_ident(domain_name, name)?;
+        let failed = |source| LakeError::table(domain_name, name, source);
+        let (table, opened) = match &domain.catalog {
+            CatalogConfig::Sql { warehouse, .. } => {
+                let opened = self.store(domain, sql_root(domain_name, warehouse)?)?;
+                let catalog = self.reading(domain).await?;
+                (catalog.load_table(&ident).await.map_err(failed)?, opened)
+            }
+            CatalogConfig::Metadata(tables) => {
+                let missing = || LakeError::NoTable { domain: domain_name.to_owned(), table: name.to_owned() };
+                let location = tables.get(name).ok_or_else(missing)?;
+                let root = Root::of_metadata(location).ok_or_else(|| bad_place(domain_name))?;
+                let opened = self.store(domain, root)?;
+                let io = FileIOBuilder::new(Arc::new(opened.storage())).build();
+                let table = StaticTable::from_metadata_file(location, ident, io).await.map_err(failed)?;
+                (table.into_table(), opened)
+            }
+        };
+        Ok(OpenTable { table, store: opened.store, url: opened.url, root: opened.root })
+    }
+
+    /// The domain's catalog itself. With `create` it can be written, and comes into being with its directories.
+    ///
+    /// # Errors
+    /// `Storage` when it cannot be opened, or the domain has pinned metadata files instead of a catalog.
+    pub async fn catalog(&self, domain: &Domain, create: bool) -> Result<Arc<dyn Catalog>, Error> {
+        if create { Ok(self.writing(domain).await?) } else { Ok(self.reading(domain).await?) }
+    }
+
+    /// One open at a time; one that failed leaves the cell empty for the next.
+    async fn reading(&self, domain: &Domain) -> Result<Arc<dyn Catalog>, LakeError> {
+        let lake = self.domain(domain);
+        let catalog = lake.catalog.get_or_try_init(|| self.sql_catalog(domain, false)).await?;
+        Ok(Arc::clone(catalog))
+    }
+
+    async fn writing(&self, domain: &Domain) -> Result<Arc<dyn Catalog>, LakeError> {
+        let name = domain.name.as_str();
+        if let CatalogConfig::Sql { uri, warehouse, .. } = &domain.catalog {
+            let failed = |_| LakeError::BadCatalog { domain: name.to_owned(), what: "its directory cannot be made" };
+            if let Root::Directory(path) = sql_root(name, warehouse)? {
+                std::fs::create_dir_all(path).map_err(failed)?;
+            }
+            if let Some(parent) = catalog::sqlite_file(name, uri.expose())?.parent() {
+                std::fs::create_dir_all(parent).map_err(failed)?;
+            }
+        }
+        self.sql_catalog(domain, true).await
+    }
+
+    async fn sql_catalog(&self, domain: &Domain, create: bool) -> Result<Arc<dyn Catalog>, LakeError> {
+        let domain_name = domain.name.as_str();
+        let CatalogConfig::Sql { name, uri, warehouse } = &domain.catalog else {
+            return Err(LakeError::BadCatalog {
+                domain: domain_name.to_owned(),
+                what: "it has pinned metadata files only",
+            });
+        };
+        let storage = self.store(domain, sql_root(domain_name, warehouse)?)?.storage();
+        let file = catalog::sqlite_file(domain_name, uri.expose())?;
+        catalog::sqlite(domain_name, name, file, warehouse, storage, create).await
     }
 
     /// The stores of all open lakes, for DataFusion to read data files with. It knows no other store.
     pub fn stores(&self) -> Arc<dyn ObjectStoreRegistry> {
-        todo!()
+        Arc::clone(&self.stores) as Arc<dyn ObjectStoreRegistry>
+    }
+
+    fn domain(&self, domain: &Domain) -> Arc<DomainLake> {
+        let fingerprint = fingerprint(domain);
+        let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
+        match domains.get(domain.name.as_str()) {
+            Some(lake) if lake.fingerprint == fingerprint => Arc::clone(lake),
+            _ => {
+                let lake =
+                    Arc::new(DomainLake { fingerprint, catalog: OnceCell::new(), stores: Mutex::new(HashMap::new()) });
+                domains.insert(domain.name.as_str().to_owned(), Arc::clone(&lake));
+                lake
+            }
+        }
+    }
+
+    fn store(&self, domain: &Domain, root: Root) -> Result<OpenStore, LakeError> {
+        let name = domain.name.as_str();
+        let lake = self.domain(domain);
+        let mut stores = lake.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = format!("{root:?}");
+        if let Some(open) = stores.get(&key) {
+            return Ok(open.clone());
+        }
+        let store = store::open(name, &root, &domain.storage)?;
+        let url = registry::store_url(name, &key).map_err(|_| bad_place(name))?;
+        self.stores.add(&url, Arc::clone(&store));
+        let open = OpenStore { store, url, root };
+        stores.insert(key, open.clone());
+        Ok(open)
     }
 }
+
+impl OpenStore {
+    fn storage(&self) -> LakeStorage {
+        LakeStorage::new(Arc::clone(&self.store), self.root.clone())
+    }
+}
+
+fn bad_place(domain: &str) -> LakeError {
+    LakeError::BadStore { domain: domain.to_owned(), what: "its place is neither a `file:` nor an `s3:` URL" }
+}
+
+fn sql_root(domain: &str, warehouse: &str) -> Result<Root, LakeError> {
+    Root::of(warehouse).ok_or_else(|| bad_place(domain))
+}
+
+fn table_ident(domain: &str, table: &str) -> Result<TableIdent, LakeError> {
+    let wrong = || LakeError::TableName { domain: domain.to_owned(), table: table.to_owned() };
+    let mut parts: Vec<String> = table.split('.').map(str::to_owned).collect();
+    if parts.len() < 2 || parts.iter().any(String::is_empty) {
+        return Err(wrong());
+    }
+    let name = parts.pop().ok_or_else(wrong)?;
+    Ok(TableIdent::new(NamespaceIdent::from_vec(parts).map_err(|_| wrong())?, name))
+}
+
+/// Everything that decides what opening this domain means, secrets included, so that a rotated key is used.
+fn fingerprint(domain: &Domain) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    };
+    match &domain.catalog {
+        CatalogConfig::Sql { name, uri, warehouse } => ["sql", name, uri.expose(), warehouse].map(&mut add),
+        CatalogConfig::Metadata(_) => ["metadata", "", "", ""].map(&mut add),
+    };
+    for (option, value) in &domain.storage {
+        add(option);
+        add(value.expose());
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests;

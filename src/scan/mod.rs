@@ -1,11 +1,39 @@
 //! An Iceberg table becomes a native Parquet scan.
 
-use std::sync::Arc;
+mod adapter;
+mod columns;
+mod error;
+mod files;
+mod reader;
 
+use std::any::Any;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, not_impl_err};
+use datafusion::config::TableParquetOptions;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::lake::OpenTable;
+use crate::lake::{OpenTable, SCHEME};
+use columns::Bound;
+use error::ScanError;
+use files::DataFileEntry;
+
+/// How much of a file's end is read at first; it holds most footers whole.
+const FOOTER_HINT: usize = 64 * 1024;
 
 /// A column to read: an Iceberg field under the name that the query sees.
 #[derive(Debug, Clone)]
@@ -18,7 +46,14 @@ pub struct ScanColumn {
 
 /// A table at one pinned snapshot, as DataFusion's table provider. Its schema is exactly the columns it was given.
 #[derive(Debug)]
-pub struct IcebergScan {}
+pub struct IcebergScan {
+    open: OpenTable,
+    name: Arc<str>,
+    snapshot: Option<i64>,
+    columns: Arc<[Bound]>,
+    schema: SchemaRef,
+    files: Vec<DataFileEntry>,
+}
 
 impl IcebergScan {
     /// Pins a snapshot (the current one, or `snapshot`) and binds the columns.
@@ -26,17 +61,223 @@ impl IcebergScan {
     /// # Errors
     /// `Drift` for a feature that is not supported (delete files, formats other than Parquet, types that arrow cannot
     /// hold) or an unknown field or snapshot; `Storage` when metadata cannot be read.
-    pub async fn pin(_table: OpenTable, _columns: Vec<ScanColumn>, _snapshot: Option<i64>) -> Result<Arc<Self>, Error> {
-        todo!()
+    pub async fn pin(open: OpenTable, columns: Vec<ScanColumn>, snapshot: Option<i64>) -> Result<Arc<Self>, Error> {
+        let name: Arc<str> = open.table.identifier().to_string().into();
+        let metadata = open.table.metadata();
+        let pinned = match snapshot {
+            None => metadata.current_snapshot(),
+            Some(id) => {
+                let missing = || ScanError::NoSnapshot { table: name.to_string(), snapshot: id };
+                Some(metadata.snapshot_by_id(id).ok_or_else(missing)?)
+            }
+        };
+        let (columns, schema) = columns::bind(&open.table, columns)?;
+        let files = match pinned {
+            Some(snapshot) => files::read(&open, snapshot, &columns, &schema).await?,
+            None => Vec::new(),
+        };
+        let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
+        Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, open }))
     }
 
     /// The columns' arrow schema.
     pub fn schema(&self) -> SchemaRef {
-        todo!()
+        Arc::clone(&self.schema)
     }
 
     /// The pinned snapshot, or `None` for a table that has none yet.
     pub fn snapshot_id(&self) -> Option<i64> {
-        todo!()
+        self.snapshot
+    }
+
+    /// The table's name in its catalog, `namespace.table`.
+    pub fn table_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL of the store that it reads from; it is the same in the physical scan.
+    pub fn store_url(&self) -> &str {
+        self.open.url.as_str()
+    }
+
+    /// Whether a physical node reads files of a lake, and then from which store.
+    pub fn reads_lake(plan: &dyn ExecutionPlan) -> Option<&str> {
+        let config = plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
+        let url = config.object_store_url.as_str();
+        url.split_once("://").is_some_and(|(scheme, _)| scheme == SCHEME).then_some(url)
+    }
+
+    fn file(&self, entry: &DataFileEntry) -> PartitionedFile {
+        let mut file = PartitionedFile::new("", entry.size);
+        file.object_meta.location = entry.path.clone();
+        file.object_meta.last_modified += self.identity(entry);
+        file.with_statistics(Arc::new(entry.statistics())).with_extension(reader::ManifestRows(entry.rows))
+    }
+
+    /// A time that never changes for a file and differs between stores. DataFusion's footer cache knows a file by path,
+    /// size and time, so this is what keeps one domain's footers from another's files.
+    fn identity(&self, entry: &DataFileEntry) -> Duration {
+        let hash = Sha256::new().chain_update(self.open.url.as_str()).chain_update(entry.path.as_ref()).finalize();
+        let number = hash.iter().take(8).fold(0u64, |number, byte| (number << 8) | u64::from(*byte));
+        Duration::new(number >> 32, u32::try_from(number & 0x1fff_ffff).unwrap_or_default())
+    }
+
+    /// Whole files, each to the group with the fewest bytes so far.
+    fn groups<'a>(&self, mut files: Vec<&'a DataFileEntry>, partitions: usize) -> Vec<FileGroup> {
+        files.sort_by_key(|entry| std::cmp::Reverse(entry.size));
+        let mut groups: Vec<(u64, Vec<&'a DataFileEntry>)> =
+            vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
+        for entry in files {
+            if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+                *bytes += entry.size.max(1);
+                group.push(entry);
+            }
+        }
+        groups.into_iter().map(|(_, group)| FileGroup::new(group.into_iter().map(|e| self.file(e)).collect())).collect()
+    }
+
+    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<&DataFileEntry>> {
+        let Some(filter) = conjunction(filters.iter().cloned()) else {
+            return Ok(self.files.iter().collect());
+        };
+        let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let predicate = state.create_physical_expr(filter, &schema)?;
+        let keep = files::prune(&self.files, &self.schema, predicate)?;
+        Ok(self.files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
     }
 }
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl TableProvider for IcebergScan {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        None
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn get_table_definition(&self) -> Option<&str> {
+        None
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        None
+    }
+
+    fn get_column_default(&self, _column: &str) -> Option<&Expr> {
+        None
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let files = self.matching(state, filters)?;
+        if files.is_empty() {
+            let schema = match projection {
+                Some(projection) => Arc::new(self.schema.project(projection)?),
+                None => Arc::clone(&self.schema),
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let statistics = files::together(files.iter().copied(), &self.schema)?;
+        let runtime = state.runtime_env();
+        let footers = runtime.cache_manager.get_file_metadata_cache();
+        let readers = reader::CheckedReaders {
+            table: Arc::clone(&self.name),
+            inner: Arc::new(CachedParquetFileReaderFactory::new(Arc::clone(&self.open.store), footers)),
+        };
+        let mut options =
+            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        options.global.pruning = true;
+        options.global.enable_page_index = true;
+        options.global.schema_force_view_types = false;
+        let source = ParquetSource::new(Arc::clone(&self.schema))
+            .with_table_parquet_options(options)
+            .with_metadata_size_hint(FOOTER_HINT)
+            .with_parquet_file_reader_factory(Arc::new(readers));
+        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(&self.columns) };
+        let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(source))
+            .with_file_groups(self.groups(files, state.config().target_partitions()))
+            .with_statistics(statistics)
+            .with_expr_adapter(Some(Arc::new(by_id)))
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    async fn scan_with_args<'a>(
+        &self,
+        state: &dyn Session,
+        args: datafusion::catalog::ScanArgs<'a>,
+    ) -> DfResult<datafusion::catalog::ScanResult> {
+        let projection = args.projection().map(<[usize]>::to_vec);
+        let plan = self.scan(state, projection.as_ref(), args.filters().unwrap_or(&[]), args.limit()).await?;
+        Ok(plan.into())
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        files::together(self.files.iter(), &self.schema).ok()
+    }
+
+    async fn insert_into(
+        &self,
+        _state: &dyn Session,
+        _input: Arc<dyn ExecutionPlan>,
+        _insert_op: datafusion::logical_expr::dml::InsertOp,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        not_impl_err!("tables are only read")
+    }
+
+    async fn delete_from(&self, _state: &dyn Session, _filters: Vec<Expr>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        not_impl_err!("tables are only read")
+    }
+
+    async fn update(
+        &self,
+        _state: &dyn Session,
+        _assignments: Vec<(String, Expr)>,
+        _filters: Vec<Expr>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        not_impl_err!("tables are only read")
+    }
+
+    async fn truncate(&self, _state: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
+        not_impl_err!("tables are only read")
+    }
+}
+
+/// The engine's own error inside one of DataFusion's, however deep: what a scan found wrong while it ran.
+pub fn cause(error: &DataFusionError) -> Option<&Error> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<Error>() {
+            return Some(found);
+        }
+        // These two hold their source behind a pointer that `downcast_ref` does not look through.
+        next = match (error.downcast_ref::<DataFusionError>(), error.downcast_ref::<Arc<DataFusionError>>()) {
+            (Some(DataFusionError::Shared(inner)), _) | (_, Some(inner)) => Some(inner.as_ref()),
+            _ => error.source(),
+        };
+    }
+    None
+}
+
+const _: fn(&IcebergScan) -> &dyn Any = |scan| scan;
+
+#[cfg(test)]
+mod tests;

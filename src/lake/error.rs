@@ -1,0 +1,75 @@
+//! What can go wrong between a domain's configuration and an open table.
+
+use crate::error::{Class, Error};
+
+/// Why a table, a catalog or a store did not open. Its text names the domain and the table, never a location.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    #[error("the catalog of domain `{domain}` does not exist")]
+    NoCatalog { domain: String },
+    #[error("the catalog of domain `{domain}` cannot be opened: {what}")]
+    BadCatalog { domain: String, what: &'static str },
+    #[error("the catalog of domain `{domain}` cannot be reached")]
+    Catalog { domain: String, source: iceberg::Error },
+    #[error("the catalog of domain `{domain}` did not answer within {seconds} seconds")]
+    Timeout { domain: String, seconds: u64 },
+    #[error("the store of domain `{domain}` cannot be opened")]
+    Store { domain: String, source: object_store::Error },
+    #[error("the store of domain `{domain}` cannot be opened: {what}")]
+    BadStore { domain: String, what: &'static str },
+    #[error("the storage option `{option}` of domain `{domain}` is unknown")]
+    UnknownOption { domain: String, option: String, meant: Option<&'static str> },
+    #[error("the storage option `{option}` of domain `{domain}` must be `true` or `false`")]
+    NotBool { domain: String, option: String },
+    #[error("`{table}` of domain `{domain}` is not a table name of the form `namespace.table`")]
+    TableName { domain: String, table: String },
+    #[error("the catalog of domain `{domain}` has no table `{table}`")]
+    NoTable { domain: String, table: String },
+    #[error("the metadata of table `{table}` in domain `{domain}` cannot be understood")]
+    Metadata { domain: String, table: String, source: iceberg::Error },
+    #[error("the metadata of table `{table}` in domain `{domain}` cannot be read")]
+    Read { domain: String, table: String, source: iceberg::Error },
+    #[error("table `{table}` names a file outside the store of its domain")]
+    Outside { table: String },
+}
+
+impl LakeError {
+    /// Sorts what iceberg said about one table: what the catalog does not have, what nobody can read, what failed.
+    pub(super) fn table(domain: &str, table: &str, source: iceberg::Error) -> Self {
+        let (domain, table) = (domain.to_owned(), table.to_owned());
+        match source.kind() {
+            iceberg::ErrorKind::TableNotFound | iceberg::ErrorKind::NamespaceNotFound => {
+                Self::NoTable { domain, table }
+            }
+            iceberg::ErrorKind::DataInvalid | iceberg::ErrorKind::FeatureUnsupported => {
+                Self::Metadata { domain, table, source }
+            }
+            _ => Self::Read { domain, table, source },
+        }
+    }
+}
+
+impl From<LakeError> for Error {
+    fn from(error: LakeError) -> Self {
+        let class = match &error {
+            LakeError::TableName { .. }
+            | LakeError::NoTable { .. }
+            | LakeError::Metadata { .. }
+            | LakeError::Outside { .. } => Class::Drift,
+            LakeError::NoCatalog { .. }
+            | LakeError::BadCatalog { .. }
+            | LakeError::Catalog { .. }
+            | LakeError::Timeout { .. }
+            | LakeError::Store { .. }
+            | LakeError::BadStore { .. }
+            | LakeError::UnknownOption { .. }
+            | LakeError::NotBool { .. }
+            | LakeError::Read { .. } => Class::Storage,
+        };
+        let out = Self::new(class, error.to_string());
+        match error {
+            LakeError::UnknownOption { meant: Some(meant), .. } => out.help(format!("did you mean `{meant}`?")),
+            _ => out,
+        }
+    }
+}

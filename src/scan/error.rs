@@ -1,0 +1,50 @@
+//! What can keep a table, or one of its files, from being read.
+
+use crate::error::{Class, Error};
+
+/// Why a table cannot be scanned. Files are named by their path inside the store.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    #[error("table `{table}` has no snapshot {snapshot}")]
+    NoSnapshot { table: String, snapshot: i64 },
+    #[error("table `{table}` has no top-level field with id {field}")]
+    NoField { table: String, field: i32 },
+    #[error("table `{table}` was asked for two columns named `{column}`")]
+    TwoColumns { table: String, column: String },
+    #[error("table `{table}` uses {what}, which is not supported")]
+    Unsupported { table: String, what: String },
+    #[error("column `{column}` of table `{table}` uses {what}, which is not supported")]
+    Column { table: String, column: String, what: &'static str },
+    #[error("a file of table `{table}` does not fit column `{column}`: {what}")]
+    Misfit { table: String, column: String, what: String },
+    #[error("file `{file}` of table `{table}` has columns without field ids")]
+    NoIds { table: String, file: String },
+    #[error("file `{file}` of table `{table}` holds another number of rows than its metadata says")]
+    Rows { table: String, file: String },
+    #[error("the metadata of table `{table}` cannot be read")]
+    Metadata { table: String, source: iceberg::Error },
+    #[error("file `{file}` of table `{table}` cannot be read")]
+    File { table: String, file: String, source: parquet::errors::ParquetError },
+}
+
+impl From<ScanError> for Error {
+    fn from(error: ScanError) -> Self {
+        let class = match &error {
+            ScanError::Metadata { .. } | ScanError::File { .. } | ScanError::Rows { .. } => Class::Storage,
+            ScanError::TwoColumns { .. } => Class::Bug,
+            ScanError::NoSnapshot { .. }
+            | ScanError::NoField { .. }
+            | ScanError::Unsupported { .. }
+            | ScanError::Column { .. }
+            | ScanError::Misfit { .. }
+            | ScanError::NoIds { .. } => Class::Drift,
+        };
+        if let ScanError::Metadata { source, .. } = &error {
+            tracing::debug!(error = %source, "table metadata");
+        }
+        if let ScanError::File { source, .. } = &error {
+            tracing::debug!(error = %source, "data file");
+        }
+        Self::new(class, error.to_string())
+    }
+}
