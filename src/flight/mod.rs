@@ -1,1 +1,24 @@
-//! The wire: Flight SQL's service and client.
+//! The wire: Flight SQL's service and client. The only room that knows gRPC and Arrow Flight.
+//!
+//! ```text
+//! listen -> service -> credentials -> Principal
+//!                   -> command     -> statement: ticket <-> session::Engine -> encode
+//!                                  -> metadata:  metadata, info          -> encode
+//! ```
+//!
+//! The service keeps nothing between two calls. A ticket or a prepared statement is a sealed text that holds the
+//! statement, its snapshots and its principal; whichever process has the mesh's key can answer it.
+
+pub mod client;
+mod command;
+pub mod counters;
+mod credentials;
+pub mod encode;
+mod info;
+pub mod listen;
+mod metadata;
+mod service;
+mod status;
+mod ticket;
+
+pub use service::Service;

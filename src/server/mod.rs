@@ -1,1 +1,204 @@
-//! The life of the serving process.
+//! The life of the serving process: listeners, readiness, signals, and a stop that drains.
+
+mod http;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Auth;
+use crate::error::{Class, Error};
+use crate::flight::Service;
+use crate::flight::counters::Counters;
+use crate::flight::listen::{self, Health, Tls};
+use crate::session::Engine;
+
+/// How long streams may take to say that they were aborted.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How a mesh is served.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where Flight SQL listens. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where health and metrics are served over HTTP, if anywhere.
+    pub http: Option<SocketAddr>,
+    /// The PEM files of the certificate and of its key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// A server that runs. Dropping it stops it at once; [`Running::stop`] lets queries end.
+pub struct Running {
+    /// Where Flight SQL listens.
+    pub address: SocketAddr,
+    /// Where health and metrics are served.
+    pub http: Option<SocketAddr>,
+    health: Health,
+    ready: Arc<AtomicBool>,
+    drain: CancellationToken,
+    abort: CancellationToken,
+    close_http: CancellationToken,
+    flight_task: JoinHandle<Result<(), Error>>,
+    http_task: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).field("http", &self.http).finish_non_exhaustive()
+    }
+}
+
+/// Serves an engine. It takes connections when this returns.
+///
+/// # Errors
+/// When an address cannot be listened on, a TLS file is bad, or a mesh without `auth` would be open to other machines.
+pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Error> {
+    let auth = Arc::new(Auth::new(engine.mesh())?);
+    guard_exposure(&options, auth.required())?;
+    let tls = options.tls.as_ref().map(|(certificate, key)| Tls::read(certificate, key)).transpose()?;
+    let listener = bind(options.listen).await?;
+    let address = local(&listener)?;
+    let http_listener = match options.http {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let http = http_listener.as_ref().map(local).transpose()?;
+
+    let (drain, abort, close_http) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (ready, counters) = (Arc::new(AtomicBool::new(true)), Arc::new(Counters::default()));
+    let service = Service::new(engine, auth, Arc::clone(&counters), abort.clone());
+    let (health, serving) = listen::serve(service, listener, tls, drain.clone().cancelled_owned()).await?;
+    let flight_task = tokio::spawn(serving);
+    let http_task = http_listener.map(|listener| {
+        tokio::spawn(http::serve(listener, Arc::clone(&ready), counters, close_http.clone().cancelled_owned()))
+    });
+    Ok(Running { address, http, health, ready, drain, abort, close_http, flight_task, http_task })
+}
+
+/// A mesh that asks nobody's name is for this machine only.
+fn guard_exposure(options: &Options, auth: bool) -> Result<(), Error> {
+    let local = options.listen.ip().to_canonical().is_loopback();
+    if !local && !auth {
+        return Err(Error::new(
+            Class::BadRequest,
+            format!(
+                "the mesh has no `auth`, so it is not served on `{}`, which other machines can reach",
+                options.listen
+            ),
+        )
+        .help("declare `auth` in mesh.yaml, or listen on 127.0.0.1"));
+    }
+    if !local && options.tls.is_none() {
+        tracing::warn!(address = %options.listen, "serving without TLS: passwords and data can be read on the network");
+    }
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|cause| Error::new(Class::BadRequest, format!("cannot listen on `{address}`: {cause}")))
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|cause| Error::new(Class::Bug, format!("a listener has no address: {cause}")))
+}
+
+impl Running {
+    /// Stops: says so to health checks, takes no more connections, waits for the running queries until the deadline,
+    /// then ends them with an error.
+    ///
+    /// # Errors
+    /// When the server had failed before.
+    pub async fn stop(mut self, deadline: Duration) -> Result<(), Error> {
+        self.ready.store(false, Ordering::Relaxed);
+        self.health.draining().await;
+        self.drain.cancel();
+        let mut ended = tokio::time::timeout(deadline, &mut self.flight_task).await;
+        if ended.is_err() {
+            tracing::warn!("queries still ran at the deadline of the shutdown and are ended");
+            self.abort.cancel();
+            ended = tokio::time::timeout(LAST_WORDS, &mut self.flight_task).await;
+        }
+        self.close_http.cancel();
+        if let Some(mut task) = self.http_task.take() {
+            if tokio::time::timeout(LAST_WORDS, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+        match ended {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::new(Class::Bug, "the Flight listener ended by itself")),
+            // A client that reads nothing cannot be told; dropping `self` leaves it.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Waits for SIGINT or SIGTERM, or for the server to end by itself.
+    ///
+    /// # Errors
+    /// When signals cannot be received, or the server ended.
+    pub async fn until_signal(&mut self) -> Result<(), Error> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let cannot = |cause| Error::new(Class::Bug, format!("signals cannot be received: {cause}"));
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        tokio::select! {
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            ended = &mut self.flight_task => match ended {
+                Ok(Err(error)) => Err(error),
+                _ => Err(Error::new(Class::Bug, "the Flight listener ended by itself")),
+            },
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.abort.cancel();
+        self.drain.cancel();
+        self.close_http.cancel();
+        self.flight_task.abort();
+        if let Some(task) = &self.http_task {
+            task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn options(listen: &str) -> Options {
+        Options { listen: listen.parse().unwrap(), http: None, tls: None }
+    }
+
+    #[test]
+    fn a_mesh_without_auth_stays_on_this_machine() {
+        for listen in ["127.0.0.1:0", "127.9.9.9:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+            assert!(guard_exposure(&options(listen), false).is_ok(), "{listen}");
+        }
+        for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+            let error = guard_exposure(&options(listen), false).unwrap_err();
+            assert!(error.message.contains(listen), "{error}");
+            assert!(guard_exposure(&options(listen), true).is_ok(), "{listen}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = local(&first).unwrap();
+        let error = bind(address).await.unwrap_err();
+        assert!(error.message.contains(&address.to_string()), "{error}");
+    }
+}

@@ -1,0 +1,250 @@
+//! The client of `polder sql --url`: a statement goes to a server, rows and notices come back.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+use arrow_flight::{FlightDescriptor, HandshakeRequest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use polder_catalog::secret::Secret;
+use prost::Message as _;
+use serde::Deserialize;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+
+use crate::error::{Class, Error};
+use crate::flight::credentials::{AUTHORIZATION, bearer};
+use crate::flight::listen::pem;
+use crate::flight::status::to_error;
+
+/// As much as ADBC takes: a single long row may exceed what our own server aims at.
+const MESSAGE: usize = 16 * 1024 * 1024;
+const CONNECT: Duration = Duration::from_secs(10);
+/// Where systems keep the certificates that they trust, when `SSL_CERT_FILE` does not say.
+const TRUSTED: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What one shows to a server.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// Nothing: the server's mesh has no `auth`.
+    Anonymous,
+    /// A user and a password, exchanged for a token once.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A bearer token.
+    Token(Secret),
+}
+
+/// The rows of a remote query, and what there is to say of it.
+pub type Answer = (SchemaRef, BoxStream<'static, Result<RecordBatch, Error>>, Vec<String>);
+
+/// A connection to a server.
+pub struct Remote {
+    url: String,
+    client: FlightServiceClient<Channel>,
+    authorization: Option<MetadataValue<Ascii>>,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// The notes that our server adds to a query.
+#[derive(Default, Deserialize)]
+struct Notes {
+    #[serde(default)]
+    notices: Vec<String>,
+}
+
+impl Remote {
+    /// Connects to `grpc://host:port` or `grpc+tls://host:port` and logs in. `tls_ca` is the PEM file of the authority
+    /// that signed the server's certificate, and the system's own authorities by default.
+    ///
+    /// # Errors
+    /// A URL that is none, a server that cannot be reached, credentials that it refuses.
+    pub async fn connect(url: &str, credentials: Credentials, tls_ca: Option<PathBuf>) -> Result<Self, Error> {
+        let endpoint = endpoint(url, tls_ca.as_deref())?;
+        let channel = endpoint.connect().await.map_err(|cause| unreachable(url, &cause))?;
+        let client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE);
+        let mut remote = Self { url: url.to_owned(), client, authorization: None };
+        match credentials {
+            Credentials::Anonymous => {}
+            Credentials::Token(token) => remote.authorization = Some(bearer(token.expose())?),
+            Credentials::Password { user, password } => remote.log_in(&user, &password).await?,
+        }
+        Ok(remote)
+    }
+
+    async fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Error> {
+        let basic = STANDARD.encode(format!("{user}:{}", password.expose()));
+        let mut basic = MetadataValue::try_from(format!("Basic {basic}"))
+            .map_err(|_| Error::new(Class::BadRequest, "the user and the password cannot travel in a header"))?;
+        basic.set_sensitive(true);
+        let hello = HandshakeRequest { protocol_version: 0, payload: Default::default() };
+        let mut request = Request::new(stream::iter([hello]));
+        request.metadata_mut().insert(AUTHORIZATION, basic);
+        let response = self.client.handshake(request).await.map_err(|status| self.error(&status))?;
+        let token = response.metadata().get(AUTHORIZATION).cloned();
+        let mut token = token
+            .ok_or_else(|| Error::new(Class::BadRequest, format!("`{}` gave no token for the login", self.url)))?;
+        token.set_sensitive(true);
+        self.authorization = Some(token);
+        Ok(())
+    }
+
+    /// Runs one statement. Dropping the rows cancels it.
+    ///
+    /// # Errors
+    /// Every class that the server answers with, and storage when it cannot be reached.
+    pub async fn query(&mut self, sql: &str) -> Result<Answer, Error> {
+        let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
+        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+        let request = self.request(descriptor);
+        let info = self.client.get_flight_info(request).await.map_err(|status| self.error(&status))?.into_inner();
+        let notes: Notes = serde_json::from_slice(&info.app_metadata).unwrap_or_default();
+        let foreign =
+            || Error::new(Class::BadRequest, format!("`{}` answers in a way that is not understood", self.url));
+        let [endpoint] = info.endpoint.as_slice() else { return Err(foreign()) };
+        let ticket = endpoint.ticket.clone().ok_or_else(foreign)?;
+        let schema = Arc::new(info.try_decode_schema().map_err(|_| foreign())?);
+        let request = self.request(ticket);
+        let rows = self.client.do_get(request).await.map_err(|status| self.error(&status))?.into_inner();
+        let rows = FlightRecordBatchStream::new_from_flight_data(rows.map_err(FlightError::from));
+        let url = self.url.clone();
+        let rows = rows.map_err(move |error| match error {
+            FlightError::Tonic(status) => reached(&url, &status),
+            _ => Error::new(Class::BadRequest, format!("`{url}` sent rows that are not understood")),
+        });
+        Ok((schema, rows.boxed(), notes.notices))
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        request
+    }
+
+    fn error(&self, status: &Status) -> Error {
+        reached(&self.url, status)
+    }
+}
+
+/// The error behind a status: the server's own, or that it went away.
+fn reached(url: &str, status: &Status) -> Error {
+    use std::error::Error as _;
+    // A status with a source was made on this side, by the transport.
+    match (status.source(), status.code()) {
+        (Some(_), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled) => {
+            Error::new(Class::Storage, format!("the connection to `{url}` broke off"))
+        }
+        _ => to_error(status),
+    }
+}
+
+fn endpoint(url: &str, tls_ca: Option<&Path>) -> Result<Endpoint, Error> {
+    let not_a_url = || {
+        Error::new(Class::BadRequest, format!("`{url}` is not the URL of a server"))
+            .help("write `grpc://HOST:PORT`, or `grpc+tls://HOST:PORT` for a server with TLS")
+    };
+    let (tls, authority) = match url.split_once("://") {
+        Some(("grpc" | "grpc+tcp", authority)) => (false, authority),
+        Some(("grpc+tls", authority)) => (true, authority),
+        _ => return Err(not_a_url()),
+    };
+    let authority = authority.trim_end_matches('/');
+    if authority.contains(['/', '@', '?', '#']) || !authority.contains(':') {
+        return Err(not_a_url());
+    }
+    let scheme = if tls { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{authority}"))
+        .map_err(|_| not_a_url())?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    if !tls {
+        return Ok(endpoint);
+    }
+    let trusted = match tls_ca {
+        Some(file) => pem(file, "CERTIFICATE")?,
+        None => pem(&system_authorities()?, "CERTIFICATE")?,
+    };
+    let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted));
+    endpoint.tls_config(config).map_err(|_| not_a_url())
+}
+
+fn system_authorities() -> Result<PathBuf, Error> {
+    std::env::var_os("SSL_CERT_FILE")
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(TRUSTED.map(PathBuf::from))
+        .find(|file| file.is_file())
+        .ok_or_else(|| {
+            Error::new(Class::BadRequest, "the system's trusted certificates were not found")
+                .help("name the PEM file of the server's authority")
+        })
+}
+
+fn unreachable(url: &str, cause: &tonic::transport::Error) -> Error {
+    let mut innermost: &dyn std::error::Error = cause;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    Error::new(Class::Storage, format!("`{url}` cannot be reached: {innermost}"))
+        .help("is the server running there, and with TLS only where the URL says `grpc+tls`?")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_urls_of_servers_are_taken() {
+        assert_eq!(endpoint("grpc://127.0.0.1:50051", None).unwrap().uri(), "http://127.0.0.1:50051");
+        assert_eq!(endpoint("grpc://[::1]:50051/", None).unwrap().uri(), "http://[::1]:50051");
+        for url in ["127.0.0.1:50051", "http://a:1", "grpc://a", "grpc://user:secret@a:1", "grpc://a:1/b", ""] {
+            assert_eq!(endpoint(url, None).unwrap_err().class, Class::BadRequest, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_named() {
+        // Bound and dropped: nobody listens on that port now.
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = format!("grpc://{address}");
+        let error = Remote::connect(&url, Credentials::Anonymous, None).await.unwrap_err();
+        assert_eq!(error.class, Class::Storage);
+        assert!(error.message.contains(&url), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_authority_file_is_named() {
+        let file = Some(PathBuf::from("no/such/ca.pem"));
+        let error = Remote::connect("grpc+tls://localhost:1", Credentials::Anonymous, file).await.unwrap_err();
+        assert!(error.message.contains("no/such/ca.pem"), "{error}");
+    }
+}

@@ -1,0 +1,131 @@
+//! The `authorization` header: who calls, and the token that a Basic login gets in return.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use polder_catalog::principal::Principal;
+use polder_catalog::secret::Secret;
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+
+use crate::auth::Auth;
+use crate::error::{Class, Error};
+
+/// The header that carries credentials in both directions.
+pub(super) const AUTHORIZATION: &str = "authorization";
+
+/// ADBC's Go driver leaves the padding off, others keep it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What an `authorization` header holds.
+pub(super) enum Presented {
+    /// No such header.
+    Nothing,
+    /// `Basic …`
+    Basic { user: String, password: Secret },
+    /// `Bearer …`
+    Bearer(Secret),
+}
+
+/// Who calls.
+pub(super) struct Caller {
+    pub(super) principal: Principal,
+    /// The token that answers a Basic login.
+    pub(super) token: Option<MetadataValue<Ascii>>,
+}
+
+/// Reads the header. The scheme's case does not matter.
+pub(super) fn presented(metadata: &MetadataMap) -> Result<Presented, Error> {
+    let mut values = metadata.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(Presented::Nothing) };
+    if values.next().is_some() {
+        return Err(unreadable());
+    }
+    let (scheme, rest) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(unreadable)?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Presented::Bearer(Secret::new(rest)));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(unreadable());
+    }
+    let text = BASE64.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(unreadable)?;
+    let (user, password) = text.split_once(':').ok_or_else(unreadable)?;
+    Ok(Presented::Basic { user: user.to_owned(), password: Secret::new(password) })
+}
+
+/// Who calls, by the header of the call.
+pub(super) async fn caller(auth: &Auth, metadata: &MetadataMap) -> Result<Caller, Error> {
+    admit(auth, presented(metadata)?).await
+}
+
+/// Who presents these credentials.
+pub(super) async fn admit(auth: &Auth, presented: Presented) -> Result<Caller, Error> {
+    match presented {
+        Presented::Nothing => Ok(Caller { principal: auth.nobody()?, token: None }),
+        Presented::Bearer(token) => Ok(Caller { principal: auth.bearer(token.expose())?, token: None }),
+        Presented::Basic { user, password } => {
+            let principal = auth.password(&user, password.expose()).await?;
+            let token = bearer(&auth.token(&principal)?)?;
+            Ok(Caller { principal, token: Some(token) })
+        }
+    }
+}
+
+/// `Bearer …` as a header that is never indexed or printed.
+pub(super) fn bearer(token: &str) -> Result<MetadataValue<Ascii>, Error> {
+    let mut value = MetadataValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| Error::new(Class::BadRequest, "the token cannot travel in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn unreadable() -> Error {
+    Error::new(Class::Unauthenticated, "the `authorization` header is neither `Basic` nor `Bearer` credentials")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn header(value: &str) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        metadata.insert(AUTHORIZATION, value.parse().unwrap());
+        metadata
+    }
+
+    #[test]
+    fn basic_credentials_come_padded_or_not() {
+        // `analyst:pa:ss` needs padding.
+        for value in ["Basic YW5hbHlzdDpwYTpzcw==", "Basic YW5hbHlzdDpwYTpzcw", "basic  YW5hbHlzdDpwYTpzcw"] {
+            match presented(&header(value)).unwrap() {
+                Presented::Basic { user, password } => {
+                    assert_eq!((user.as_str(), password.expose()), ("analyst", "pa:ss"), "{value}");
+                }
+                _ => panic!("{value}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_comes_as_it_is() {
+        assert!(
+            matches!(presented(&header("Bearer abc-_")).unwrap(), Presented::Bearer(token) if token.expose() == "abc-_")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_and_not_repeated() {
+        for value in ["hunter2", "Digest hunter2", "Basic hunter2!", "Basic aHVudGVyMg=="] {
+            let error = presented(&header(value)).err().unwrap();
+            assert_eq!(error.class, Class::Unauthenticated, "{value}");
+            assert!(!error.to_string().contains("hunter2"), "{value}");
+        }
+        let mut twice = header("Bearer a");
+        twice.append(AUTHORIZATION, "Bearer b".parse().unwrap());
+        assert!(presented(&twice).is_err());
+    }
+}

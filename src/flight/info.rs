@@ -1,0 +1,181 @@
+//! What the server says of itself: `GetSqlInfo` and `GetXdbcTypeInfo`.
+//!
+//! Only what holds is listed. The type of each value is the specification's: JDBC breaks on another.
+
+use std::sync::Arc;
+
+use arrow_flight::sql::metadata::{SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoDataBuilder};
+use arrow_flight::sql::{
+    Nullable, Searchable, SqlInfo, SqlNullOrdering, SqlSupportedCaseSensitivity, SqlSupportedTransaction, XdbcDataType,
+    XdbcDatetimeSubcode,
+};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Field, Schema};
+
+use crate::error::{Class, Error};
+use crate::flight::ticket::STATEMENT_LIFETIME;
+
+/// The rows of these codes, or of all when none is named. Codes that are not known have no row.
+pub(super) fn sql_info(codes: &[u32]) -> Result<RecordBatch, Error> {
+    let mut info = SqlInfoDataBuilder::new();
+    info.append(SqlInfo::FlightSqlServerName, "Polder");
+    info.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
+    info.append(SqlInfo::FlightSqlServerArrowVersion, arrow::ARROW_VERSION);
+    info.append(SqlInfo::FlightSqlServerReadOnly, true);
+    info.append(SqlInfo::FlightSqlServerSql, true);
+    info.append(SqlInfo::FlightSqlServerSubstrait, false);
+    info.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
+    info.append(SqlInfo::FlightSqlServerCancel, false);
+    info.append(SqlInfo::FlightSqlServerBulkIngestion, false);
+    info.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, false);
+    info.append(
+        SqlInfo::FlightSqlServerStatementTimeout,
+        i32::try_from(STATEMENT_LIFETIME.as_millis()).unwrap_or(i32::MAX),
+    );
+    info.append(SqlInfo::FlightSqlServerTransactionTimeout, 0);
+    info.append(SqlInfo::SqlDdlCatalog, false);
+    info.append(SqlInfo::SqlDdlSchema, false);
+    info.append(SqlInfo::SqlDdlTable, false);
+    info.append(SqlInfo::SqlIdentifierCase, SqlSupportedCaseSensitivity::SqlCaseSensitivityLowercase as i64);
+    info.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
+    info.append(
+        SqlInfo::SqlQuotedIdentifierCase,
+        SqlSupportedCaseSensitivity::SqlCaseSensitivityCaseInsensitive as i64,
+    );
+    info.append(SqlInfo::SqlAllTablesAreSelectable, false);
+    info.append(SqlInfo::SqlNullOrdering, SqlNullOrdering::SqlNullsSortedHigh as i64);
+    info.append(SqlInfo::SqlSearchStringEscape, "\\");
+    info.append(SqlInfo::SqlExtraNameCharacters, "");
+    info.append(SqlInfo::SqlSupportsColumnAliasing, true);
+    info.append(SqlInfo::SqlNullPlusNullIsNull, true);
+    info.append(SqlInfo::SqlSupportsTableCorrelationNames, true);
+    info.append(SqlInfo::SqlSupportsDifferentTableCorrelationNames, false);
+    info.append(SqlInfo::SqlSupportsExpressionsInOrderBy, true);
+    info.append(SqlInfo::SqlSupportsOrderByUnrelated, true);
+    info.append(SqlInfo::SqlSupportsNonNullableColumns, true);
+    info.append(SqlInfo::SqlSupportsIntegrityEnhancementFacility, false);
+    info.append(SqlInfo::SqlSchemaTerm, "domain");
+    info.append(SqlInfo::SqlProcedureTerm, "procedure");
+    info.append(SqlInfo::SqlCatalogTerm, "mesh");
+    info.append(SqlInfo::SqlCatalogAtStart, true);
+    info.append(SqlInfo::SqlSelectForUpdateSupported, false);
+    info.append(SqlInfo::SqlStoredProceduresSupported, false);
+    info.append(SqlInfo::SqlCorrelatedSubqueriesSupported, true);
+    info.append(SqlInfo::SqlTransactionsSupported, false);
+    info.append(SqlInfo::SqlDataDefinitionCausesTransactionCommit, false);
+    info.append(SqlInfo::SqlDataDefinitionsInTransactionsIgnored, false);
+    info.append(SqlInfo::SqlBatchUpdatesSupported, false);
+    info.append(SqlInfo::SqlSavepointsSupported, false);
+    info.append(SqlInfo::SqlNamedParametersSupported, false);
+    info.append(SqlInfo::SqlLocatorsUpdateCopy, false);
+    info.append(SqlInfo::SqlStoredFunctionsUsingCallSyntaxSupported, false);
+    let info = info.build().map_err(unbuilt)?;
+    not_null(&info.record_batch(codes.iter().copied()).map_err(unbuilt)?)
+}
+
+/// Neither column is nullable in the specification; the builder decides that by the values at hand.
+fn not_null(batch: &RecordBatch) -> Result<RecordBatch, Error> {
+    let fields: Vec<Field> =
+        batch.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(false)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), batch.columns().to_vec())
+        .map_err(|_| Error::new(Class::Bug, "the server's information does not fit its schema"))
+}
+
+/// The SQL types that a result can have, or those of one code.
+pub(super) fn type_info(code: Option<i32>) -> Result<RecordBatch, Error> {
+    use XdbcDataType as Type;
+    let mut types = XdbcTypeInfoDataBuilder::new();
+    for (name, kind, size, radix) in [
+        ("BOOLEAN", Type::XdbcBit, 1, None),
+        ("INTEGER", Type::XdbcInteger, 32, Some(2)),
+        ("BIGINT", Type::XdbcBigint, 64, Some(2)),
+        ("REAL", Type::XdbcReal, 24, Some(2)),
+        ("DOUBLE", Type::XdbcDouble, 53, Some(2)),
+        ("DECIMAL", Type::XdbcDecimal, 38, Some(10)),
+    ] {
+        types.append(XdbcTypeInfo {
+            unsigned_attribute: radix.map(|_| false),
+            num_prec_radix: radix,
+            minimum_scale: (kind == Type::XdbcDecimal).then_some(0),
+            maximum_scale: (kind == Type::XdbcDecimal).then_some(38),
+            create_params: (kind == Type::XdbcDecimal).then(|| vec!["precision".into(), "scale".into()]),
+            ..plain(name, kind, Some(size))
+        });
+    }
+    for (name, kind) in [("VARCHAR", Type::XdbcVarchar), ("VARBINARY", Type::XdbcVarbinary)] {
+        let prefix = if kind == Type::XdbcVarchar { "'" } else { "X'" };
+        types.append(XdbcTypeInfo {
+            case_sensitive: kind == Type::XdbcVarchar,
+            ..quoted(plain(name, kind, None), prefix)
+        });
+    }
+    for (name, kind, size, subcode) in [
+        // The code of a date; the specification has two names for it, and the generated code the other one.
+        ("DATE", Type::XdbcDate, 10, XdbcDatetimeSubcode::XdbcSubcodeYear),
+        ("TIME", Type::XdbcTime, 15, XdbcDatetimeSubcode::XdbcSubcodeTime),
+        ("TIMESTAMP", Type::XdbcTimestamp, 29, XdbcDatetimeSubcode::XdbcSubcodeTimestamp),
+    ] {
+        types.append(XdbcTypeInfo {
+            sql_data_type: Type::XdbcDatetime,
+            datetime_subcode: Some(subcode),
+            ..quoted(plain(name, kind, Some(size)), "'")
+        });
+    }
+    types.build().and_then(|types| types.record_batch(code)).map_err(unbuilt)
+}
+
+fn plain(name: &str, kind: XdbcDataType, size: Option<i32>) -> XdbcTypeInfo {
+    XdbcTypeInfo {
+        type_name: name.into(),
+        data_type: kind,
+        column_size: size,
+        literal_prefix: None,
+        literal_suffix: None,
+        create_params: None,
+        nullable: Nullable::NullabilityNullable,
+        case_sensitive: false,
+        searchable: Searchable::Full,
+        unsigned_attribute: None,
+        fixed_prec_scale: false,
+        auto_increment: None,
+        local_type_name: Some(name.into()),
+        minimum_scale: None,
+        maximum_scale: None,
+        sql_data_type: kind,
+        datetime_subcode: None,
+        num_prec_radix: None,
+        interval_precision: None,
+    }
+}
+
+fn quoted(info: XdbcTypeInfo, prefix: &str) -> XdbcTypeInfo {
+    XdbcTypeInfo { literal_prefix: Some(prefix.into()), literal_suffix: Some("'".into()), ..info }
+}
+
+fn unbuilt(_: arrow_flight::error::FlightError) -> Error {
+    Error::new(Class::Bug, "the server's information could not be built")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_codes_by_default_and_no_row_for_an_unknown_one() {
+        let all = sql_info(&[]).unwrap();
+        assert!(all.num_rows() > 40);
+        assert_eq!(sql_info(&[0, 3, 99_999]).unwrap().num_rows(), 2);
+        assert_eq!(sql_info(&[99_999]).unwrap().schema(), all.schema());
+        assert!(all.schema().fields().iter().all(|field| !field.is_nullable()));
+    }
+
+    #[test]
+    fn types_come_in_the_order_of_their_codes_and_one_by_one() {
+        let all = type_info(None).unwrap();
+        assert_eq!(all.num_rows(), 11);
+        let varchar = type_info(Some(XdbcDataType::XdbcVarchar as i32)).unwrap();
+        assert_eq!((varchar.num_rows(), varchar.schema()), (1, all.schema()));
+        assert_eq!(type_info(Some(12_345)).unwrap().num_rows(), 0);
+    }
+}

@@ -1,0 +1,314 @@
+//! What clients ask about the mesh: its catalog, schemas, tables and types, as far as the caller may discover them.
+//!
+//! Every answer starts from [`Engine::list`], which knows only what the caller may discover. A filter that names a
+//! hidden product and one that names nothing at all thus select from the same rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder, GetTablesBuilder};
+use arrow_flight::sql::{Command, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTables, CommandGetXdbcTypeInfo};
+use datafusion::arrow::array::{RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::stream::{self, StreamExt};
+use polder_catalog::principal::Principal;
+
+use crate::error::{Class, Error};
+use crate::flight::command::read_only;
+use crate::flight::encode::wire_schema;
+use crate::flight::info;
+use crate::session::{Engine, Listed};
+
+/// Tables that are opened at once to tell their schemas.
+const AT_ONCE: usize = 8;
+
+/// What can be asked about the mesh.
+#[derive(Debug)]
+pub(super) enum Listing {
+    Catalogs,
+    Schemas(CommandGetDbSchemas),
+    Tables(CommandGetTables),
+    TableTypes,
+    SqlInfo(CommandGetSqlInfo),
+    TypeInfo(CommandGetXdbcTypeInfo),
+    /// No product declares a key to its readers, so there are none to list.
+    PrimaryKeys,
+    /// Exported, imported, or between two tables: as above.
+    ForeignKeys,
+}
+
+impl Listing {
+    /// What a command asks about the mesh.
+    pub(super) fn read(command: Command) -> Result<Self, Error> {
+        match command {
+            Command::CommandGetCatalogs(_) => Ok(Self::Catalogs),
+            Command::CommandGetDbSchemas(command) => Ok(Self::Schemas(command)),
+            Command::CommandGetTables(command) => Ok(Self::Tables(command)),
+            Command::CommandGetTableTypes(_) => Ok(Self::TableTypes),
+            Command::CommandGetSqlInfo(command) => Ok(Self::SqlInfo(command)),
+            Command::CommandGetXdbcTypeInfo(command) => Ok(Self::TypeInfo(command)),
+            Command::CommandGetPrimaryKeys(_) => Ok(Self::PrimaryKeys),
+            Command::CommandGetExportedKeys(_)
+            | Command::CommandGetImportedKeys(_)
+            | Command::CommandGetCrossReference(_) => Ok(Self::ForeignKeys),
+            Command::CommandStatementUpdate(_)
+            | Command::CommandPreparedStatementUpdate(_)
+            | Command::CommandStatementIngest(_) => Err(read_only()),
+            _ => Err(Error::new(Class::BadRequest, "this Flight SQL command is not served")),
+        }
+    }
+
+    /// The schema of the answer, which does not depend on who asks.
+    pub(super) fn schema(&self) -> Result<SchemaRef, Error> {
+        let schema = match self {
+            Self::Catalogs => GetCatalogsBuilder::new().schema(),
+            Self::Schemas(_) => schemas_builder().schema(),
+            Self::Tables(command) => tables_builder(command.include_schema).schema(),
+            Self::TableTypes => table_types(),
+            Self::SqlInfo(_) => info::sql_info(&[])?.schema(),
+            Self::TypeInfo(_) => info::type_info(None)?.schema(),
+            Self::PrimaryKeys => primary_keys(),
+            Self::ForeignKeys => foreign_keys(),
+        };
+        Ok(wire_schema(&schema))
+    }
+
+    /// The answer for one who asks, in one batch.
+    pub(super) async fn rows(&self, engine: &Arc<Engine>, principal: &Principal) -> Result<RecordBatch, Error> {
+        let mesh = engine.mesh();
+        match self {
+            Self::Catalogs => {
+                let mut builder = GetCatalogsBuilder::new();
+                builder.append(mesh.name());
+                builder.build().map_err(unbuilt)
+            }
+            Self::Schemas(command) => {
+                let mut builder = schemas_builder();
+                for schema in select_schemas(command, mesh.name(), &engine.list(principal)) {
+                    builder.append(mesh.name(), schema);
+                }
+                builder.build().map_err(unbuilt)
+            }
+            Self::Tables(command) => {
+                let listed = select_tables(command, mesh.name(), engine.list(principal));
+                let include_schema = command.include_schema;
+                let mut builder = tables_builder(include_schema);
+                let mut tables = stream::iter(listed)
+                    .map(|table| async move {
+                        // A table that cannot be opened now is still listed.
+                        let schema = match include_schema {
+                            true => engine.table_schema(principal, &table.schema, &table.table).await.ok(),
+                            false => None,
+                        };
+                        (table, schema.map_or_else(|| Arc::new(Schema::empty()), |schema| wire_schema(&schema)))
+                    })
+                    .buffered(AT_ONCE);
+                while let Some((table, schema)) = tables.next().await {
+                    builder.append(mesh.name(), &table.schema, &table.table, table.kind, &schema).map_err(unbuilt)?;
+                }
+                builder.build().map_err(unbuilt)
+            }
+            Self::TableTypes => {
+                let kinds = Arc::new(StringArray::from_iter_values(["BASE TABLE", "SYSTEM TABLE"]));
+                RecordBatch::try_new(table_types(), vec![kinds])
+                    .map_err(|_| Error::new(Class::Bug, "a listing could not be built"))
+            }
+            Self::SqlInfo(command) => info::sql_info(&command.info),
+            Self::TypeInfo(command) => info::type_info(command.data_type),
+            Self::PrimaryKeys => Ok(RecordBatch::new_empty(primary_keys())),
+            Self::ForeignKeys => Ok(RecordBatch::new_empty(foreign_keys())),
+        }
+    }
+}
+
+fn schemas_builder() -> GetDbSchemasBuilder {
+    GetDbSchemasBuilder::new(None::<String>, None::<String>)
+}
+
+fn tables_builder(include_schema: bool) -> GetTablesBuilder {
+    GetTablesBuilder::new(None::<String>, None::<String>, None::<String>, None::<String>, include_schema)
+}
+
+fn unbuilt(_: arrow_flight::error::FlightError) -> Error {
+    Error::new(Class::Bug, "a listing could not be built")
+}
+
+fn select_schemas(command: &CommandGetDbSchemas, mesh: &str, listed: &[Listed]) -> BTreeSet<String> {
+    if !is_catalog(command.catalog.as_deref(), mesh) {
+        return BTreeSet::new();
+    }
+    let pattern = command.db_schema_filter_pattern.as_deref();
+    listed.iter().filter(|table| matches(pattern, &table.schema)).map(|table| table.schema.clone()).collect()
+}
+
+fn select_tables(command: &CommandGetTables, mesh: &str, listed: Vec<Listed>) -> Vec<Listed> {
+    if !is_catalog(command.catalog.as_deref(), mesh) {
+        return Vec::new();
+    }
+    let (schema, name) = (command.db_schema_filter_pattern.as_deref(), command.table_name_filter_pattern.as_deref());
+    listed
+        .into_iter()
+        .filter(|table| is_type(&command.table_types, table.kind))
+        .filter(|table| matches(schema, &table.schema) && matches(name, &table.table))
+        .collect()
+}
+
+fn is_catalog(filter: Option<&str>, mesh: &str) -> bool {
+    filter.is_none_or(|filter| filter == mesh)
+}
+
+/// JDBC tools ask for `TABLE` where the standard says `BASE TABLE`.
+fn is_type(filter: &[String], kind: &str) -> bool {
+    filter.is_empty() || filter.iter().any(|asked| asked == kind || (asked == "TABLE" && kind == "BASE TABLE"))
+}
+
+/// SQL's LIKE: `%` for anything, `_` for one character, `\` before either takes it literally.
+fn matches(pattern: Option<&str>, text: &str) -> bool {
+    let Some(pattern) = pattern else { return true };
+    let mut parts = Vec::new();
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        parts.push(match character {
+            '%' => Part::Any,
+            '_' => Part::One,
+            '\\' => Part::Just(characters.next().unwrap_or('\\')),
+            other => Part::Just(other),
+        });
+    }
+    // Position by position of the pattern: which prefixes of the text it can stand for. Never exponential.
+    let text: Vec<char> = text.chars().collect();
+    let mut reached = vec![false; text.len() + 1];
+    if let Some(start) = reached.first_mut() {
+        *start = true;
+    }
+    for part in parts {
+        let mut next = vec![false; reached.len()];
+        let mut before = false;
+        for (at, slot) in next.iter_mut().enumerate() {
+            let previous = at.checked_sub(1);
+            let came = previous.and_then(|at| reached.get(at)).copied().unwrap_or_default();
+            *slot = match part {
+                Part::Any => before || reached.get(at).copied().unwrap_or_default(),
+                Part::One => came,
+                Part::Just(wanted) => came && previous.and_then(|at| text.get(at)) == Some(&wanted),
+            };
+            before = *slot;
+        }
+        reached = next;
+    }
+    reached.last().copied().unwrap_or_default()
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Any,
+    One,
+    Just(char),
+}
+
+fn table_types() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("table_type", DataType::Utf8, false)]))
+}
+
+fn primary_keys() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("catalog_name", DataType::Utf8, true),
+        Field::new("db_schema_name", DataType::Utf8, true),
+        Field::new("table_name", DataType::Utf8, false),
+        Field::new("column_name", DataType::Utf8, false),
+        Field::new("key_name", DataType::Utf8, true),
+        Field::new("key_sequence", DataType::Int32, false),
+    ]))
+}
+
+fn foreign_keys() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("pk_catalog_name", DataType::Utf8, true),
+        Field::new("pk_db_schema_name", DataType::Utf8, true),
+        Field::new("pk_table_name", DataType::Utf8, false),
+        Field::new("pk_column_name", DataType::Utf8, false),
+        Field::new("fk_catalog_name", DataType::Utf8, true),
+        Field::new("fk_db_schema_name", DataType::Utf8, true),
+        Field::new("fk_table_name", DataType::Utf8, false),
+        Field::new("fk_column_name", DataType::Utf8, false),
+        Field::new("key_sequence", DataType::Int32, false),
+        Field::new("fk_key_name", DataType::Utf8, true),
+        Field::new("pk_key_name", DataType::Utf8, true),
+        Field::new("update_rule", DataType::UInt8, false),
+        Field::new("delete_rule", DataType::UInt8, false),
+    ]))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_those_of_like() {
+        let check = |pattern, text, expect| assert_eq!(matches(Some(pattern), text), expect, "{pattern} on {text}");
+        check("customers", "customers", true);
+        check("customers", "customers@1", false);
+        check("", "", true);
+        check("", "a", false);
+        check("%", "", true);
+        check("c%s", "customers", true);
+        check("c%s", "customer", false);
+        check("%a%a%", "banana", true);
+        check("_____", "élève", true);
+        check("_____", "four", false);
+        check("paid_acq%", "paidXacquisition", true);
+        check("paid\\_acq%", "paidXacquisition", false);
+        check("paid\\_acq%", "paid_acquisition", true);
+        check("100\\%", "100%", true);
+        check("a\\", "a\\", true);
+        assert!(matches(None, "anything"));
+    }
+
+    #[test]
+    fn a_wild_pattern_takes_no_time() {
+        assert!(!matches(Some(&"%a".repeat(500)), &"b".repeat(500)));
+    }
+
+    fn listed() -> Vec<Listed> {
+        [
+            ("fulfillment", "shipments", "BASE TABLE"),
+            ("mesh", "products", "SYSTEM TABLE"),
+            ("wholesale", "orders", "BASE TABLE"),
+        ]
+        .map(|(schema, table, kind)| Listed { schema: schema.into(), table: table.into(), kind, description: None })
+        .into()
+    }
+
+    fn names(command: &CommandGetTables) -> Vec<String> {
+        select_tables(command, "packly", listed()).into_iter().map(|table| table.table).collect()
+    }
+
+    #[test]
+    fn tables_are_chosen_by_catalog_schema_name_and_type() {
+        assert_eq!(names(&CommandGetTables::default()), ["shipments", "products", "orders"]);
+        let by_type = |kind: &str| names(&CommandGetTables { table_types: vec![kind.into()], ..Default::default() });
+        assert_eq!(by_type("TABLE"), ["shipments", "orders"]);
+        assert_eq!(by_type("BASE TABLE"), by_type("TABLE"));
+        assert_eq!(by_type("SYSTEM TABLE"), ["products"]);
+        assert_eq!(by_type("VIEW"), [""; 0]);
+        let by_catalog =
+            |catalog: &str| names(&CommandGetTables { catalog: Some(catalog.into()), ..Default::default() });
+        assert_eq!(by_catalog("packly").len(), 3);
+        assert_eq!(by_catalog("pack%"), [""; 0]);
+        let by_name = CommandGetTables {
+            db_schema_filter_pattern: Some("%le%".into()),
+            table_name_filter_pattern: Some("o_ders".into()),
+            ..Default::default()
+        };
+        assert_eq!(names(&by_name), ["orders"]);
+    }
+
+    #[test]
+    fn schemas_are_listed_once_each() {
+        let mut twice = listed();
+        twice.extend(listed());
+        let schemas = select_schemas(&CommandGetDbSchemas::default(), "packly", &twice);
+        assert_eq!(schemas.into_iter().collect::<Vec<_>>(), ["fulfillment", "mesh", "wholesale"]);
+    }
+}
