@@ -94,6 +94,14 @@ impl Auth {
         Err(Error::new(Class::Unauthenticated, "unknown user or wrong password"))
     }
 
+    /// The same principal with a declared purpose.
+    ///
+    /// # Errors
+    /// Denied, when the mesh does not entitle the principal to that purpose.
+    pub fn for_purpose(&self, principal: Principal, purpose: &str) -> Result<Principal, Error> {
+        self.mesh.with_purpose(principal, purpose).map_err(|error| Error::new(Class::Denied, error.to_string()))
+    }
+
     /// A bearer token for a principal.
     ///
     /// # Errors

@@ -63,8 +63,8 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen) -> Outcome {
     let mesh = engine.mesh();
     let probe = Arc::clone(&engine);
     let options = server::Options { listen: listen.listen, http: Some(listen.http), tls };
-    let running =
-        server::start(engine, options).await.map_err(|error| Failure::Environment(error.to_string()))?;
+    let running = server::start(engine, options).await;
+    let mut running = running.map_err(|error| Failure::Environment(error.to_string()))?;
     terminal::say(&format!(
         "mesh `{}` is served at {scheme}://{}: {} domains, {} products",
         mesh.name(),
@@ -80,13 +80,13 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen) -> Outcome {
     }
     // A lake that cannot be reached is told once, early, and by name; queries of other domains go on.
     let probing = tokio::spawn(async move {
-        for error in probe.unreachable().await {
+        for error in probe.survey().await {
             terminal::say(&format!("warning: {error}"));
         }
     });
-    server::until_signal().await;
+    let ended = running.until_signal().await;
     probing.abort();
+    ended?;
     terminal::say("stopping: running queries may finish");
-    running.stop(DRAIN).await;
-    Ok(())
+    Ok(running.stop(DRAIN).await?)
 }

@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use polder_catalog::principal::Principal;
+use polder_catalog::secret::Secret;
 
 use super::print::{Format, Printer};
 use super::statements::split;
@@ -124,8 +125,11 @@ impl Sql {
             }
             (None, Some(url)) => {
                 let credentials = credentials(self.user.as_deref())?;
-                let remote = Remote::connect(url, credentials, self.purpose.as_deref(), self.ca.as_deref()).await;
-                let remote = remote.map_err(|error| Failure::Environment(error.to_string()))?;
+                let remote = Remote::connect(url, credentials, self.ca.clone()).await;
+                let mut remote = remote.map_err(|error| Failure::Environment(error.to_string()))?;
+                if let Some(purpose) = &self.purpose {
+                    remote.declare(purpose)?;
+                }
                 Ok(Target::Remote(Box::new(remote)))
             }
             (None, None) => Err(Failure::Environment("name a mesh with --mesh or a server with --url".to_owned())),
@@ -155,17 +159,17 @@ pub fn embedded_principal(engine: &Engine, user: Option<&str>, purpose: Option<&
 
 fn credentials(user: Option<&str>) -> Result<Credentials, Failure> {
     if let Ok(token) = std::env::var("POLDER_TOKEN") {
-        return Ok(Credentials::Token(token));
+        return Ok(Credentials::Token(Secret::new(token)));
     }
-    let Some(user) = user else { return Ok(Credentials::None) };
+    let Some(user) = user else { return Ok(Credentials::Anonymous) };
     if let Ok(password) = std::env::var("POLDER_PASSWORD") {
-        return Ok(Credentials::Password { user: user.to_owned(), password });
+        return Ok(Credentials::Password { user: user.to_owned(), password: Secret::new(password) });
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Environment("set POLDER_PASSWORD or POLDER_TOKEN: there is no terminal to ask on".to_owned()));
     }
     let password = rpassword::prompt_password(format!("password of {user}: "))?;
-    Ok(Credentials::Password { user: user.to_owned(), password })
+    Ok(Credentials::Password { user: user.to_owned(), password: Secret::new(password) })
 }
 
 async fn run_script(target: &mut Target, script: &str, format: Format) -> Outcome {

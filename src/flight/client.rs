@@ -23,7 +23,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::error::{Class, Error};
-use crate::flight::credentials::{AUTHORIZATION, bearer};
+use crate::flight::credentials::{AUTHORIZATION, PURPOSE, bearer};
 use crate::flight::listen::pem;
 use crate::flight::status::to_error;
 
@@ -62,6 +62,7 @@ pub struct Remote {
     url: String,
     client: FlightServiceClient<Channel>,
     authorization: Option<MetadataValue<Ascii>>,
+    purpose: Option<MetadataValue<Ascii>>,
 }
 
 impl fmt::Debug for Remote {
@@ -87,7 +88,7 @@ impl Remote {
         let endpoint = endpoint(url, tls_ca.as_deref())?;
         let channel = endpoint.connect().await.map_err(|cause| unreachable(url, &cause))?;
         let client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE);
-        let mut remote = Self { url: url.to_owned(), client, authorization: None };
+        let mut remote = Self { url: url.to_owned(), client, authorization: None, purpose: None };
         match credentials {
             Credentials::Anonymous => {}
             Credentials::Token(token) => remote.authorization = Some(bearer(token.expose())?),
@@ -110,6 +111,17 @@ impl Remote {
             .ok_or_else(|| Error::new(Class::BadRequest, format!("`{}` gave no token for the login", self.url)))?;
         token.set_sensitive(true);
         self.authorization = Some(token);
+        Ok(())
+    }
+
+    /// Declares the purpose of what follows.
+    ///
+    /// # Errors
+    /// When the purpose cannot travel in a header.
+    pub fn declare(&mut self, purpose: &str) -> Result<(), Error> {
+        let purpose = MetadataValue::try_from(purpose)
+            .map_err(|_| Error::new(Class::BadRequest, "the purpose cannot travel in a header"))?;
+        self.purpose = Some(purpose);
         Ok(())
     }
 
@@ -143,6 +155,9 @@ impl Remote {
         let mut request = Request::new(message);
         if let Some(authorization) = &self.authorization {
             request.metadata_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        if let Some(purpose) = &self.purpose {
+            request.metadata_mut().insert(PURPOSE, purpose.clone());
         }
         request
     }

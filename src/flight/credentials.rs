@@ -13,6 +13,9 @@ use crate::error::{Class, Error};
 /// The header that carries credentials in both directions.
 pub(super) const AUTHORIZATION: &str = "authorization";
 
+/// The header by which a call declares its purpose.
+pub(super) const PURPOSE: &str = "x-polder-purpose";
+
 /// ADBC's Go driver leaves the padding off, others keep it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -56,9 +59,18 @@ pub(super) fn presented(metadata: &MetadataMap) -> Result<Presented, Error> {
     Ok(Presented::Basic { user: user.to_owned(), password: Secret::new(password) })
 }
 
-/// Who calls, by the header of the call.
+/// Who calls and what for, by the headers of the call.
 pub(super) async fn caller(auth: &Auth, metadata: &MetadataMap) -> Result<Caller, Error> {
-    admit(auth, presented(metadata)?).await
+    let Caller { principal, token } = admit(auth, presented(metadata)?).await?;
+    let principal = match metadata.get(PURPOSE) {
+        None => principal,
+        Some(purpose) => {
+            let purpose = purpose.to_str();
+            let purpose = purpose.map_err(|_| Error::new(Class::BadRequest, "the purpose is not readable text"))?;
+            auth.for_purpose(principal, purpose)?
+        }
+    };
+    Ok(Caller { principal, token })
 }
 
 /// Who presents these credentials.

@@ -168,6 +168,24 @@ impl Resolver {
     }
 }
 
+/// Opens every product of a domain. A catalog that cannot be reached is told once, and not again for each product.
+pub async fn survey(lake: &Lake, domain: &Domain) -> Vec<Error> {
+    let mut found = Vec::new();
+    for product in domain.products.values().flatten() {
+        let name = ProductRef { product: product.name.clone(), major: Some(product.contract.major) };
+        let bound = match lake.open(domain, &product.contract.table).await {
+            Ok(open) => bind::bind(&name, &product.contract, open.table.metadata().current_schema()).map(drop),
+            Err(error) if error.class == Class::Storage => {
+                found.push(error);
+                return found;
+            }
+            Err(error) => Err(error),
+        };
+        found.extend(bound.err());
+    }
+    found
+}
+
 /// The SQL table that a product is: `product` or `product@1`.
 pub(crate) fn table_part(name: &ProductRef) -> String {
     match name.major {

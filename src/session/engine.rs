@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Listed, Options, Pins, Planned, failure};
 use crate::error::{Class, Error};
 use crate::lake::Lake;
-use crate::resolve::Resolver;
+use crate::resolve::{Resolver, survey};
 
 /// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
 const STACK: usize = 64 << 20;
@@ -160,17 +160,14 @@ impl Engine {
         self.apart(async move { Ok(resolver.table(&reference, None).await?.provider.schema()) }).await
     }
 
-    /// Tries every domain's catalog, and says which cannot be reached and why.
-    pub async fn unreachable(self: &Arc<Self>) -> Vec<Error> {
+    /// Opens every product once, and says for each domain what keeps its products from being read, if anything does.
+    pub async fn survey(self: &Arc<Self>) -> Vec<Error> {
         let engine = Arc::clone(self);
-        let probed = self.apart(async move {
-            let probes = engine.mesh.domains().map(|domain| engine.lake.reach(domain));
-            Ok(futures::future::join_all(probes).await)
+        let surveyed = self.apart(async move {
+            let surveys = engine.mesh.domains().map(|domain| survey(&engine.lake, domain));
+            Ok(futures::future::join_all(surveys).await.into_iter().flatten().collect())
         });
-        match probed.await {
-            Ok(probed) => probed.into_iter().filter_map(Result::err).collect(),
-            Err(error) => vec![error],
-        }
+        surveyed.await.unwrap_or_else(|error| vec![error])
     }
 
     pub(super) fn resolver(&self, principal: &Principal) -> Resolver {
