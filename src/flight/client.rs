@@ -42,7 +42,7 @@ const TRUSTED: [&str; 4] = [
 #[derive(Debug, Clone)]
 pub enum Credentials {
     /// Nothing: the server's mesh has no `auth`.
-    Anonymous,
+    None,
     /// A user and a password, exchanged for a token once.
     Password {
         /// The user's name.
@@ -79,18 +79,25 @@ struct Notes {
 }
 
 impl Remote {
-    /// Connects to `grpc://host:port` or `grpc+tls://host:port` and logs in. `tls_ca` is the PEM file of the authority
-    /// that signed the server's certificate, and the system's own authorities by default.
+    /// Connects to `grpc://host:port` or `grpc+tls://host:port` and logs in. Every query declares `purpose`. `tls_ca` is
+    /// the PEM file of the authority that signed the server's certificate, and the system's own authorities by default.
     ///
     /// # Errors
     /// A URL that is none, a server that cannot be reached, credentials that it refuses.
-    pub async fn connect(url: &str, credentials: Credentials, tls_ca: Option<PathBuf>) -> Result<Self, Error> {
-        let endpoint = endpoint(url, tls_ca.as_deref())?;
+    pub async fn connect(
+        url: &str,
+        credentials: Credentials,
+        purpose: Option<&str>,
+        tls_ca: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let endpoint = endpoint(url, tls_ca)?;
+        let unsendable = |_| Error::new(Class::BadRequest, "the purpose cannot travel in a header");
+        let purpose = purpose.map(MetadataValue::try_from).transpose().map_err(unsendable)?;
         let channel = endpoint.connect().await.map_err(|cause| unreachable(url, &cause))?;
         let client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE);
-        let mut remote = Self { url: url.to_owned(), client, authorization: None, purpose: None };
+        let mut remote = Self { url: url.to_owned(), client, authorization: None, purpose };
         match credentials {
-            Credentials::Anonymous => {}
+            Credentials::None => {}
             Credentials::Token(token) => remote.authorization = Some(bearer(token.expose())?),
             Credentials::Password { user, password } => remote.log_in(&user, &password).await?,
         }
@@ -111,17 +118,6 @@ impl Remote {
             .ok_or_else(|| Error::new(Class::BadRequest, format!("`{}` gave no token for the login", self.url)))?;
         token.set_sensitive(true);
         self.authorization = Some(token);
-        Ok(())
-    }
-
-    /// Declares the purpose of what follows.
-    ///
-    /// # Errors
-    /// When the purpose cannot travel in a header.
-    pub fn declare(&mut self, purpose: &str) -> Result<(), Error> {
-        let purpose = MetadataValue::try_from(purpose)
-            .map_err(|_| Error::new(Class::BadRequest, "the purpose cannot travel in a header"))?;
-        self.purpose = Some(purpose);
         Ok(())
     }
 
@@ -251,15 +247,15 @@ mod tests {
         // Bound and dropped: nobody listens on that port now.
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let url = format!("grpc://{address}");
-        let error = Remote::connect(&url, Credentials::Anonymous, None).await.unwrap_err();
+        let error = Remote::connect(&url, Credentials::None, None, None).await.unwrap_err();
         assert_eq!(error.class, Class::Storage);
         assert!(error.message.contains(&url), "{error}");
     }
 
     #[tokio::test]
     async fn a_missing_authority_file_is_named() {
-        let file = Some(PathBuf::from("no/such/ca.pem"));
-        let error = Remote::connect("grpc+tls://localhost:1", Credentials::Anonymous, file).await.unwrap_err();
+        let file = Some(Path::new("no/such/ca.pem"));
+        let error = Remote::connect("grpc+tls://localhost:1", Credentials::None, None, file).await.unwrap_err();
         assert!(error.message.contains("no/such/ca.pem"), "{error}");
     }
 }

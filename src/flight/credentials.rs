@@ -12,8 +12,7 @@ use crate::error::{Class, Error};
 
 /// The header that carries credentials in both directions.
 pub(super) const AUTHORIZATION: &str = "authorization";
-
-/// The header by which a call declares its purpose.
+/// The header that declares what the caller wants the data for.
 pub(super) const PURPOSE: &str = "x-polder-purpose";
 
 /// ADBC's Go driver leaves the padding off, others keep it.
@@ -59,18 +58,12 @@ pub(super) fn presented(metadata: &MetadataMap) -> Result<Presented, Error> {
     Ok(Presented::Basic { user: user.to_owned(), password: Secret::new(password) })
 }
 
-/// Who calls and what for, by the headers of the call.
+/// Who calls, and for what, by the headers of the call.
 pub(super) async fn caller(auth: &Auth, metadata: &MetadataMap) -> Result<Caller, Error> {
-    let Caller { principal, token } = admit(auth, presented(metadata)?).await?;
-    let principal = match metadata.get(PURPOSE) {
-        None => principal,
-        Some(purpose) => {
-            let purpose = purpose.to_str();
-            let purpose = purpose.map_err(|_| Error::new(Class::BadRequest, "the purpose is not readable text"))?;
-            auth.for_purpose(principal, purpose)?
-        }
-    };
-    Ok(Caller { principal, token })
+    let caller = admit(auth, presented(metadata)?).await?;
+    let Some(purpose) = metadata.get(PURPOSE) else { return Ok(caller) };
+    let purpose = purpose.to_str().map_err(|_| Error::new(Class::BadRequest, "the declared purpose is not text"))?;
+    Ok(Caller { principal: auth.with_purpose(caller.principal, purpose)?, ..caller })
 }
 
 /// Who presents these credentials.

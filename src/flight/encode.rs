@@ -161,3 +161,237 @@ pub fn encode(
         .and_then(|batch| std::future::ready(batch_message(&batch)));
     stream::once(std::future::ready(Ok(first))).chain(rows).boxed()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use std::collections::HashMap;
+
+    use arrow_flight::decode::FlightRecordBatchStream;
+    use arrow_flight::error::FlightError;
+    use datafusion::arrow::array::builder::{ListBuilder, MapBuilder, StringBuilder, StringViewBuilder};
+    use datafusion::arrow::array::{
+        BinaryViewArray, DictionaryArray, FixedSizeListArray, Int32Array, LargeListArray, LargeStringArray,
+        ListViewArray, RunArray, StringArray, StringViewArray, StructArray,
+    };
+    use datafusion::arrow::buffer::{OffsetBuffer, ScalarBuffer};
+    use datafusion::arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+            .unwrap()
+    }
+
+    async fn messages(batches: Vec<RecordBatch>) -> Vec<FlightData> {
+        let schema = batches[0].schema();
+        encode(&schema, Bytes::new(), stream::iter(batches.into_iter().map(Ok))).try_collect().await.unwrap()
+    }
+
+    async fn decoded(messages: Vec<FlightData>) -> (SchemaRef, Vec<RecordBatch>) {
+        let stream = stream::iter(messages.into_iter().map(Ok::<_, FlightError>));
+        let mut rows = FlightRecordBatchStream::new_from_flight_data(stream);
+        let mut batches = Vec::new();
+        while let Some(batch) = rows.next().await {
+            batches.push(batch.unwrap());
+        }
+        (Arc::clone(rows.schema().unwrap()), batches)
+    }
+
+    /// One column of every kind that does not travel, each also inside others.
+    fn fancy() -> RecordBatch {
+        let views = || Arc::new(StringViewArray::from(vec![Some("a longer text than fits inline"), None, Some("b")]));
+        let item = || Arc::new(Field::new("item", DataType::Utf8View, true));
+        let offsets = OffsetBuffer::new(vec![0_i64, 1, 2, 3].into());
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), StringViewBuilder::new());
+        for value in ["x", "y", "z"] {
+            maps.keys().append_value(value);
+            maps.values().append_value(value);
+            maps.append(true).unwrap();
+        }
+        batch(vec![
+            ("text", views() as ArrayRef),
+            ("bytes", Arc::new(BinaryViewArray::from(vec![Some(b"a".as_slice()), None, Some(b"b")])) as ArrayRef),
+            ("dictionary", Arc::new(DictionaryArray::<Int32Type>::from_iter([Some("a"), None, Some("a")])) as ArrayRef),
+            (
+                "runs",
+                Arc::new(
+                    RunArray::<Int32Type>::try_new(&Int32Array::from(vec![2, 3]), &StringArray::from(vec!["r", "s"]))
+                        .unwrap(),
+                ) as ArrayRef,
+            ),
+            ("large", Arc::new(LargeListArray::new(item(), offsets, views(), None)) as ArrayRef),
+            (
+                "list_view",
+                Arc::new(ListViewArray::new(
+                    item(),
+                    ScalarBuffer::from(vec![0, 1, 2]),
+                    ScalarBuffer::from(vec![1, 1, 1]),
+                    views(),
+                    None,
+                )) as ArrayRef,
+            ),
+            ("fixed", Arc::new(FixedSizeListArray::new(item(), 1, views(), None)) as ArrayRef),
+            (
+                "struct",
+                Arc::new(StructArray::new(
+                    vec![Field::new("inner", DataType::Utf8View, true)].into(),
+                    vec![views() as ArrayRef],
+                    None,
+                )) as ArrayRef,
+            ),
+            ("map", Arc::new(maps.finish()) as ArrayRef),
+        ])
+    }
+
+    fn is_plain(kind: &DataType) -> bool {
+        match kind {
+            DataType::Utf8View
+            | DataType::BinaryView
+            | DataType::Dictionary(..)
+            | DataType::RunEndEncoded(..)
+            | DataType::LargeList(_)
+            | DataType::ListView(_)
+            | DataType::LargeListView(_) => false,
+            DataType::List(item) | DataType::FixedSizeList(item, _) | DataType::Map(item, _) => {
+                is_plain(item.data_type())
+            }
+            DataType::Struct(fields) => fields.iter().all(|field| is_plain(field.data_type())),
+            _ => true,
+        }
+    }
+
+    #[tokio::test]
+    async fn every_type_travels_plain_with_its_values() {
+        let rows = fancy();
+        let wire = wire_schema(&rows.schema());
+        assert!(wire.fields().iter().all(|field| is_plain(field.data_type())), "{wire}");
+        let (schema, batches) = decoded(messages(vec![rows.clone()]).await).await;
+        assert_eq!(schema, wire);
+        for (sent, got) in rows.columns().iter().zip(batches[0].columns()) {
+            assert_eq!(&cast(sent, got.data_type()).unwrap(), got);
+        }
+        let texts: &StringArray = batches[0].column(0).as_any().downcast_ref().unwrap();
+        assert_eq!(texts.iter().collect::<Vec<_>>(), [Some("a longer text than fits inline"), None, Some("b")]);
+        let runs: &StringArray = batches[0].column(3).as_any().downcast_ref().unwrap();
+        assert_eq!(runs.iter().collect::<Vec<_>>(), [Some("r"), Some("r"), Some("s")]);
+    }
+
+    #[test]
+    fn metadata_stays_here_and_nullability_travels() {
+        let secret = HashMap::from([("PARQUET:field_id".to_owned(), "7".to_owned())]);
+        let inner = Field::new("inner", DataType::Utf8View, false).with_metadata(secret.clone());
+        let field = Field::new("outer", DataType::Struct(vec![inner].into()), false).with_metadata(secret.clone());
+        let wire = wire_schema(&Schema::new_with_metadata(vec![field], secret));
+        let expected =
+            Field::new("outer", DataType::Struct(vec![Field::new("inner", DataType::Utf8, false)].into()), false);
+        assert_eq!(*wire, Schema::new(vec![expected]));
+        assert_eq!(wire_schema(&wire), wire);
+    }
+
+    #[tokio::test]
+    async fn an_empty_result_still_has_its_schema() {
+        let none = fancy().slice(0, 0);
+        for batches in [vec![], vec![Ok(none.clone()), Ok(none.clone())]] {
+            let messages: Vec<_> =
+                encode(&none.schema(), Bytes::from("notes"), stream::iter(batches)).try_collect().await.unwrap();
+            assert_eq!(messages.len(), 1);
+            assert_eq!(messages[0].app_metadata, "notes");
+            let (schema, rows) = decoded(messages).await;
+            assert_eq!((schema, rows.len()), (wire_schema(&none.schema()), 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_without_columns_keep_their_number() {
+        let options = RecordBatchOptions::new().with_row_count(Some(7));
+        let rows = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
+        let (_, batches) = decoded(messages(vec![rows]).await).await;
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 7);
+    }
+
+    #[tokio::test]
+    async fn messages_stay_small_however_uneven_the_rows() {
+        // Half of the bytes are in the last hundred rows.
+        let long = "x".repeat(40_000);
+        let texts: Vec<&str> = (0..50_000)
+            .map(|row| {
+                if row < 49_900 {
+                    "eighty bytes, more or less: padding padding padding padding padding padding pad."
+                } else {
+                    &long
+                }
+            })
+            .collect();
+        let numbers = Int32Array::from_iter_values(0..50_000);
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        for text in &texts {
+            lists.values().append_value(text);
+            lists.append(true);
+        }
+        let rows = batch(vec![
+            ("number", Arc::new(numbers) as ArrayRef),
+            ("text", Arc::new(StringViewArray::from(texts)) as ArrayRef),
+            ("list", Arc::new(lists.finish()) as ArrayRef),
+        ]);
+        let messages = messages(vec![rows]).await;
+        let largest = messages.iter().map(|message| message.data_body.len()).max().unwrap();
+        assert!(largest <= MESSAGE + MESSAGE / 8, "{largest}");
+        assert!(messages.len() < 30, "{}", messages.len());
+        let (_, batches) = decoded(messages).await;
+        let numbers: Vec<i32> = batches
+            .iter()
+            .flat_map(|batch| batch.column(0).as_any().downcast_ref::<Int32Array>().unwrap().values().to_vec())
+            .collect();
+        assert!(numbers.iter().copied().eq(0..50_000), "rows in their order, none lost");
+    }
+
+    #[tokio::test]
+    async fn no_byte_of_a_row_that_is_cut_away_leaves() {
+        const HIDDEN: &str = "hidden-from-this-principal";
+        let texts = || StringArray::from(vec![HIDDEN, "shown", HIDDEN]);
+        let item = || Arc::new(Field::new("item", DataType::Utf8, true));
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+        for text in texts().iter().flatten() {
+            lists.values().append_value(text);
+            lists.append(true);
+            maps.keys().append_value(text);
+            maps.values().append_value(text);
+            maps.append(true).unwrap();
+        }
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("text", Arc::new(texts())),
+            ("large", Arc::new(LargeStringArray::from(vec![HIDDEN, "shown", HIDDEN]))),
+            ("view", Arc::new(StringViewArray::from(vec![HIDDEN, "shown", HIDDEN]))),
+            ("dictionary", Arc::new(DictionaryArray::<Int32Type>::from_iter([HIDDEN, "shown", HIDDEN]))),
+            ("list", Arc::new(lists.finish())),
+            ("map", Arc::new(maps.finish())),
+            ("fixed", Arc::new(FixedSizeListArray::new(item(), 1, Arc::new(texts()), None))),
+            (
+                "struct",
+                Arc::new(StructArray::new(
+                    vec![Field::new("inner", DataType::Utf8, true)].into(),
+                    vec![Arc::new(texts()) as ArrayRef],
+                    None,
+                )),
+            ),
+        ];
+        for (name, column) in columns {
+            let shown = batch(vec![(name, column)]).slice(1, 1);
+            for message in messages(vec![shown]).await {
+                let found = message.data_body.windows(HIDDEN.len()).any(|bytes| bytes == HIDDEN.as_bytes());
+                assert!(!found, "{name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_among_the_rows_ends_them() {
+        let rows = stream::iter([Ok(fancy()), Err(Error::new(Class::Storage, "gone"))]);
+        let sent: Vec<_> = encode(&fancy().schema(), Bytes::new(), rows).collect().await;
+        assert_eq!(sent.len(), 3);
+        assert_eq!(sent[2].as_ref().unwrap_err().class, Class::Storage);
+    }
+}

@@ -18,7 +18,7 @@ use arrow_flight::{
 use bytes::Bytes;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::ipc::root_as_message;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 use polder_catalog::principal::Principal;
 use polder_catalog::secret::Secret;
 use prost::Message as _;
@@ -134,22 +134,8 @@ impl Service {
 
     /// Encoded rows as a response: failures are counted, and a shutdown ends it.
     fn send(&self, rows: BoxStream<'static, Result<FlightData, Error>>) -> Replies<FlightData> {
-        let aborted = self.abort.clone().cancelled_owned();
-        let shutdown = stream::once(async move {
-            aborted.await;
-            Err(Error::new(Class::Cancelled, "the server shut down before the rows were sent"))
-        });
-        // `None` marks the end of the rows, so that the shutdown stream does not keep the response open.
-        let rows = rows.map(Some).chain(stream::once(ready(None)));
         let counters = Arc::clone(&self.counters);
-        stream::select_with_strategy(shutdown.map(Some), rows, |(): &mut ()| stream::PollNext::Left)
-            .take_while(|item| ready(item.is_some()))
-            .filter_map(ready)
-            .scan(false, |failed, item| {
-                let ended = *failed;
-                *failed |= item.is_err();
-                ready((!ended).then_some(item))
-            })
+        until(self.abort.clone(), rows)
             .map(move |item| {
                 item.map_err(|error| {
                     counters.fail(&error);
@@ -202,22 +188,50 @@ impl Service {
         Ok(PutResult { app_metadata: result.encode_to_vec().into() })
     }
 
+    /// Says who calls. A password is exchanged for a new token; a token stays as it is, so that nothing outlives it.
     async fn greet(&self, request: Request<Streaming<HandshakeRequest>>) -> Result<(Caller, String), Error> {
-        let caller = match presented(request.metadata())? {
+        let shown = match presented(request.metadata())? {
             // Others say it in the first message.
             Presented::Nothing => {
                 let mut messages = request.into_inner();
                 let late = |_| Error::new(Class::Unauthenticated, "the handshake took too long");
                 let broken = |_| Error::new(Class::Unauthenticated, "the handshake broke off");
                 let first = tokio::time::timeout(HANDSHAKE, messages.message()).await.map_err(late)?.map_err(broken)?;
-                admit(&self.auth, first.map_or(Ok(Presented::Nothing), |first| payload(&first.payload))?).await?
+                first.map_or(Ok(Presented::Nothing), |first| payload(&first.payload))?
             }
-            some => admit(&self.auth, some).await?,
+            some => some,
         };
-        let token = self.auth.token(&caller.principal)?;
-        let header = bearer(&token)?;
-        Ok((Caller { token: Some(header), ..caller }, token))
+        let own = match &shown {
+            Presented::Bearer(token) => Some(token.expose().to_owned()),
+            _ => None,
+        };
+        let mut caller = admit(&self.auth, shown).await?;
+        let token = match own {
+            Some(token) => token,
+            None => self.auth.token(&caller.principal)?,
+        };
+        caller.token = Some(bearer(&token)?);
+        Ok((caller, token))
     }
+}
+
+/// The rows, which end after their first error, or with one when the server gives up waiting for them.
+fn until<T: Send + 'static>(
+    abort: CancellationToken,
+    rows: BoxStream<'static, Result<T, Error>>,
+) -> impl Stream<Item = Result<T, Error>> + Send + 'static {
+    stream::unfold(Some((abort, rows)), async |state| {
+        let (abort, mut rows) = state?;
+        let item = tokio::select! {
+            biased;
+            () = abort.cancelled() => {
+                Some(Err(Error::new(Class::Cancelled, "the server shut down before the rows were sent")))
+            }
+            item = rows.next() => item,
+        }?;
+        let more = item.is_ok().then_some((abort, rows));
+        Some((item, more))
+    })
 }
 
 fn payload(payload: &[u8]) -> Result<Presented, Error> {
@@ -344,5 +358,59 @@ impl FlightService for Service {
     async fn do_exchange(&self, request: Request<Streaming<FlightData>>) -> Reply<Self::DoExchangeStream> {
         self.caller(&request).await.map_err(|error| self.refuse(&error))?;
         Err(Status::unimplemented(not_served("DoExchange").message))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use arrow_flight::SchemaAsIpc;
+    use datafusion::arrow::datatypes::{DataType, Field};
+    use datafusion::arrow::ipc::writer::IpcWriteOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_shutdown_ends_rows_that_would_never_come_and_drops_their_query() {
+        let (abort, query) = (CancellationToken::new(), Arc::new(()));
+        let held = Arc::clone(&query);
+        let rows = stream::once(async { Ok(1) }).chain(stream::pending()).map(move |row| {
+            let _held = &held;
+            row
+        });
+        let mut sent = Box::pin(until(abort.clone(), rows.boxed()));
+        assert_eq!(sent.next().await.unwrap().unwrap(), 1);
+        abort.cancel();
+        assert_eq!(sent.next().await.unwrap().unwrap_err().class, Class::Cancelled);
+        assert_eq!(Arc::strong_count(&query), 1);
+        assert!(sent.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn rows_end_by_themselves_and_after_their_first_error() {
+        let sent = |rows: Vec<Result<i32, Error>>| {
+            until(CancellationToken::new(), stream::iter(rows).boxed()).map(|row| row.ok()).collect::<Vec<_>>()
+        };
+        assert_eq!(sent(vec![Ok(1), Ok(2)]).await, [Some(1), Some(2)]);
+        assert_eq!(sent(vec![Ok(1), Err(not_served("it")), Ok(2)]).await, [Some(1), None]);
+    }
+
+    #[test]
+    fn only_a_schema_with_columns_binds_parameters() {
+        let header =
+            |schema: &Schema| FlightData::from(SchemaAsIpc::new(schema, &IpcWriteOptions::default())).data_header;
+        assert!(!binds(&header(&Schema::empty())));
+        assert!(binds(&header(&Schema::new(vec![Field::new("a", DataType::Int32, true)]))));
+        assert!(binds(b"garbage"));
+    }
+
+    #[test]
+    fn a_handshake_may_hold_user_and_password() {
+        let login = BasicAuth { username: "ada".into(), password: "tulip".into() }.encode_to_vec();
+        assert!(
+            matches!(payload(&login).unwrap(), Presented::Basic { user, password } if user == "ada" && password.expose() == "tulip")
+        );
+        assert!(matches!(payload(b"").unwrap(), Presented::Nothing));
+        assert!(payload(b"\xff\xff").is_err());
     }
 }

@@ -35,6 +35,7 @@ pub struct Options {
 }
 
 /// A server that runs. Dropping it stops it at once; [`Running::stop`] lets queries end.
+#[must_use]
 pub struct Running {
     /// Where Flight SQL listens.
     pub address: SocketAddr,
@@ -114,10 +115,7 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {
 impl Running {
     /// Stops: says so to health checks, takes no more connections, waits for the running queries until the deadline,
     /// then ends them with an error.
-    ///
-    /// # Errors
-    /// When the server had failed before.
-    pub async fn stop(mut self, deadline: Duration) -> Result<(), Error> {
+    pub async fn stop(mut self, deadline: Duration) {
         self.ready.store(false, Ordering::Relaxed);
         self.health.draining().await;
         self.drain.cancel();
@@ -127,36 +125,33 @@ impl Running {
             self.abort.cancel();
             ended = tokio::time::timeout(LAST_WORDS, &mut self.flight_task).await;
         }
+        if let Ok(Ok(Err(error))) = ended {
+            tracing::error!(%error, "the server had already failed");
+        }
         self.close_http.cancel();
         if let Some(mut task) = self.http_task.take() {
             if tokio::time::timeout(LAST_WORDS, &mut task).await.is_err() {
                 task.abort();
             }
         }
-        match ended {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::new(Class::Bug, "the Flight listener ended by itself")),
-            // A client that reads nothing cannot be told; dropping `self` leaves it.
-            Err(_) => Ok(()),
-        }
+        // A client that reads nothing cannot be told; dropping `self` leaves it.
     }
+}
 
-    /// Waits for SIGINT or SIGTERM, or for the server to end by itself.
-    ///
-    /// # Errors
-    /// When signals cannot be received, or the server ended.
-    pub async fn until_signal(&mut self) -> Result<(), Error> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let cannot = |cause| Error::new(Class::Bug, format!("signals cannot be received: {cause}"));
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-        tokio::select! {
-            _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
-            ended = &mut self.flight_task => match ended {
-                Ok(Err(error)) => Err(error),
-                _ => Err(Error::new(Class::Bug, "the Flight listener ended by itself")),
-            },
+/// Waits for SIGINT or SIGTERM.
+pub async fn until_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Then the system's own handling ends the process.
+        _ => {
+            tracing::error!("signals cannot be received: the server will stop without draining");
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -51,7 +51,7 @@ impl Packly {
     /// A connection as `user`, whose password is its name.
     pub async fn connect(&self, user: &str) -> Remote {
         let credentials = Credentials::Password { user: user.to_owned(), password: Secret::new(user) };
-        Remote::connect(&self.url(), credentials, None).await.unwrap()
+        Remote::connect(&self.url(), credentials, None, None).await.unwrap()
     }
 }
 
