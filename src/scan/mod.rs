@@ -6,7 +6,6 @@ mod error;
 mod files;
 mod reader;
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -277,7 +276,11 @@ pub fn cause(error: &DataFusionError) -> Option<&Error> {
     None
 }
 
-const _: fn(&IcebergScan) -> &dyn Any = |scan| scan;
-
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests, which make their own DataFusion sessions"
+)]
 mod tests;
