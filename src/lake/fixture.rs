@@ -101,7 +101,7 @@ impl Shop {
         let table = self.load(name).await;
         let metadata: TableMetadata = table.metadata().clone();
         let built = with(metadata.into_builder(None)).build().unwrap().metadata;
-        let location = format!("{}/metadata/{}.metadata.json", built.location(), uuid::Uuid::new_v4());
+        let location = format!("{}/metadata/00009-{}.metadata.json", built.location(), uuid::Uuid::new_v4());
         let json = serde_json::to_vec(&built).unwrap();
         table.file_io().new_output(&location).unwrap().write(json.into()).await.unwrap();
         let CatalogConfig::Sql { uri, .. } = &self.domain.catalog else { unreachable!() };

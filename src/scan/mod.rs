@@ -197,8 +197,9 @@ impl TableProvider for IcebergScan {
         };
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
-        options.global.pruning = true;
-        options.global.enable_page_index = true;
+        let may_prune = !files.iter().any(|file| file.has_nan());
+        options.global.pruning = may_prune;
+        options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
         let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)

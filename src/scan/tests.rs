@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, BinaryArray, Float64Array, Int32Array, Int64Array, StringArray};
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, LargeBinaryArray, StringArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -209,7 +209,7 @@ async fn promoted_types_read_old_files() {
 async fn a_text_column_that_takes_a_binary_columns_name_reads_its_own_bytes() {
     let shop = shop().await;
     shop.create("t", schema(vec![optional(1, "a", Binary), optional(2, "b", Text)])).await;
-    shop.append("t", vec![Arc::new(BinaryArray::from_vec(vec![b"bytes"])), texts(&["text"])]).await;
+    shop.append("t", vec![Arc::new(LargeBinaryArray::from_vec(vec![b"bytes"])), texts(&["text"])]).await;
     shop.evolve("t", schema(vec![optional(2, "a", Text), optional(1, "b", Binary)])).await;
     let got = rows(&shop, &[("a", 2), ("b", 1)], "SELECT a, b FROM t WHERE a = 'text'").await.unwrap();
     assert_eq!(got, ["text 6279746573"]);
