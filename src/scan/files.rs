@@ -39,6 +39,8 @@ pub(super) struct Known {
     min: Option<ScalarValue>,
     max: Option<ScalarValue>,
     nulls: Option<u64>,
+    /// Whether there is a NaN for certain.
+    nan: bool,
     /// Whether the bounds are values that are there. Those of text may be cut short, and those of floats leave out NaN.
     exact: bool,
 }
@@ -111,14 +113,16 @@ fn known(file: &DataFile, id: i32, data_type: &DataType) -> Known {
     let nulls = file.null_value_counts().get(&id).copied();
     let is_float = matches!(data_type, DataType::Float32 | DataType::Float64);
     // NaN sorts above every number here and is in no bound, so a bound holds only where there is none.
-    if data_type.is_nested() || (is_float && file.nan_value_counts().get(&id) != Some(&0)) {
-        return Known { nulls, ..Known::default() };
+    let nans = file.nan_value_counts().get(&id).copied();
+    if data_type.is_nested() || (is_float && nans != Some(0)) {
+        return Known { nulls, nan: nans.is_some_and(|nans| nans > 0), ..Known::default() };
     }
     let bound = |datum: Option<&Datum>| datum.and_then(|datum| scalar(datum.literal(), data_type));
     Known {
         min: bound(file.lower_bounds().get(&id)),
         max: bound(file.upper_bounds().get(&id)),
         nulls,
+        nan: false,
         exact: !is_float && !matches!(data_type, DataType::Utf8 | DataType::Binary | DataType::FixedSizeBinary(_)),
     }
 }
@@ -150,6 +154,12 @@ fn scalar(literal: &PrimitiveLiteral, data_type: &DataType) -> Option<ScalarValu
 }
 
 impl DataFileEntry {
+    /// Whether a column of floats holds NaN. Parquet's own statistics leave NaN out, DataFusion prunes by them all the
+    /// same, and would lose rows that its own comparison keeps.
+    pub(super) fn has_nan(&self) -> bool {
+        self.columns.iter().any(|known| known.nan)
+    }
+
     /// What DataFusion may believe about this file.
     pub(super) fn statistics(&self) -> Statistics {
         let column = |known: &Known| {

@@ -6,7 +6,6 @@ mod error;
 mod files;
 mod reader;
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,8 +197,9 @@ impl TableProvider for IcebergScan {
         };
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
-        options.global.pruning = true;
-        options.global.enable_page_index = true;
+        let may_prune = !files.iter().any(|file| file.has_nan());
+        options.global.pruning = may_prune;
+        options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
         let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)
@@ -277,7 +277,11 @@ pub fn cause(error: &DataFusionError) -> Option<&Error> {
     None
 }
 
-const _: fn(&IcebergScan) -> &dyn Any = |scan| scan;
-
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests, which make their own DataFusion sessions"
+)]
 mod tests;
