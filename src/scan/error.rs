@@ -1,5 +1,7 @@
 //! What can keep a table, or one of its files, from being read.
 
+use iceberg::ErrorKind;
+
 use crate::error::{Class, Error};
 
 /// Why a table cannot be scanned. Files are named by their path inside the store.
@@ -30,7 +32,11 @@ pub enum ScanError {
 impl From<ScanError> for Error {
     fn from(error: ScanError) -> Self {
         let class = match &error {
-            ScanError::Metadata { .. } | ScanError::File { .. } | ScanError::Rows { .. } => Class::Storage,
+            ScanError::Metadata { source, .. } => match source.kind() {
+                ErrorKind::DataInvalid | ErrorKind::FeatureUnsupported => Class::Drift,
+                _ => Class::Storage,
+            },
+            ScanError::File { .. } | ScanError::Rows { .. } => Class::Storage,
             ScanError::TwoColumns { .. } => Class::Bug,
             ScanError::NoSnapshot { .. }
             | ScanError::NoField { .. }

@@ -437,5 +437,135 @@ async fn a_table_in_s3_is_read_by_the_same_code() {
     let stranger = sql_domain("shop", &db, "s3://shop-bucket/lake", &wrong);
     let error = crate::lake::Lake::default().open(&stranger, "ns.t").await.unwrap_err();
     assert_eq!(error.class, Class::Storage);
+    assert!(!format!("{:?}", shop.open("t").await).contains("shop-secret"));
     assert!(!error.to_string().contains("not-the-secret") && !error.to_string().contains(&endpoint), "{error}");
+}
+
+#[tokio::test]
+async fn every_type_comes_back_plain() {
+    use datafusion::arrow::array::*;
+    use datafusion::arrow::datatypes::TimeUnit::Microsecond;
+    use iceberg::spec::PrimitiveType::{Boolean, Date, Fixed, Time, Timestamp, Timestamptz, Uuid};
+    let shop = shop().await;
+    let types = [
+        Boolean,
+        Date,
+        Time,
+        Timestamp,
+        Timestamptz,
+        Fixed(3),
+        Uuid,
+        Binary,
+        Text,
+        Decimal { precision: 30, scale: 3 },
+    ];
+    let fields = (1..).zip(types).map(|(id, of)| optional(id, &format!("c{id}"), of)).collect();
+    shop.create("t", schema(fields)).await;
+    let bytes = |n: usize, byte: u8| vec![byte; n];
+    let fixed = |n: usize| -> ArrayRef {
+        let values = [Some(bytes(n, 7)), None];
+        Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), n as i32).unwrap())
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(BooleanArray::from(vec![Some(true), None])),
+        Arc::new(Date32Array::from(vec![Some(19000), None])),
+        Arc::new(Time64MicrosecondArray::from(vec![Some(3_600_000_000), None])),
+        Arc::new(TimestampMicrosecondArray::from(vec![Some(1_700_000_000_000_000), None])),
+        Arc::new(TimestampMicrosecondArray::from(vec![Some(1_700_000_000_000_000), None]).with_timezone("+00:00")),
+        fixed(3),
+        fixed(16),
+        Arc::new(LargeBinaryArray::from(vec![Some(b"ab".as_slice()), None])),
+        Arc::new(StringArray::from(vec![Some("t"), None])),
+        Arc::new(Decimal128Array::from(vec![Some(1500), None]).with_precision_and_scale(30, 3).unwrap()),
+    ];
+    shop.append("t", columns).await;
+    let names: Vec<String> = (1..=10).map(|id| format!("c{id}")).collect();
+    let all: Vec<(&str, i32)> = names.iter().map(String::as_str).zip(1..).collect();
+    let scan = pin(&shop, &all).await.unwrap();
+    let schema = IcebergScan::schema(&scan);
+    let got: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    assert_eq!(
+        got,
+        [
+            DataType::Boolean,
+            DataType::Date32,
+            DataType::Time64(Microsecond),
+            DataType::Timestamp(Microsecond, None),
+            DataType::Timestamp(Microsecond, Some("UTC".into())),
+            DataType::FixedSizeBinary(3),
+            DataType::FixedSizeBinary(16),
+            DataType::Binary,
+            DataType::Utf8,
+            DataType::Decimal128(30, 3),
+        ]
+    );
+    let batches = context(&shop).read_table(scan).unwrap().collect().await.unwrap();
+    assert_eq!(batches[0].schema().as_ref(), schema.as_ref());
+    let uuid = "07".repeat(16);
+    let expect =
+        format!("true 2022-01-08 01:00:00 2023-11-14T22:13:20 2023-11-14T22:13:20Z 070707 {uuid} 6162 t 1.500");
+    let got = rows(
+        &shop,
+        &all,
+        "SELECT * FROM t WHERE c5 = TIMESTAMP '2023-11-14 22:13:20Z' AND c10 > 1 AND c2 > '2022-01-01'",
+    );
+    assert_eq!(got.await.unwrap(), [expect]);
+    let none = "- - - - - - - - - -";
+    assert_eq!(rows(&shop, &all, "SELECT * FROM t WHERE c1 IS NULL").await.unwrap(), [none]);
+}
+
+#[tokio::test]
+async fn a_column_with_a_default_for_old_rows_is_refused() {
+    let shop = two_files().await;
+    let c = NestedField::optional(3, "c", Type::Primitive(Long)).with_initial_default(iceberg::spec::Literal::long(5));
+    let upgraded = |builder: iceberg::spec::TableMetadataBuilder| {
+        builder.upgrade_format_version(iceberg::spec::FormatVersion::V3).unwrap()
+    };
+    shop.change("t", upgraded).await;
+    shop.evolve("t", schema(vec![optional(1, "a", Long), c.into()])).await;
+    let error = pin(&shop, &[("a", 1), ("c", 3)]).await.unwrap_err();
+    assert_eq!(error.class, Class::Drift);
+    assert!(error.message.contains("column `c`"), "{error}");
+    assert_eq!(rows(&shop, &[("a", 1)], "SELECT count(a) FROM t").await.unwrap(), ["6"]);
+}
+
+#[tokio::test]
+async fn one_domains_footers_do_not_answer_for_anothers_file() {
+    let shop = two_files().await;
+    let here = pin(&shop, &[("a", 1)]).await.unwrap();
+    let again = pin(&shop, &[("a", 1)]).await.unwrap();
+    let db = shop.dir.path().join("cat/catalog.db");
+    let mut twin = sql_domain("twin", &db, &format!("file://{}/lake", shop.dir.path().display()), &[]);
+    // The twin reads the same catalog, so its files have the same paths.
+    if let polder_catalog::mesh::CatalogConfig::Sql { name, .. } = &mut twin.catalog {
+        *name = "shop".into();
+    }
+    let there = shop.lake.open(&twin, "ns.t").await.unwrap();
+    let there = IcebergScan::pin(there, vec![column("a", 1)], None).await.unwrap();
+    let meta = |scan: &IcebergScan| scan.file(&scan.files[0]).object_meta;
+    assert_eq!(meta(&here), meta(&again));
+    assert_eq!(meta(&here).location, meta(&there).location);
+    assert_ne!(meta(&here).last_modified, meta(&there).last_modified);
+    assert_ne!(here.store_url(), there.store_url());
+}
+
+#[tokio::test]
+async fn row_groups_are_pruned_by_the_mapped_column() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", Long), optional(2, "b", Long)])).await;
+    let props = WriterProperties::builder().set_max_row_group_row_count(Some(100)).build();
+    let table = shop.load("t").await;
+    let files = write(&table, vec![longs(0..1000), longs(std::iter::repeat_n(3, 1000))], props).await;
+    append_files(&shop, files).await;
+    let context = context(&shop);
+    context.register_table("t", pin(&shop, &[("b", 1), ("a", 2)]).await.unwrap()).unwrap();
+    let plan = context.sql("SELECT b FROM t WHERE b > 950").await.unwrap().create_physical_plan().await.unwrap();
+    let got = datafusion::physical_plan::collect(Arc::clone(&plan), context.task_ctx()).await.unwrap();
+    assert_eq!(got.iter().map(|batch| batch.num_rows()).sum::<usize>(), 49);
+    let mut leaf = plan;
+    while let Some(child) = leaf.children().first().map(|child| Arc::clone(child)) {
+        leaf = child;
+    }
+    let rows = leaf.metrics().unwrap().output_rows().unwrap();
+    assert!(rows <= 100, "one row group of ten was enough, and {rows} rows were read");
 }
