@@ -42,16 +42,22 @@ pub(super) enum Act {
     Prepare(String),
     /// To forget a prepared one.
     Close,
+    /// To end a session, which ADBC does whenever it disconnects.
+    CloseSession,
+    /// Something that is not served.
+    Other,
 }
 
 /// The actions that work, with what they are for.
-pub(super) const ACTIONS: [(&str, &str); 2] = [
+pub(super) const ACTIONS: [(&str, &str); 3] = [
     (
         CREATE_PREPARED_STATEMENT,
         "prepares a statement: ActionCreatePreparedStatementRequest in, its schema and a handle out",
     ),
     (CLOSE_PREPARED_STATEMENT, "ends a prepared statement: ActionClosePreparedStatementRequest in, nothing out"),
+    (CLOSE_SESSION, "ends a session: CloseSessionRequest in, CloseSessionResult out"),
 ];
+const CLOSE_SESSION: &str = "CloseSession";
 const CREATE_PREPARED_STATEMENT: &str = "CreatePreparedStatement";
 const CLOSE_PREPARED_STATEMENT: &str = "ClosePreparedStatement";
 
@@ -93,8 +99,8 @@ impl Act {
                 Command::ActionClosePreparedStatementRequest(_) => Ok(Self::Close),
                 _ => Err(malformed()),
             },
-            other => Err(Error::new(Class::BadRequest, format!("the action `{other}` is not served"))
-                .help("a query is cancelled by cancelling its call; there are no transactions and no session options")),
+            CLOSE_SESSION => Ok(Self::CloseSession),
+            _ => Ok(Self::Other),
         }
     }
 }
@@ -186,7 +192,6 @@ mod tests {
         let prepare = Action::new(CREATE_PREPARED_STATEMENT, body.clone());
         assert!(matches!(Act::read(&prepare).unwrap(), Act::Prepare(sql) if sql == "SELECT 1"));
         assert!(Act::read(&Action::new(CLOSE_PREPARED_STATEMENT, body)).is_err());
-        let cancel = Act::read(&Action::new("CancelFlightInfo", "")).unwrap_err();
-        assert_eq!((cancel.class, cancel.help.is_some()), (Class::BadRequest, true));
+        assert!(matches!(Act::read(&Action::new("CancelFlightInfo", "")).unwrap(), Act::Other));
     }
 }

@@ -48,6 +48,9 @@ pub struct Service {
     abort: CancellationToken,
 }
 
+/// A `CloseSessionResult` whose status is `CLOSED`; arrow-flight has no type for it.
+const SESSION_CLOSED: &[u8] = &[0x08, 0x01];
+
 type Reply<T> = Result<Response<T>, Status>;
 type Replies<T> = BoxStream<'static, Result<T, Status>>;
 
@@ -64,6 +67,12 @@ impl Service {
     fn refuse(&self, error: &Error) -> Status {
         self.counters.fail(error);
         to_status(error)
+    }
+
+    /// Clients that probe for a part of the protocol look for this code alone.
+    fn unimplemented(&self, error: &Error) -> Status {
+        let status = self.refuse(error);
+        Status::unimplemented(status.message())
     }
 
     /// The statement that a query means for this principal. A prepared one reads the newest snapshots each time.
@@ -145,8 +154,8 @@ impl Service {
             .boxed()
     }
 
-    async fn act(&self, principal: &Principal, action: &Action) -> Result<Option<ActionResult>, Error> {
-        match Act::read(action)? {
+    async fn act(&self, principal: &Principal, act: Act) -> Result<Option<ActionResult>, Error> {
+        match act {
             Act::Prepare(sql) => {
                 let statement = Statement::new(principal, sql, Pins::new());
                 let planned = self.plan(principal, &statement).await?;
@@ -159,6 +168,10 @@ impl Service {
             }
             // The handle is all there is of it.
             Act::Close => Ok(None),
+            // There is no session to end.
+            Act::CloseSession => Ok(Some(ActionResult::new(SESSION_CLOSED))),
+            Act::Other => Err(Error::new(Class::BadRequest, "this action is not served")
+                .help("a query is cancelled by cancelling its call; there are no transactions and no session options")),
         }
     }
 
@@ -332,10 +345,16 @@ impl FlightService for Service {
     async fn do_action(&self, request: Request<Action>) -> Reply<Self::DoActionStream> {
         let answered = async {
             let caller = self.caller(&request).await?;
-            let result = self.act(&caller.principal, request.get_ref()).await?;
-            Ok(answer(caller, stream::iter(result.map(Ok)).boxed()))
+            let act = Act::read(request.get_ref())?;
+            let served = !matches!(act, Act::Other);
+            let result = self.act(&caller.principal, act).await;
+            Ok((served, caller, result))
         };
-        answered.await.map_err(|error| self.refuse(&error))
+        match answered.await {
+            Ok((_, caller, Ok(result))) => Ok(answer(caller, stream::iter(result.map(Ok)).boxed())),
+            Ok((false, _, Err(error))) => Err(self.unimplemented(&error)),
+            Ok((true, _, Err(error))) | Err(error) => Err(self.refuse(&error)),
+        }
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Reply<Self::ListActionsStream> {
@@ -352,12 +371,12 @@ impl FlightService for Service {
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<PollInfo> {
         self.caller(&request).await.map_err(|error| self.refuse(&error))?;
-        Err(Status::unimplemented(not_served("PollFlightInfo").message))
+        Err(self.unimplemented(&not_served("PollFlightInfo")))
     }
 
     async fn do_exchange(&self, request: Request<Streaming<FlightData>>) -> Reply<Self::DoExchangeStream> {
         self.caller(&request).await.map_err(|error| self.refuse(&error))?;
-        Err(Status::unimplemented(not_served("DoExchange").message))
+        Err(self.unimplemented(&not_served("DoExchange")))
     }
 }
 
