@@ -48,6 +48,13 @@ pub struct Listen {
     tls_key: Option<PathBuf>,
 }
 
+impl Listen {
+    /// Where Flight SQL will be served.
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+}
+
 impl Serve {
     /// Runs the command.
     pub async fn run(self) -> Outcome {

@@ -130,7 +130,7 @@ impl Walk {
                     self.expr(left, &raw, "a join")?;
                     self.expr(right, &raw, "a join")?;
                 }
-                for filter in &node.filter {
+                if let Some(filter) = &node.filter {
                     self.expr(filter, &raw, "a join")?;
                 }
                 raw.retain(|(column, _)| node.schema.has_column(column));

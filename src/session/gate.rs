@@ -390,7 +390,6 @@ mod tests {
             ("DROP TABLE d.p", "DROP"),
             ("PREPARE q AS SELECT 1", "PREPARE"),
             ("EXECUTE q", "EXECUTE"),
-            ("BEGIN", "START"),
             ("SHOW ALL", "SHOW"),
         ] {
             check(sql, Err("read only"));
