@@ -302,6 +302,101 @@ async fn a_missing_or_cut_file_is_an_error_that_names_it_inside_the_table() {
     }
 }
 
+/// A data file with one row that the test made by itself.
+async fn put(
+    table: &iceberg::table::Table,
+    name: &str,
+    bytes: Vec<u8>,
+    spec: i32,
+    partition: Struct,
+) -> iceberg::spec::DataFile {
+    let location = format!("{}/data/{name}.parquet", table.metadata().location());
+    let size = bytes.len() as u64;
+    table.file_io().new_output(&location).unwrap().write(bytes.into()).await.unwrap();
+    DataFileBuilder::default()
+        .content(DataContentType::Data)
+        .file_path(location)
+        .file_format(DataFileFormat::Parquet)
+        .partition(partition)
+        .record_count(1)
+        .file_size_in_bytes(size)
+        .partition_spec_id(spec)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_column_that_only_the_partition_has_is_read_from_it() {
+    use iceberg::spec::{Literal, Transform, UnboundPartitionSpec};
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", Long), optional(2, "region", Text), optional(3, "u", Double)])).await;
+    let bytes = |value| {
+        let id = [(parquet::arrow::PARQUET_FIELD_ID_META_KEY.to_owned(), "1".to_owned())].into();
+        let field = datafusion::arrow::datatypes::Field::new("a", DataType::Int64, true).with_metadata(id);
+        let file = Arc::new(datafusion::arrow::datatypes::Schema::new(vec![field]));
+        let batch = datafusion::arrow::array::RecordBatch::try_new(Arc::clone(&file), vec![longs([value])]).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), file, None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    };
+    let spec = UnboundPartitionSpec::builder()
+        .add_partition_field(2, "region", Transform::Identity)
+        .unwrap()
+        .add_partition_field(3, "u", Transform::Identity)
+        .unwrap()
+        .build();
+    shop.change("t", |builder| builder.add_default_partition_spec(spec).unwrap()).await;
+    let table = shop.load("t").await;
+    let id = table.metadata().default_partition_spec_id();
+    let partition =
+        |region: Option<&str>| Struct::from_iter([region.map(Literal::string), Some(Literal::double(f64::NAN))]);
+    let eu = put(&table, "eu", bytes(1), id, partition(Some("eu"))).await;
+    let none = put(&table, "none", bytes(2), id, partition(None)).await;
+    append_files(&shop, vec![eu, none]).await;
+    let all = [("a", 1), ("region", 2)];
+    assert_eq!(rows(&shop, &all, "SELECT * FROM t ORDER BY a").await.unwrap(), ["1 eu", "2 -"]);
+    assert_eq!(rows(&shop, &all, "SELECT a FROM t WHERE region = 'eu'").await.unwrap(), ["1"]);
+    assert_eq!(rows(&shop, &all, "SELECT a FROM t WHERE region IS NULL").await.unwrap(), ["2"]);
+    assert_eq!(rows(&shop, &all, "SELECT max(region), count(region) FROM t").await.unwrap(), ["eu 1"]);
+    // A value that cannot be taken from the partition is an error and not NULL.
+    let error = the_cause(rows(&shop, &[("a", 1), ("u", 3)], "SELECT u FROM t").await);
+    assert_eq!(error.class, Class::Drift);
+}
+
+#[tokio::test]
+async fn maps_and_lists_of_structs_read() {
+    use datafusion::arrow::array::{ListArray, MapArray, StructArray};
+    use datafusion::arrow::buffer::OffsetBuffer;
+    use iceberg::spec::MapType;
+    let shop = shop().await;
+    let key = NestedField::map_key_element(3, Type::Primitive(Text)).into();
+    let value = NestedField::map_value_element(4, Type::Primitive(Long), false).into();
+    let map = NestedField::optional(1, "m", Type::Map(MapType::new(key, value)));
+    let item = Type::Struct(StructType::new(vec![optional(6, "x", Long)]));
+    let list =
+        NestedField::optional(2, "l", Type::List(ListType::new(NestedField::list_element(5, item, false).into())));
+    shop.create("t", schema(vec![map.into(), list.into()])).await;
+    let current = shop.load("t").await.metadata().current_schema().clone();
+    let arrow = iceberg::arrow::schema_to_arrow_schema(&current).unwrap();
+    let DataType::Map(entries, _) = arrow.field(0).data_type().clone() else { unreachable!() };
+    let DataType::List(element) = arrow.field(1).data_type().clone() else { unreachable!() };
+    let DataType::Struct(pair) = entries.data_type().clone() else { unreachable!() };
+    let DataType::Struct(item) = element.data_type().clone() else { unreachable!() };
+    let pairs = StructArray::new(pair, vec![texts(&["k", "n"]), longs([1, 2])], None);
+    let maps = MapArray::new(entries, OffsetBuffer::from_lengths([1, 1]), pairs, None, false);
+    let items = Arc::new(StructArray::new(item, vec![longs([7, 8])], None));
+    let lists = ListArray::new(element, OffsetBuffer::from_lengths([0, 2]), items, None);
+    shop.append("t", vec![Arc::new(maps), Arc::new(lists)]).await;
+    let ids: Vec<i32> = current.as_struct().fields().iter().map(|field| field.id).collect();
+    let all = [("m", ids[0]), ("l", ids[1])];
+    let got = rows(&shop, &all, "SELECT m, l FROM t").await.unwrap();
+    assert_eq!(got, ["{k: 1} []", "{n: 2} [{x: 7}, {x: 8}]"]);
+    let scan = pin(&shop, &all).await.unwrap();
+    let batches =
+        context(&shop).read_table(Arc::clone(&scan) as Arc<dyn TableProvider>).unwrap().collect().await.unwrap();
+    assert_eq!(batches[0].schema(), IcebergScan::schema(&scan));
+}
+
 #[tokio::test]
 async fn a_file_without_field_ids_is_refused() {
     use datafusion::arrow::datatypes::{Field, Schema};
@@ -315,18 +410,7 @@ async fn a_file_without_field_ids_is_refused() {
     writer.write(&batch).unwrap();
     let bytes = writer.into_inner().unwrap();
     let table = shop.load("t").await;
-    let location = format!("{}/data/plain.parquet", table.metadata().location());
-    let data = DataFileBuilder::default()
-        .content(DataContentType::Data)
-        .file_path(location.clone())
-        .file_format(DataFileFormat::Parquet)
-        .partition(Struct::empty())
-        .record_count(1)
-        .file_size_in_bytes(bytes.len() as u64)
-        .partition_spec_id(0)
-        .build()
-        .unwrap();
-    table.file_io().new_output(&location).unwrap().write(bytes.into()).await.unwrap();
+    let data = put(&table, "plain", bytes, 0, Struct::empty()).await;
     append_files(&shop, vec![data]).await;
     let error = the_cause(rows(&shop, &[("a", 1)], "SELECT a FROM t").await);
     assert_eq!(error.class, Class::Drift);
