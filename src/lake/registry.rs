@@ -42,7 +42,7 @@ impl ObjectStoreRegistry for Stores {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, DataFusionError> {
-        let key = ObjectStoreUrl::parse(&url[..url::Position::BeforePath])?;
+        let key = ObjectStoreUrl::parse(format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()))?;
         let store = self.open.read().unwrap_or_else(PoisonError::into_inner).get(key.as_str()).map(Arc::clone);
         store.ok_or_else(|| exec_datafusion_err!("no domain's store is there"))
     }

@@ -81,3 +81,23 @@ async fn pinned_metadata_opens_and_sees_no_other_directory() {
     assert_eq!(copy.path(list).unwrap_err().message, "table `ns.copy` names a file outside the store of its domain");
     assert!(copy.table.file_io().new_input(list).is_err());
 }
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_a_storage_error_in_time() {
+    // A port that was just free: nothing listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let options = [
+        ("endpoint", endpoint.as_str()),
+        ("allow_http", "true"),
+        ("access_key_id", "AKIASHOP"),
+        ("secret_access_key", "shop-secret"),
+    ];
+    let tables = BTreeMap::from([("ns.t".to_owned(), "s3://b/t/metadata/00001-x.metadata.json".to_owned())]);
+    let pinned = domain("far", CatalogConfig::Metadata(tables), &options);
+    let start = std::time::Instant::now();
+    let error = Lake::default().open(&pinned, "ns.t").await.unwrap_err();
+    assert!(start.elapsed() < std::time::Duration::from_secs(12));
+    assert_eq!(error.class, Class::Storage);
+    assert!(error.message.contains("`far`") && !error.message.contains("127.0.0.1"), "{error}");
+}

@@ -91,6 +91,9 @@ impl FileColumns {
             if bound.field.required {
                 return Err(misfit("it is required and the file does not have it".into()));
             }
+            if bound.partition {
+                return Err(misfit("its value is only in the file's partition".into()));
+            }
             return Ok(Arc::new(Literal::new(ScalarValue::try_new_null(logical.data_type())?)));
         };
         let physical = self.physical.field(index);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use iceberg::spec::{NestedFieldRef, PrimitiveType, Type};
+use iceberg::spec::{NestedFieldRef, PrimitiveType, Transform, Type};
 use iceberg::table::Table;
 
 use super::ScanColumn;
@@ -15,6 +15,9 @@ use super::error::ScanError;
 pub(super) struct Bound {
     pub(super) name: String,
     pub(super) field: NestedFieldRef,
+    /// Whether the table is or was partitioned by its plain value. Files may then leave the column out, and only their
+    /// manifest has the value.
+    pub(super) partition: bool,
 }
 
 /// Looks the columns up by id in the table's current schema.
@@ -37,7 +40,12 @@ pub(super) fn bind(table: &Table, columns: Vec<ScanColumn>) -> Result<(Vec<Bound
             return Err(ScanError::Column { table: name, column: column.name, what });
         }
         fields.push(Field::new(&column.name, arrow_type(&field.field_type), !field.required));
-        bound.push(Bound { name: column.name, field: Arc::clone(field) });
+        let partition = table
+            .metadata()
+            .partition_specs_iter()
+            .flat_map(|spec| spec.fields())
+            .any(|partition| partition.source_id == field.id && partition.transform == Transform::Identity);
+        bound.push(Bound { name: column.name, field: Arc::clone(field), partition });
     }
     Ok((bound, Arc::new(Schema::new(fields))))
 }

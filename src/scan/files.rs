@@ -12,7 +12,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, Datum, ManifestContentType, PrimitiveLiteral, SnapshotRef,
+    DataContentType, DataFile, DataFileFormat, Datum, Literal, ManifestContentType, PartitionField, PrimitiveLiteral,
+    SnapshotRef, Transform,
 };
 use object_store::path::Path;
 
@@ -77,6 +78,7 @@ pub(super) async fn read(
 
     let mut files = Vec::new();
     for (content, manifest) in loaded {
+        let partition = manifest.metadata().partition_spec().fields();
         for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
             let file = entry.data_file();
             match (content, file.content_type()) {
@@ -101,12 +103,30 @@ pub(super) async fn read(
                 columns: columns
                     .iter()
                     .zip(schema.fields())
-                    .map(|(bound, field)| known(file, bound.field.id, field.data_type()))
+                    .map(|(bound, field)| {
+                        let constant = partition_value(file, partition, bound.field.id, field.data_type());
+                        constant.unwrap_or_else(|| known(file, bound.field.id, field.data_type()))
+                    })
                     .collect(),
             });
         }
     }
     Ok(files)
+}
+
+/// A column that the file is partitioned by has one value, which DataFusion then takes instead of the file's column:
+/// the file need not have it.
+fn partition_value(file: &DataFile, partition: &[PartitionField], id: i32, data_type: &DataType) -> Option<Known> {
+    let is_plain = |field: &PartitionField| field.source_id == id && field.transform == Transform::Identity;
+    let index = partition.iter().position(is_plain)?;
+    match file.partition().fields().get(index)? {
+        None => Some(Known { nulls: Some(file.record_count()), exact: true, ..Known::default() }),
+        Some(Literal::Primitive(literal)) if !literal.is_nan() => {
+            let value = scalar(literal, data_type)?;
+            Some(Known { min: Some(value.clone()), max: Some(value), nulls: Some(0), nan: false, exact: true })
+        }
+        Some(_) => None,
+    }
 }
 
 fn known(file: &DataFile, id: i32, data_type: &DataType) -> Known {

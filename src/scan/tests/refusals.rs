@@ -1,0 +1,142 @@
+//! What is refused instead of answered wrongly.
+
+use super::*;
+
+#[tokio::test]
+async fn a_required_column_that_a_file_lacks_is_drift() {
+    let shop = two_files().await;
+    let required = NestedField::required(3, "c", Type::Primitive(Long)).into();
+    shop.evolve("t", schema(vec![optional(1, "a", Long), required])).await;
+    let error = the_cause(rows(&shop, &[("c", 3)], "SELECT c FROM t").await);
+    assert_eq!(error.class, Class::Drift);
+    assert!(error.message.contains("`c`") && error.message.contains("`ns.t`"), "{error}");
+}
+
+#[tokio::test]
+async fn an_older_snapshot_stays_and_an_unknown_one_is_drift() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", Long)])).await;
+    shop.append("t", vec![longs([1])]).await;
+    let first = pin(&shop, &[("a", 1)]).await.unwrap().snapshot_id();
+    shop.append("t", vec![longs([2])]).await;
+    let context = context(&shop);
+    let old = IcebergScan::pin(shop.open("t").await, vec![column("a", 1)], first).await.unwrap();
+    assert_eq!(old.snapshot_id(), first);
+    assert_eq!(context.read_table(old).unwrap().count().await.unwrap(), 1);
+    let error = IcebergScan::pin(shop.open("t").await, vec![column("a", 1)], Some(42)).await.unwrap_err();
+    assert_eq!((error.class, error.message.as_str()), (Class::Drift, "table `ns.t` has no snapshot 42"));
+}
+
+fn parquet_files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(parquet_files(&path));
+        } else if path.extension().is_some_and(|e| e == "parquet") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_missing_or_cut_file_is_an_error_that_names_it_inside_the_table() {
+    for cut in [false, true] {
+        let shop = two_files().await;
+        let file = parquet_files(shop.dir.path()).remove(0);
+        if cut {
+            let bytes = std::fs::read(&file).unwrap();
+            std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        } else {
+            std::fs::remove_file(&file).unwrap();
+        }
+        let error = the_cause(rows(&shop, &[("a", 1)], "SELECT a FROM t").await);
+        assert_eq!(error.class, Class::Storage);
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(error.message.contains(name) && error.message.contains("`ns.t`"), "{error}");
+        assert!(!error.message.contains(shop.dir.path().to_str().unwrap()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_field_ids_is_refused() {
+    use datafusion::arrow::datatypes::{Field, Schema};
+    use parquet::arrow::ArrowWriter;
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", Long)])).await;
+    // The same schema as the query's, so that only the missing ids tell it apart.
+    let plain = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+    let batch = datafusion::arrow::array::RecordBatch::try_new(Arc::clone(&plain), vec![longs([1])]).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), plain, None).unwrap();
+    writer.write(&batch).unwrap();
+    let bytes = writer.into_inner().unwrap();
+    let table = shop.load("t").await;
+    let data = put(&table, "plain", bytes, 0, Struct::empty()).await;
+    append_files(&shop, vec![data]).await;
+    let error = the_cause(rows(&shop, &[("a", 1)], "SELECT a FROM t").await);
+    assert_eq!(error.class, Class::Drift);
+    assert!(error.message.contains("plain.parquet") && error.message.contains("without field ids"), "{error}");
+}
+
+#[tokio::test]
+async fn delete_files_are_refused() {
+    for content in [DataContentType::PositionDeletes, DataContentType::EqualityDeletes] {
+        let shop = two_files().await;
+        let table = shop.load("t").await;
+        let metadata = table.metadata();
+        let current = metadata.current_snapshot().unwrap().clone();
+        let (id, sequence) = (77, current.sequence_number() + 1);
+        let place = |name: &str| format!("{}/metadata/{name}.avro", metadata.location());
+        let output = |name: &str| table.file_io().new_output(place(name)).unwrap();
+        let spec = metadata.default_partition_spec().as_ref().clone();
+        let schema = metadata.current_schema().clone();
+        let mut writer = ManifestWriterBuilder::new(output("deletes"), Some(id), schema, spec).build_v2_deletes();
+        let mut file = DataFileBuilder::default();
+        file.content(content)
+            .file_path(format!("{}/data/deletes.parquet", metadata.location()))
+            .file_format(DataFileFormat::Parquet)
+            .partition(Struct::empty())
+            .record_count(1)
+            .file_size_in_bytes(100)
+            .partition_spec_id(0);
+        if content == DataContentType::EqualityDeletes {
+            file.equality_ids(Some(vec![1]));
+        }
+        writer.add_file(file.build().unwrap(), sequence).unwrap();
+        let deletes = writer.write_manifest_file().await.unwrap();
+        let old = table.manifest_list_reader(&current).load().await.unwrap();
+        let list_file = output("list").writer().await.unwrap();
+        let mut list = ManifestListWriter::v2(list_file, id, Some(current.snapshot_id()), sequence);
+        list.add_manifests(old.entries().iter().cloned().chain([deletes])).unwrap();
+        list.close().await.unwrap();
+        let snapshot = Snapshot::builder()
+            .with_snapshot_id(id)
+            .with_parent_snapshot_id(Some(current.snapshot_id()))
+            .with_sequence_number(sequence)
+            .with_timestamp_ms(current.timestamp_ms() + 1)
+            .with_manifest_list(place("list"))
+            .with_summary(Summary { operation: Operation::Delete, additional_properties: Default::default() })
+            .with_schema_id(0)
+            .build();
+        shop.change("t", |builder| builder.set_branch_snapshot(snapshot, "main").unwrap()).await;
+        let error = pin(&shop, &[("a", 1)]).await.unwrap_err();
+        assert_eq!(error.class, Class::Drift);
+        assert!(error.message.contains("deletes, which is not supported"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_column_with_a_default_for_old_rows_is_refused() {
+    let shop = two_files().await;
+    let c = NestedField::optional(3, "c", Type::Primitive(Long)).with_initial_default(iceberg::spec::Literal::long(5));
+    let upgraded = |builder: iceberg::spec::TableMetadataBuilder| {
+        builder.upgrade_format_version(iceberg::spec::FormatVersion::V3).unwrap()
+    };
+    shop.change("t", upgraded).await;
+    shop.evolve("t", schema(vec![optional(1, "a", Long), c.into()])).await;
+    let error = pin(&shop, &[("a", 1), ("c", 3)]).await.unwrap_err();
+    assert_eq!(error.class, Class::Drift);
+    assert!(error.message.contains("column `c`"), "{error}");
+    assert_eq!(rows(&shop, &[("a", 1)], "SELECT count(a) FROM t").await.unwrap(), ["6"]);
+}
