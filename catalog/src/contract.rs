@@ -1,5 +1,8 @@
 //! A product's contract: the Open Data Contract Standard, read into what the engine serves.
 
+pub(crate) mod kind;
+pub(crate) mod read;
+
 use std::collections::BTreeSet;
 
 use crate::document::Place;
@@ -67,6 +70,8 @@ pub struct Column {
     pub field_id: Option<i32>,
     /// The fields of a struct (of a list's element, of a map's value), each a column of its own in policies.
     pub fields: Vec<Column>,
+    /// The Iceberg field id that the contract pins (`polder.field_id`).
+    pub field_id: Option<i32>,
     /// Where it stands.
     pub place: Place,
 }

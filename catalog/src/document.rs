@@ -1,5 +1,9 @@
 //! The files on disk, and what is found wrong with them: every finding names file, line and column.
 
+pub(crate) mod fields;
+pub(crate) mod file;
+pub(crate) mod yaml;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,4 +50,110 @@ pub struct Finding {
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
+}
+
+/// The findings about one scope: the mesh, or one domain.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    domain: Option<DomainName>,
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    /// A report whose findings concern `domain`, or the whole mesh.
+    pub fn new(domain: Option<DomainName>) -> Self {
+        Self { domain, findings: Vec::new() }
+    }
+
+    /// Notes something that takes its scope out of service.
+    pub fn error(&mut self, code: &'static str, place: &Place, message: impl Into<String>) -> Help<'_> {
+        self.add(code, Severity::Error, place, message.into())
+    }
+
+    /// Notes something worth a look.
+    pub fn warning(&mut self, code: &'static str, place: &Place, message: impl Into<String>) -> Help<'_> {
+        self.add(code, Severity::Warning, place, message.into())
+    }
+
+    fn add(&mut self, code: &'static str, severity: Severity, place: &Place, message: String) -> Help<'_> {
+        let domain = self.domain.clone();
+        self.findings.push(Finding { code, severity, place: place.clone(), domain, message, help: None });
+        Help(self.findings.last_mut())
+    }
+
+    /// Whether anything was found that takes the scope out.
+    pub fn is_broken(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Everything that was found.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+}
+
+/// The finding that was just noted, for its help.
+pub(crate) struct Help<'a>(Option<&'a mut Finding>);
+
+impl Help<'_> {
+    /// Says what to write instead.
+    pub fn help(self, text: impl Into<String>) {
+        if let Some(finding) = self.0 {
+            finding.help = Some(text.into());
+        }
+    }
+
+    /// Names the declared name that is nearest to `text`, if one is near.
+    pub fn did_you_mean<'n>(self, text: &str, names: impl IntoIterator<Item = &'n str>) {
+        if let Some(name) = nearest(text, names) {
+            self.help(format!("did you mean `{name}`?"));
+        }
+    }
+}
+
+/// The name that `text` is most likely a slip of.
+pub(crate) fn nearest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    // Longer texts are no slips of names, and the distance is quadratic in them.
+    if text.len() > 256 {
+        return None;
+    }
+    let allowed = (text.chars().count() / 3).clamp(1, 3);
+    names
+        .into_iter()
+        .filter(|name| name.len() <= 256)
+        .map(|name| (strsim::osa_distance(&text.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// The user's text in backticks, cut where it would drown the message.
+pub(crate) fn quote(text: &str) -> String {
+    let mut short: String = text.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(80).is_some() {
+        short.push('…');
+    }
+    format!("`{short}`")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_near_and_another_word_is_not() {
+        let names = ["analysts", "auditors", "fraud-team"];
+        assert_eq!(nearest("analyst", names), Some("analysts"));
+        assert_eq!(nearest("Auditros", names), Some("auditors"));
+        assert_eq!(nearest("marketing", names), None);
+        assert_eq!(nearest("x", ["y", "zz"]), Some("y"));
+        assert_eq!(nearest(&"a".repeat(300), names), None);
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        assert_eq!(quote("a\nb"), "`a b`");
+        assert_eq!(quote(&"é".repeat(100)), format!("`{}…`", "é".repeat(80)));
+    }
 }

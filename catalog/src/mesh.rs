@@ -1,9 +1,16 @@
 //! The validated mesh: its domains, their products, its users, and the domains that are out.
 
+pub(crate) mod declared;
+mod domain;
+mod load;
+mod location;
+mod standards;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::contract::Contract;
+use self::declared::Declared;
+use crate::contract::{Contract, Status};
 use crate::document::Finding;
 use crate::name::{DomainName, ProductName, ProductRef};
 use crate::policy::{Decision, Policies};
@@ -14,11 +21,9 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct Mesh {
     pub(crate) dir: PathBuf,
-    pub(crate) name: String,
+    pub(crate) declared: Declared,
     pub(crate) domains: BTreeMap<DomainName, Domain>,
-    pub(crate) users: BTreeMap<String, User>,
-    pub(crate) has_auth: bool,
-    pub(crate) keys: BTreeMap<String, Secret>,
+    pub(crate) domains_out: BTreeSet<DomainName>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) policies: Policies,
 }
@@ -83,13 +88,24 @@ pub struct User {
     pub(crate) attributes: BTreeMap<String, Attribute>,
 }
 
+/// Why a purpose cannot be declared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PurposeError {
+    /// The mesh does not declare it.
+    #[error("the purpose `{0}` is not declared")]
+    Unknown(String),
+    /// The principal is in none of the groups that may declare it.
+    #[error("the purpose `{0}` may not be declared by `{1}`")]
+    NotEntitled(String, String),
+}
+
 impl Mesh {
     /// Reads the mesh in `dir`. A broken domain is out and its findings stay in [`Mesh::findings`].
     ///
     /// # Errors
     /// The findings, when `mesh.yaml` or a mesh-wide policy is broken: then nothing can be served.
-    pub fn load(_dir: &Path) -> Result<Self, Vec<Finding>> {
-        todo!()
+    pub fn load(dir: &Path) -> Result<Self, Vec<Finding>> {
+        load::load(dir)
     }
 
     /// The directory that it was read from.
@@ -99,7 +115,7 @@ impl Mesh {
 
     /// The mesh's name, which is the catalog in SQL.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.declared.name
     }
 
     /// What was found wrong, in the order of files and lines.
@@ -112,6 +128,11 @@ impl Mesh {
         self.domains.values()
     }
 
+    /// The domains that are there and not served, because their files are broken.
+    pub fn domains_out(&self) -> impl Iterator<Item = &DomainName> {
+        self.domains_out.iter()
+    }
+
     /// The domain of that name, if it is served.
     pub fn domain(&self, name: &DomainName) -> Option<&Domain> {
         self.domains.get(name)
@@ -119,38 +140,86 @@ impl Mesh {
 
     /// The product that a name in a query means: the major that it asks for, or else the highest active one.
     /// Retired majors are not there.
-    pub fn product(&self, _name: &ProductRef) -> Option<&Product> {
-        todo!()
+    pub fn product(&self, name: &ProductRef) -> Option<&Product> {
+        let majors = self.domain(name.product.domain())?.products.get(&name.product)?;
+        match name.major {
+            None => plain(majors),
+            Some(major) => majors.iter().find(|product| product.contract.major == major && product.is_alive()),
+        }
     }
 
     /// Every served product under the name by which a query would find it: the plain name for what it means, and
     /// `name@major` for every other major that is alive.
     pub fn products(&self) -> impl Iterator<Item = (ProductRef, &Product)> {
-        std::iter::empty()
+        self.domains.values().flat_map(|domain| &domain.products).flat_map(|(name, majors)| {
+            let meant = plain(majors).map(|product| product.contract.major);
+            majors.iter().filter(|product| product.is_alive()).map(move |product| {
+                let major = product.contract.major;
+                (ProductRef { product: name.clone(), major: (meant != Some(major)).then_some(major) }, product)
+            })
+        })
     }
 
     /// The user of that name that `mesh.yaml` declares.
     pub fn user(&self, name: &str) -> Option<&User> {
-        self.users.get(name)
+        self.declared.users.get(name)
+    }
+
+    /// The names of the users that `mesh.yaml` declares.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.declared.users.keys().map(String::as_str)
     }
 
     /// That user as one who asks, without a purpose.
-    pub fn principal(&self, _user: &str) -> Option<Principal> {
-        todo!()
+    pub fn principal(&self, user: &str) -> Option<Principal> {
+        let User { groups, attributes, .. } = self.user(user)?;
+        let (groups, attributes) = (groups.clone(), attributes.clone());
+        Some(Principal { id: user.to_owned(), groups, attributes, purpose: None })
+    }
+
+    /// The principal with a declared purpose, if one of its groups may declare it.
+    ///
+    /// # Errors
+    /// When the mesh does not know the purpose, or the principal may not declare it.
+    pub fn with_purpose(&self, principal: Principal, purpose: &str) -> Result<Principal, PurposeError> {
+        if !self.declared.purposes.contains_key(purpose) {
+            return Err(PurposeError::Unknown(purpose.to_owned()));
+        }
+        if !self.is_entitled(&principal, purpose) {
+            return Err(PurposeError::NotEntitled(purpose.to_owned(), principal.id));
+        }
+        Ok(Principal { purpose: Some(purpose.to_owned()), ..principal })
+    }
+
+    pub(crate) fn is_entitled(&self, principal: &Principal, purpose: &str) -> bool {
+        self.declared.purposes.get(purpose).is_some_and(|groups| !groups.is_disjoint(&principal.groups))
     }
 
     /// Whether `mesh.yaml` says anything about authentication.
     pub fn has_auth(&self) -> bool {
-        self.has_auth
+        self.declared.has_auth
     }
 
     /// A named key, if the mesh declares it and its secret could be read.
     pub fn key(&self, name: &str) -> Option<&Secret> {
-        self.keys.get(name)
+        self.declared.keys.get(name)
     }
 
     /// What `principal` may see of `product`.
     pub fn decide(&self, principal: &Principal, product: &Product) -> Decision {
         self.policies.decide(self, principal, product)
     }
+}
+
+impl Product {
+    fn is_alive(&self) -> bool {
+        self.contract.status != Status::Retired
+    }
+}
+
+/// The highest active major. Where none is active any more, deprecation must not break those who read the plain name.
+fn plain(majors: &[Product]) -> Option<&Product> {
+    [Status::Active, Status::Deprecated].into_iter().find_map(|status| {
+        majors.iter().filter(|product| product.contract.status == status).max_by_key(|product| product.contract.major)
+    })
 }

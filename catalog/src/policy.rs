@@ -1,14 +1,46 @@
 //! Cedar policies, compiled, and decided into grants: per column raw, masked or denied, each with its reason.
 
+pub(crate) mod check;
+mod compile;
+mod decide;
+mod mask;
+mod scope;
+mod source;
+mod uid;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
+use cedar_policy::{Authorizer, PolicyId, PolicySet};
+
 use crate::document::Place;
-use crate::mesh::{Mesh, Product};
-use crate::principal::Principal;
+use crate::name::DomainName;
 
 /// The mesh's policies, one set per domain.
-#[derive(Debug)]
-pub struct Policies {}
+pub struct Policies {
+    domains: BTreeMap<DomainName, Ruleset>,
+    types: uid::Types,
+    authorizer: Authorizer,
+}
+
+impl fmt::Debug for Policies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.domains.iter().map(|(domain, rules)| (domain, rules.known.len()))).finish()
+    }
+}
+
+/// The policies that decide over one domain's products.
+struct Ruleset {
+    set: PolicySet,
+    known: HashMap<PolicyId, Known>,
+}
+
+/// What the engine knows of a policy beside its text.
+struct Known {
+    reason: Reason,
+    mask: Option<Mask>,
+}
 
 /// What a principal may see of a product.
 #[derive(Debug, Clone)]
@@ -71,8 +103,13 @@ pub enum Mask {
     Sha256Global,
 }
 
-impl Policies {
-    pub(crate) fn decide(&self, _mesh: &Mesh, _principal: &Principal, _product: &Product) -> Decision {
-        todo!()
+impl fmt::Display for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("replace-with-null"),
+            Self::Fixed(None) => f.write_str("mask-to-fixed-value"),
+            Self::Fixed(Some(value)) => write!(f, "mask-to-fixed-value({value})"),
+            Self::Sha256Global => f.write_str("sha-256-global"),
+        }
     }
 }

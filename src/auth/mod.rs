@@ -86,10 +86,10 @@ impl Auth {
             return Ok(anonymous());
         }
         let hash = self.mesh.user(user).and_then(|user| user.password_hash.clone());
-        if self.passwords.verify(hash, password).await? {
-            if let Some(principal) = self.mesh.principal(user) {
-                return Ok(principal);
-            }
+        if self.passwords.verify(hash, password).await?
+            && let Some(principal) = self.mesh.principal(user)
+        {
+            return Ok(principal);
         }
         Err(Error::new(Class::Unauthenticated, "unknown user or wrong password"))
     }
@@ -121,8 +121,8 @@ impl Auth {
     ///
     /// # Errors
     /// Denied, unless the mesh entitles this principal to that purpose.
-    pub fn with_purpose(&self, _principal: Principal, _purpose: &str) -> Result<Principal, Error> {
-        Err(Error::new(Class::Denied, "the purpose that the call declares is not one that you may declare"))
+    pub fn with_purpose(&self, principal: Principal, purpose: &str) -> Result<Principal, Error> {
+        self.mesh.with_purpose(principal, purpose).map_err(|error| Error::new(Class::Denied, error.to_string()))
     }
 
     fn open(&self, token: &str) -> Option<Principal> {
@@ -143,4 +143,125 @@ impl Auth {
 
 fn anonymous() -> Principal {
     Principal { id: ANONYMOUS.into(), groups: BTreeSet::new(), attributes: BTreeMap::new(), purpose: None }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use argon2::Argon2;
+    use argon2::password_hash::{PasswordHasher, SaltString};
+
+    use super::*;
+
+    const USERS: &str = r#"
+mesh: testland
+groups: [analysts, fraud-team]
+purposes: { fraud: { groups: [fraud-team] } }
+keys: { mesh: "${file:mesh.key}" }
+auth:
+  users:
+    - { name: ada, password_hash: "${file:ada.argon2}", groups: [analysts] }
+    - { name: eve, password_hash: "${file:eve.argon2}", groups: [fraud-team] }
+    - { name: embedded, groups: [analysts] }
+"#;
+
+    /// A mesh whose users have their own name as password.
+    fn mesh(dir: &Path, yaml: &str) -> Auth {
+        fs::write(dir.join("mesh.yaml"), yaml).unwrap();
+        fs::write(dir.join("mesh.key"), "a key that is long enough").unwrap();
+        for user in ["ada", "eve"] {
+            set_password(dir, user, user);
+        }
+        load(dir)
+    }
+
+    fn set_password(dir: &Path, user: &str, password: &str) {
+        let salt = SaltString::encode_b64(b"a salt of tests.").unwrap();
+        let hash = Argon2::default().hash_password(password.as_bytes(), &salt).unwrap().to_string();
+        fs::write(dir.join(format!("{user}.argon2")), hash).unwrap();
+    }
+
+    fn load(dir: &Path) -> Auth {
+        Auth::new(Arc::new(Mesh::load(dir).unwrap())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_password_gives_the_principal_and_every_refusal_reads_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let auth = mesh(dir.path(), USERS);
+        let ada = auth.password("ada", "ada").await.unwrap();
+        assert_eq!((ada.id.as_str(), ada.groups.contains("analysts")), ("ada", true));
+        let mut refusals = BTreeSet::new();
+        for (user, password) in [("ada", "eve"), ("nobody", "ada"), ("embedded", "embedded"), ("embedded", "nobody")] {
+            let error = auth.password(user, password).await.unwrap_err();
+            assert_eq!(error.class, Class::Unauthenticated);
+            refusals.insert(error.to_string());
+        }
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+        assert_eq!(auth.nobody().unwrap_err().class, Class::Unauthenticated);
+    }
+
+    #[tokio::test]
+    async fn a_token_is_its_user_as_the_mesh_knows_it_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let auth = mesh(dir.path(), USERS);
+        let token = auth.token(&auth.password("ada", "ada").await.unwrap()).unwrap();
+        assert_eq!(auth.bearer(&token).unwrap().id, "ada");
+
+        fs::write(
+            dir.path().join("mesh.yaml"),
+            USERS.replace("groups: [analysts] }\n    - { name: eve", "groups: [fraud-team] }\n    - { name: eve"),
+        )
+        .unwrap();
+        let moved = load(dir.path()).bearer(&token).unwrap();
+        assert_eq!(moved.groups.into_iter().collect::<Vec<_>>(), ["fraud-team"]);
+    }
+
+    #[tokio::test]
+    async fn a_changed_password_a_changed_key_and_a_lost_user_end_a_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let auth = mesh(dir.path(), USERS);
+        let token = auth.token(&auth.password("ada", "ada").await.unwrap()).unwrap();
+        let mut refusals = BTreeSet::from([auth.bearer("made up").unwrap_err().to_string()]);
+        refusals.insert(auth.bearer("").unwrap_err().to_string());
+
+        set_password(dir.path(), "ada", "changed");
+        refusals.insert(load(dir.path()).bearer(&token).unwrap_err().to_string());
+        set_password(dir.path(), "ada", "ada");
+        assert!(load(dir.path()).bearer(&token).is_ok());
+
+        fs::write(dir.path().join("mesh.key"), "another key, long enough too").unwrap();
+        refusals.insert(load(dir.path()).bearer(&token).unwrap_err().to_string());
+        fs::write(dir.path().join("mesh.key"), "a key that is long enough").unwrap();
+
+        fs::write(dir.path().join("mesh.yaml"), USERS.replace("name: ada", "name: anna")).unwrap();
+        refusals.insert(load(dir.path()).bearer(&token).unwrap_err().to_string());
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+    }
+
+    #[tokio::test]
+    async fn a_purpose_is_for_those_whom_the_mesh_entitles() {
+        let dir = tempfile::tempdir().unwrap();
+        let auth = mesh(dir.path(), USERS);
+        let (ada, eve) = (auth.password("ada", "ada").await.unwrap(), auth.password("eve", "eve").await.unwrap());
+        assert_eq!(auth.with_purpose(eve.clone(), "fraud").unwrap().purpose.as_deref(), Some("fraud"));
+        assert_eq!(auth.with_purpose(ada, "fraud").unwrap_err().class, Class::Denied);
+        assert_eq!(auth.with_purpose(eve, "gossip").unwrap_err().class, Class::Denied);
+    }
+
+    #[tokio::test]
+    async fn without_auth_everyone_is_anonymous() {
+        let dir = tempfile::tempdir().unwrap();
+        let auth = mesh(dir.path(), "mesh: testland\n");
+        let principals = [
+            auth.nobody().unwrap(),
+            auth.password("ada", "wrong").await.unwrap(),
+            auth.bearer("a token of another process").unwrap(),
+        ];
+        assert!(principals.iter().all(|principal| *principal == anonymous()));
+        assert!(!auth.required());
+    }
 }

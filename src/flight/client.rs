@@ -170,6 +170,7 @@ fn reached(url: &str, status: &Status) -> Error {
     match (status.source(), status.code()) {
         (Some(_), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled) => {
             Error::new(Class::Storage, format!("the connection to `{url}` broke off"))
+                .help("is the server still running, and with TLS only where the URL says `grpc+tls`?")
         }
         _ => to_error(status),
     }

@@ -107,6 +107,7 @@ fn sliced_size(array: &dyn Array) -> usize {
             let (start, end) = ends(map.value_offsets());
             rows * 4 + sliced_size(&map.entries().slice(start, end - start))
         }
+        DataType::FixedSizeList(..) => sliced_size(array.as_fixed_size_list().values().as_ref()),
         DataType::Struct(_) => array.as_struct().columns().iter().map(|column| sliced_size(column.as_ref())).sum(),
         _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_buffer_memory_size()),
     }

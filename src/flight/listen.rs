@@ -154,3 +154,39 @@ fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> 
         }
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tls_file_that_is_missing_or_holds_something_else_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = (dir.path().join("server.pem"), dir.path().join("server.key"));
+        let error = |certificate: &Path, key: &Path| Tls::read(certificate, key).unwrap_err();
+        assert!(error(&certificate, &key).message.contains("server.pem"));
+        std::fs::write(&certificate, "-----BEGIN CERTIFICATE-----\n").unwrap();
+        assert!(error(&certificate, &key).message.contains("server.key"));
+        // The two files the wrong way round.
+        std::fs::write(&key, "-----BEGIN RSA PRIVATE KEY-----\n").unwrap();
+        let swapped = error(&key, &certificate);
+        assert!(swapped.message.contains("server.key` holds no PEM block of a certificate"), "{swapped}");
+        assert_eq!(swapped.class, Class::BadRequest);
+        assert!(Tls::read(&certificate, &key).is_ok());
+    }
+
+    #[tokio::test]
+    async fn connections_come_in_one_after_the_other() {
+        use futures::StreamExt;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connections = Box::pin(incoming(listener));
+        for _ in 0..3 {
+            let client = TcpStream::connect(address).await.unwrap();
+            let server = connections.next().await.unwrap().unwrap();
+            assert_eq!(server.peer_addr().unwrap(), client.local_addr().unwrap());
+            assert!(server.nodelay().unwrap());
+        }
+    }
+}

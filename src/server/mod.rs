@@ -129,10 +129,10 @@ impl Running {
             tracing::error!(%error, "the server had already failed");
         }
         self.close_http.cancel();
-        if let Some(mut task) = self.http_task.take() {
-            if tokio::time::timeout(LAST_WORDS, &mut task).await.is_err() {
-                task.abort();
-            }
+        if let Some(mut task) = self.http_task.take()
+            && tokio::time::timeout(LAST_WORDS, &mut task).await.is_err()
+        {
+            task.abort();
         }
         // A client that reads nothing cannot be told; dropping `self` leaves it.
     }

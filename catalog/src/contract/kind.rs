@@ -1,0 +1,102 @@
+//! The types that a contract may name: Iceberg's for `physicalType`, the standard's for `logicalType`.
+
+use super::{LogicalType, PhysicalType};
+
+/// What `physicalType` accepts, for messages.
+pub(crate) const PHYSICAL: &str = "boolean, int, long, float, double, decimal(p,s), date, time, timestamp, timestamptz, \
+                                   timestamp_ns, timestamptz_ns, string, uuid, fixed[n], binary, struct, list, map";
+
+/// What `logicalType` accepts, for messages.
+pub(crate) const LOGICAL: &str = "string, date, timestamp, time, number, integer, boolean, object, array";
+
+/// Reads an Iceberg type as its specification writes it.
+pub(crate) fn physical(text: &str) -> Option<PhysicalType> {
+    let text = text.trim();
+    Some(match text {
+        "boolean" => PhysicalType::Boolean,
+        "int" => PhysicalType::Int,
+        "long" => PhysicalType::Long,
+        "float" => PhysicalType::Float,
+        "double" => PhysicalType::Double,
+        "date" => PhysicalType::Date,
+        "time" => PhysicalType::Time,
+        "timestamp" => PhysicalType::Timestamp,
+        "timestamptz" => PhysicalType::Timestamptz,
+        "timestamp_ns" => PhysicalType::TimestampNs,
+        "timestamptz_ns" => PhysicalType::TimestamptzNs,
+        "string" => PhysicalType::String,
+        "uuid" => PhysicalType::Uuid,
+        "binary" => PhysicalType::Binary,
+        "struct" => PhysicalType::Struct,
+        "list" => PhysicalType::List,
+        "map" => PhysicalType::Map,
+        _ => return parameterized(text),
+    })
+}
+
+fn parameterized(text: &str) -> Option<PhysicalType> {
+    let inside = |name: &str, open: char, close: char| {
+        text.strip_prefix(name)?.trim_start().strip_prefix(open)?.strip_suffix(close)
+    };
+    if let Some(arguments) = inside("decimal", '(', ')') {
+        let (precision, scale) = arguments.split_once(',')?;
+        let (precision, scale) = (number(precision)?, number(scale)?);
+        let fits = (1..=38).contains(&precision) && scale <= precision;
+        return fits.then_some(PhysicalType::Decimal { precision, scale });
+    }
+    let length = inside("fixed", '[', ']').or_else(|| inside("fixed", '(', ')'))?;
+    number(length).filter(|n| *n > 0).map(|n| PhysicalType::Fixed(u64::from(n)))
+}
+
+fn number(text: &str) -> Option<u32> {
+    let text = text.trim();
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Reads a type of the standard.
+pub(crate) fn logical(text: &str) -> Option<LogicalType> {
+    Some(match text {
+        "string" => LogicalType::String,
+        "date" => LogicalType::Date,
+        "timestamp" => LogicalType::Timestamp,
+        "time" => LogicalType::Time,
+        "number" => LogicalType::Number,
+        "integer" => LogicalType::Integer,
+        "boolean" => LogicalType::Boolean,
+        "object" => LogicalType::Object,
+        "array" => LogicalType::Array,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iceberg_types_are_read_as_written() {
+        assert_eq!(physical("long"), Some(PhysicalType::Long));
+        assert_eq!(physical("decimal(15,2)"), Some(PhysicalType::Decimal { precision: 15, scale: 2 }));
+        assert_eq!(physical("decimal(38, 38)"), Some(PhysicalType::Decimal { precision: 38, scale: 38 }));
+        assert_eq!(physical("fixed[16]"), Some(PhysicalType::Fixed(16)));
+        assert_eq!(physical("fixed(16)"), Some(PhysicalType::Fixed(16)));
+        for text in [
+            "",
+            "bigint",
+            "LONG",
+            "decimal",
+            "decimal(39,2)",
+            "decimal(0,0)",
+            "decimal(5,6)",
+            "decimal(+5,2)",
+            "fixed[0]",
+            "fixed[]",
+            "fixed[16)",
+            "list<long>",
+            "decimal(5)",
+        ] {
+            assert_eq!(physical(text), None, "{text}");
+        }
+    }
+}

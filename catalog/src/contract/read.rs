@@ -1,0 +1,410 @@
+//! An ODCS document becomes contracts, one per schema object.
+//!
+//! The standard is open: keys that are not read here are tolerated. What is read must have the standard's type.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::kind::{LOGICAL, PHYSICAL, logical, physical};
+use super::{Column, Contract, LogicalType, PhysicalType, Status, Type};
+use crate::document::fields::Fields;
+use crate::document::yaml::{Kind, Node};
+use crate::document::{Place, Report, nearest, quote};
+
+/// A tag that a contract names, and where.
+pub(crate) type TagUse = (String, Place);
+
+/// What a contract file holds.
+pub(crate) struct Document {
+    /// One contract per schema object, under the object's name.
+    pub objects: Vec<(String, Contract)>,
+    /// Every tag that it names.
+    pub tags: Vec<TagUse>,
+}
+
+/// Reads a contract; `None` when it is so broken that nothing of it can be known.
+pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
+    let mut fields = Fields::of(root, "a contract", report)?;
+    header(&mut fields, report);
+    let version = fields.get("version").map(|node| &node.place);
+    let version = match (fields.scalar("version", report), version) {
+        (Some(text), Some(place)) => version_of(text, place, report),
+        _ => {
+            report.error("document/missing", fields.place, "`version` is missing");
+            None
+        }
+    };
+    let status = status(&mut fields, report);
+    let mut tags = Vec::new();
+    let own_tags = tags_of(&mut fields, &mut tags, report);
+    let common = Common {
+        purpose: purpose(&mut fields, report),
+        support: support(&mut fields, report),
+        sla: sla(&mut fields, report),
+        tags: own_tags,
+    };
+    rows(&mut fields, report);
+    let schema = fields.list("schema", report);
+    if schema.is_empty() {
+        let place = fields.key_place("schema");
+        report.error("contract/no-schema", place, "the contract declares no schema object, so nothing can be served");
+    }
+    let mut objects: Vec<(String, Contract)> = Vec::new();
+    for node in schema {
+        let Some((name, contract)) = object(node, &common, version.clone(), status, &mut tags, report) else {
+            continue;
+        };
+        if objects.iter().any(|(other, _)| *other == name) {
+            let message = format!("the schema object {} stands here twice", quote(&name));
+            report.error("contract/duplicate-object", &contract.place, message);
+            continue;
+        }
+        objects.push((name, contract));
+    }
+    Some(Document { objects, tags })
+}
+
+/// What every schema object of a contract shares.
+struct Common {
+    purpose: Option<String>,
+    support: Vec<String>,
+    sla: Vec<String>,
+    tags: BTreeSet<String>,
+}
+
+fn header(fields: &mut Fields<'_>, report: &mut Report) {
+    if let Some(version) = fields.required("apiVersion", report) {
+        let known = ["v3.0.", "v3.1.", "v3.2."].iter().any(|prefix| version.starts_with(prefix));
+        if !known {
+            let place = fields.key_place("apiVersion");
+            let message = format!("{} is not a version of the contract standard that is read here", quote(version));
+            report.error("contract/api-version", place, message).help("v3.0.x, v3.1.x and v3.2.x are");
+        }
+    }
+    if let Some(kind) = fields.required("kind", report)
+        && kind != "DataContract"
+    {
+        let message = format!("the kind is `DataContract`, and this is {}", quote(kind));
+        report.error("contract/kind", fields.key_place("kind"), message);
+    }
+    fields.required("id", report);
+    fields.text("name", report);
+}
+
+fn version_of(text: &str, place: &Place, report: &mut Report) -> Option<(u32, String)> {
+    let core = text.strip_prefix('v').unwrap_or(text);
+    let core = core.split(['-', '+']).next().unwrap_or(core);
+    let mut parts = core.split('.');
+    let numeric = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
+    let major = parts.next().filter(|part| numeric(part)).and_then(|part| part.parse().ok());
+    match major {
+        Some(major) if major > 0 && parts.clone().count() <= 2 && parts.all(numeric) => Some((major, text.into())),
+        _ => {
+            let message = format!("{} is not a version with a major from 1", quote(text));
+            report.error("contract/version", place, message).help("write it like `1.0.0`");
+            None
+        }
+    }
+}
+
+fn status(fields: &mut Fields<'_>, report: &mut Report) -> Option<Status> {
+    const NAMES: [&str; 5] = ["proposed", "draft", "active", "deprecated", "retired"];
+    let text = fields.required("status", report)?;
+    match text {
+        "proposed" | "draft" => Some(Status::Draft),
+        "active" => Some(Status::Active),
+        "deprecated" => Some(Status::Deprecated),
+        "retired" => Some(Status::Retired),
+        _ => {
+            let help = match nearest(text, NAMES) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("write one of {}", NAMES.join(", ")),
+            };
+            let message = format!("the status {} is unknown", quote(text));
+            report.error("contract/status", fields.key_place("status"), message).help(help);
+            None
+        }
+    }
+}
+
+fn purpose(fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
+    let node = fields.get("description")?;
+    let mut fields = Fields::of(node, "`description`", report)?;
+    let purpose = fields.text("purpose", report).map(str::to_owned);
+    fields.text("limitations", report);
+    fields.text("usage", report);
+    purpose
+}
+
+fn support(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for node in fields.list("support", report) {
+        let Some(mut channel) = Fields::of(node, "a support channel", report) else { continue };
+        let name = channel.text("channel", report);
+        let tool = channel.text("tool", report);
+        let url = channel.text("url", report);
+        let parts: Vec<_> = [tool.map(|t| format!("{t}:")), name.map(str::to_owned), url.map(str::to_owned)]
+            .into_iter()
+            .flatten()
+            .collect();
+        if !parts.is_empty() {
+            lines.push(parts.join(" "));
+        }
+    }
+    lines
+}
+
+fn sla(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for node in fields.list("slaProperties", report) {
+        let Some(mut sla) = Fields::of(node, "a service level", report) else { continue };
+        let property = sla.required("property", report);
+        let value = sla.scalar("value", report);
+        let unit = sla.text("unit", report);
+        if let Some(property) = property {
+            lines.push([Some(property), value, unit].into_iter().flatten().collect::<Vec<_>>().join(" "));
+        }
+    }
+    lines
+}
+
+fn tags_of(fields: &mut Fields<'_>, all: &mut Vec<TagUse>, report: &mut Report) -> BTreeSet<String> {
+    let tags = fields.texts("tags", report);
+    all.extend(tags.iter().map(|(tag, place)| ((*tag).to_owned(), (*place).clone())));
+    tags.into_iter().map(|(tag, _)| tag.to_owned()).collect()
+}
+
+/// Row rules are not enforced yet, so a contract that closes its rows must not be served with all of them.
+fn rows(fields: &mut Fields<'_>, report: &mut Report) {
+    for (name, node) in custom(fields, report) {
+        if name == "polder.rows" {
+            report.error("contract/rows", &node.place, "row rules (`polder.rows`) are not supported yet");
+        }
+    }
+}
+
+/// The custom properties, by name.
+fn custom<'a>(fields: &mut Fields<'a>, report: &mut Report) -> BTreeMap<String, &'a Node> {
+    let mut properties = BTreeMap::new();
+    for node in fields.list("customProperties", report) {
+        let Some(mut property) = Fields::of(node, "a custom property", report) else { continue };
+        let (name, value) = (property.required("property", report), property.get("value"));
+        if let Some(name) = name {
+            if name.starts_with("polder.") && !["polder.rows", "polder.field_id"].contains(&name) {
+                report
+                    .error("contract/custom-property", &node.place, format!("unknown property {}", quote(name)))
+                    .did_you_mean(name, ["polder.rows", "polder.field_id"]);
+            }
+            if properties.insert(name.to_owned(), value.unwrap_or(node)).is_some() && name.starts_with("polder.") {
+                let message = format!("the property {} stands here twice", quote(name));
+                report.error("contract/custom-property", &node.place, message);
+            }
+        }
+    }
+    properties
+}
+
+fn object(
+    node: &Node,
+    common: &Common,
+    version: Option<(u32, String)>,
+    status: Option<Status>,
+    tags: &mut Vec<TagUse>,
+    report: &mut Report,
+) -> Option<(String, Contract)> {
+    let mut fields = Fields::of(node, "a schema object", report)?;
+    let name = fields.required("name", report);
+    let table = fields.required("physicalName", report);
+    if let Some(table) = table
+        && (table.split('.').count() < 2 || table.split('.').any(|part| part.trim().is_empty()))
+    {
+        let message = format!("{} names no table", quote(table));
+        report
+            .error("contract/table", fields.key_place("physicalName"), message)
+            .help("write `namespace.table` as it stands in the domain's catalog");
+    }
+    let description = fields.text("description", report).map(str::to_owned);
+    let mut own = tags_of(&mut fields, tags, report);
+    own.extend(common.tags.iter().cloned());
+    rows(&mut fields, report);
+    let properties = fields.list("properties", report);
+    if properties.is_empty() {
+        let place = fields.key_place("properties");
+        report.error("contract/no-columns", place, "the schema object has no properties, so nothing can be served");
+    }
+    let columns = columns(properties, tags, report);
+    addresses(&columns, report);
+    let (major, version) = version?;
+    let contract = Contract {
+        major,
+        version,
+        status: status?,
+        description,
+        purpose: common.purpose.clone(),
+        table: table?.to_owned(),
+        tags: own,
+        columns,
+        support: common.support.clone(),
+        sla: common.sla.clone(),
+        place: node.place.clone(),
+    };
+    Some((name?.to_owned(), contract))
+}
+
+/// In policies a leaf's address is its path with dots, which a column named `a.b` could take from a field.
+fn addresses(columns: &[Column], report: &mut Report) {
+    fn walk(prefix: &str, columns: &[Column], seen: &mut BTreeSet<String>, report: &mut Report) {
+        for column in columns {
+            let path = format!("{prefix}{}", column.name);
+            walk(&format!("{path}."), &column.fields, seen, report);
+            if !seen.insert(path.clone()) {
+                let message = format!("two columns have the address {}", quote(&path));
+                report.error("contract/duplicate-column", &column.place, message);
+            }
+        }
+    }
+    walk("", columns, &mut BTreeSet::new(), report);
+}
+
+fn columns(nodes: &[Node], tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Column> {
+    nodes.iter().filter_map(|node| column(node, tags, report)).collect()
+}
+
+fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Column> {
+    let mut fields = Fields::of(node, "a property", report)?;
+    let name = fields.required("name", report);
+    if let Some(name) = name {
+        let place = fields.key_place("name");
+        if name.is_empty() || name.len() > 256 || name.chars().any(char::is_control) {
+            report.error("contract/column-name", place, format!("{} cannot be a column's name", quote(name)));
+        } else if name.starts_with('$') || name.starts_with("_polder") {
+            let message = format!("{} cannot be a column's name: `$` and `_polder` are reserved", quote(name));
+            report.error("contract/column-name", place, message);
+        }
+    }
+    let physical_name = fields.text("physicalName", report);
+    let kind = kind(&mut fields, report);
+    let required = fields.truth("required", report).unwrap_or(false);
+    let key = key(&mut fields, report);
+    let description = fields.text("description", report).map(str::to_owned);
+    let classification = fields.text("classification", report).map(str::to_owned);
+    let own = tags_of(&mut fields, tags, report);
+    let field_id = field_id(&mut fields, report);
+    let mut nested = columns(fields.list("properties", report), tags, report);
+    if let Some(items) = fields.get("items") {
+        nested.extend(element(items, tags, report));
+    }
+    Some(Column {
+        name: name?.to_owned(),
+        physical_name: physical_name.or(name)?.to_owned(),
+        kind: kind?,
+        required,
+        key,
+        description,
+        classification,
+        tags: own,
+        fields: nested,
+        field_id,
+        place: node.place.clone(),
+    })
+}
+
+/// The fields of a list's element; a list of lists hands on what lies deepest.
+fn element(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Column> {
+    let Some(mut fields) = Fields::of(node, "`items`", report) else { return Vec::new() };
+    tags_of(&mut fields, tags, report);
+    if !fields.texts("tags", &mut Report::default()).is_empty() {
+        let message = "tags on `items` are not supported: tag the column";
+        report.error("contract/items-tags", &node.place, message);
+    }
+    let mut nested = columns(fields.list("properties", report), tags, report);
+    if let Some(items) = fields.get("items") {
+        nested.extend(element(items, tags, report));
+    }
+    nested
+}
+
+fn kind(fields: &mut Fields<'_>, report: &mut Report) -> Option<Type> {
+    let physical_text = fields.text("physicalType", report);
+    let logical_text = fields.text("logicalType", report);
+    let from_logical = logical_text.and_then(|text| {
+        let known = logical(text);
+        if known.is_none() {
+            let message = format!("the logical type {} is unknown", quote(text));
+            report
+                .error("contract/logical-type", fields.key_place("logicalType"), message)
+                .help(format!("write one of {LOGICAL}"));
+        }
+        known
+    });
+    let Some(text) = physical_text else {
+        if logical_text.is_none() {
+            let message = "neither `physicalType` nor `logicalType` says what the column holds";
+            report.error("contract/no-type", fields.place, message);
+        }
+        return from_logical.map(Type::Logical);
+    };
+    let Some(physical) = physical(text) else {
+        let message = format!("the physical type {} is not an Iceberg type", quote(text));
+        report
+            .error("contract/physical-type", fields.key_place("physicalType"), message)
+            .help(format!("write one of {PHYSICAL}"));
+        return None;
+    };
+    if from_logical.is_some_and(|logical| !agree(&physical, logical)) {
+        let message = format!("the physical type {} and the logical type do not agree", quote(text));
+        report.error("contract/types-disagree", fields.key_place("physicalType"), message);
+        return None;
+    }
+    Some(Type::Physical(physical))
+}
+
+fn agree(physical: &PhysicalType, logical: LogicalType) -> bool {
+    use PhysicalType as P;
+    match logical {
+        // Texts, and whatever the standard has no family for.
+        LogicalType::String => matches!(physical, P::String | P::Uuid | P::Binary | P::Fixed(_)),
+        LogicalType::Date => {
+            matches!(physical, P::Date | P::Timestamp | P::Timestamptz | P::TimestampNs | P::TimestamptzNs)
+        }
+        LogicalType::Timestamp => {
+            matches!(physical, P::Timestamp | P::Timestamptz | P::TimestampNs | P::TimestamptzNs)
+        }
+        LogicalType::Time => matches!(physical, P::Time),
+        LogicalType::Number => {
+            matches!(physical, P::Int | P::Long | P::Float | P::Double | P::Decimal { .. })
+        }
+        LogicalType::Integer => matches!(physical, P::Int | P::Long | P::Decimal { scale: 0, .. }),
+        LogicalType::Boolean => matches!(physical, P::Boolean),
+        LogicalType::Object => matches!(physical, P::Struct | P::Map),
+        LogicalType::Array => matches!(physical, P::List),
+    }
+}
+
+fn key(fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {
+    let is_key = fields.truth("primaryKey", report).unwrap_or(false);
+    let Some(text) = fields.scalar("primaryKeyPosition", report) else { return is_key.then_some(1) };
+    match text.parse::<i64>() {
+        // The standard writes -1 for a column that is no part of the key.
+        Ok(position) if position < 1 && !is_key => None,
+        Ok(position) if position >= 1 && is_key => u32::try_from(position).ok(),
+        Ok(_) if !is_key => None,
+        _ => {
+            let place = fields.key_place("primaryKeyPosition");
+            report.error("contract/key", place, format!("{} is not a position from 1", quote(text)));
+            None
+        }
+    }
+}
+
+fn field_id(fields: &mut Fields<'_>, report: &mut Report) -> Option<i32> {
+    let properties = custom(fields, report);
+    let node = properties.get("polder.field_id")?;
+    let id = match &node.kind {
+        Kind::Scalar { text, plain: true } => text.parse().ok().filter(|id| *id > 0),
+        _ => None,
+    };
+    if id.is_none() {
+        report.error("contract/field-id", &node.place, "`polder.field_id` is a whole number from 1");
+    }
+    id
+}

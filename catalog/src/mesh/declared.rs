@@ -1,0 +1,380 @@
+//! `mesh.yaml`: what the platform team declares once for every domain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use regex::Regex;
+
+use super::User;
+use crate::document::fields::{Fields, map, text, texts};
+use crate::document::yaml::{Kind, Node};
+use crate::document::{Place, Report, quote};
+use crate::policy::Mask;
+use crate::principal::Attribute;
+use crate::secret::{Secret, SecretError};
+
+/// What `mesh.yaml` declares.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    pub name: String,
+    pub standards: Standards,
+    pub tags: BTreeMap<String, Tag>,
+    pub groups: BTreeSet<String>,
+    pub attributes: BTreeMap<String, AttributeType>,
+    pub purposes: BTreeMap<String, BTreeSet<String>>,
+    pub keys: BTreeMap<String, Secret>,
+    pub users: BTreeMap<String, User>,
+    pub has_auth: bool,
+}
+
+/// The standards that contracts are held against.
+#[derive(Debug, Default)]
+pub(crate) struct Standards {
+    pub domain_name: Option<Regex>,
+    pub product_name: Option<Regex>,
+    pub column_name: Option<Regex>,
+    pub require_of_product: Vec<&'static str>,
+    pub require_of_column: Vec<&'static str>,
+    pub classifications: Option<BTreeSet<String>>,
+}
+
+/// A tag, and what holds for all that carry it.
+#[derive(Debug)]
+pub(crate) struct Tag {
+    pub mask: Option<Mask>,
+    /// The only groups that get raw values, and where that stands.
+    pub unmasked_for: Option<(BTreeSet<String>, Place)>,
+}
+
+/// The type of a principal's attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttributeType {
+    String,
+    Long,
+    Bool,
+    Strings,
+}
+
+impl AttributeType {
+    /// Whether `value` is of this type.
+    pub fn holds(self, value: &Attribute) -> bool {
+        matches!(
+            (self, value),
+            (Self::String, Attribute::String(_))
+                | (Self::Long, Attribute::Long(_))
+                | (Self::Bool, Attribute::Bool(_))
+                | (Self::Strings, Attribute::Set(_))
+        )
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::String => "a text",
+            Self::Long => "a whole number",
+            Self::Bool => "a truth value",
+            Self::Strings => "a list of texts",
+        }
+    }
+}
+
+impl Declared {
+    /// The tag and every tag above it in the tree.
+    pub fn lineage<'a>(&self, tag: &'a str) -> impl Iterator<Item = &'a str> {
+        std::iter::successors(Some(tag), |tag| tag.rsplit_once('.').map(|(parent, _)| parent))
+    }
+
+    /// The weakest mask that holders of `tag` may be shown through, from the whole tree above it.
+    pub fn masks_of<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = &'a Mask> {
+        self.lineage(tag).filter_map(|tag| self.tags.get(tag)?.mask.as_ref())
+    }
+
+    /// Reads `mesh.yaml`. Errors go to `report`, which breaks the mesh; missing secrets go to `secrets`, which does not.
+    pub fn read(root: &Node, dir: &Path, report: &mut Report, secrets: &mut Report) -> Self {
+        let mut mesh = Self::default();
+        let Some(mut fields) = Fields::of(root, "`mesh.yaml`", report) else { return mesh };
+        if let Some(name) = fields.required("mesh", report) {
+            if name.is_empty() || name.parse::<crate::name::DomainName>().is_err() {
+                let message = format!("{} is not a name", quote(name));
+                report.error("mesh/name", fields.key_place("mesh"), message);
+            }
+            mesh.name = name.to_owned();
+        }
+        if let Some(node) = fields.get("standards") {
+            mesh.standards = standards(node, report).unwrap_or_default();
+        }
+        mesh.groups = names(fields.texts("groups", report), "group", report);
+        mesh.read_tags(&mut fields, report);
+        for (key, node) in fields.map("attributes", report) {
+            if let Some(kind) = attribute_type(node, report) {
+                mesh.attributes.insert(key.text.clone(), kind);
+            }
+        }
+        for (key, node) in fields.map("purposes", report) {
+            let Some(mut purpose) = Fields::of(node, "a purpose", report) else { continue };
+            let groups = mesh.declared_groups(purpose.texts("groups", report), report);
+            purpose.text("description", report);
+            purpose.close(report);
+            mesh.purposes.insert(key.text.clone(), groups);
+        }
+        for (key, node) in fields.map("keys", report) {
+            if let Some(secret) = secret(node, "keys", dir, report, secrets) {
+                mesh.keys.insert(key.text.clone(), secret);
+            }
+        }
+        if let Some(node) = fields.get("auth") {
+            mesh.has_auth = true;
+            mesh.read_auth(node, dir, report, secrets);
+        }
+        if let [(key, _), ..] = fields.map("limits", report) {
+            report.warning("mesh/not-served", &key.place, "limits are not served yet: the defaults hold");
+        }
+        fields.close(report);
+        mesh
+    }
+
+    fn declared_groups(&self, groups: Vec<(&str, &Place)>, report: &mut Report) -> BTreeSet<String> {
+        for (group, place) in &groups {
+            if !self.groups.contains(*group) {
+                report
+                    .error("mesh/unknown-group", place, format!("the group {} is not declared", quote(group)))
+                    .did_you_mean(group, self.groups.iter().map(String::as_str));
+            }
+        }
+        groups.into_iter().map(|(group, _)| group.to_owned()).collect()
+    }
+
+    fn read_tags(&mut self, fields: &mut Fields<'_>, report: &mut Report) {
+        for (key, node) in fields.map("tags", report) {
+            if key.text.split('.').any(|part| part.is_empty() || part.chars().any(char::is_control)) {
+                report.error("mesh/tag-name", &key.place, format!("{} is not a tag's name", quote(&key.text)));
+            }
+            let Some(mut tag) = Fields::of(node, "a tag", report) else { continue };
+            for key in ["description", "detect", "type"] {
+                tag.text(key, report);
+            }
+            if let Some(class) = tag.text("classification", report)
+                && let Some(known) = &self.standards.classifications
+                && !known.contains(class)
+            {
+                let message = format!("the classification {} is not declared", quote(class));
+                report
+                    .error("mesh/unknown-classification", tag.key_place("classification"), message)
+                    .did_you_mean(class, known.iter().map(String::as_str));
+            }
+            if let Some(pattern) = tag.text("pattern", report) {
+                regex(pattern, tag.key_place("pattern"), report);
+            }
+            let place = tag.key_place("unmasked_for").clone();
+            let unmasked_for = tag
+                .get("unmasked_for")
+                .map(|node| (self.declared_groups(texts(node, "unmasked_for", report), report), place));
+            let mask = tag.text("mask", report).and_then(|text| match Mask::parse(text) {
+                Ok(mask) => Some(mask),
+                Err(fault) => {
+                    let help = report.error("mesh/mask", tag.key_place("mask"), fault.message);
+                    if let Some(text) = fault.help {
+                        help.help(text);
+                    }
+                    None
+                }
+            });
+            tag.close(report);
+            self.tags.insert(key.text.clone(), Tag { mask, unmasked_for });
+        }
+    }
+
+    fn read_auth(&mut self, node: &Node, dir: &Path, report: &mut Report, secrets: &mut Report) {
+        let Some(mut auth) = Fields::of(node, "`auth`", report) else { return };
+        for node in auth.list("users", report) {
+            self.read_user(node, dir, report, secrets);
+        }
+        for (key, message) in [
+            ("oidc", "identity providers are not served yet: nobody can log in through them"),
+            ("tokens", "declared tokens are not served yet: nobody can log in with them"),
+        ] {
+            if let Some(node) = auth.get(key)
+                && !matches!(&node.kind, Kind::List(items) if items.is_empty())
+            {
+                report.warning("mesh/not-served", auth.key_place(key), message);
+            }
+        }
+        auth.close(report);
+    }
+
+    fn read_user(&mut self, node: &Node, dir: &Path, report: &mut Report, secrets: &mut Report) {
+        let Some(mut user) = Fields::of(node, "a user", report) else { return };
+        let name = user.required("name", report);
+        let password_hash = user.get("password_hash").and_then(|node| {
+            let hash = secret(node, "password_hash", dir, report, secrets)?;
+            if hash.expose().starts_with("$argon2") {
+                return Some(hash);
+            }
+            secrets
+                .error("secret/not-a-hash", &node.place, "this secret is not an argon2 hash, so the user cannot log in")
+                .help("a hash begins with `$argon2id$`");
+            None
+        });
+        let groups = self.declared_groups(user.texts("groups", report), report);
+        let mut attributes = BTreeMap::new();
+        for (key, node) in user.map("attributes", report) {
+            let Some(kind) = self.attributes.get(&key.text) else {
+                let message = format!("the attribute {} is not declared", quote(&key.text));
+                report
+                    .error("mesh/unknown-attribute", &key.place, message)
+                    .did_you_mean(&key.text, self.attributes.keys().map(String::as_str));
+                continue;
+            };
+            match attribute(node, *kind) {
+                Some(value) => {
+                    attributes.insert(key.text.clone(), value);
+                }
+                None => {
+                    let message = format!("the attribute {} is {}", quote(&key.text), kind.name());
+                    report.error("mesh/attribute-type", &node.place, message);
+                }
+            }
+        }
+        let place = user.key_place("name");
+        if let Some(name) = name {
+            if name.is_empty() || name.contains(':') || name.chars().any(char::is_control) {
+                report
+                    .error("mesh/user-name", place, format!("{} is not a user's name", quote(name)))
+                    .help("names with `:` belong to users of identity providers");
+            }
+            if self.users.insert(name.to_owned(), User { password_hash, groups, attributes }).is_some() {
+                report.error("mesh/duplicate-user", place, format!("the user {} stands here twice", quote(name)));
+            }
+        }
+        user.close(report);
+    }
+}
+
+/// Reads a secret: a literal breaks the mesh, a secret that is not there does not.
+pub(crate) fn secret(node: &Node, what: &str, dir: &Path, report: &mut Report, missing: &mut Report) -> Option<Secret> {
+    match Secret::resolve(text(node, what, report)?, dir) {
+        Ok(secret) => Some(secret),
+        Err(error @ (SecretError::Literal | SecretError::Malformed)) => {
+            report.error("secret/literal", &node.place, error.to_string()).help(error.help());
+            None
+        }
+        Err(error) => {
+            missing.error("secret/missing", &node.place, error.to_string()).help(error.help());
+            None
+        }
+    }
+}
+
+fn names(texts: Vec<(&str, &Place)>, what: &str, report: &mut Report) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (text, place) in texts {
+        if text.is_empty() || text.chars().any(char::is_control) {
+            report.error("mesh/name", place, format!("{} is not a {what}'s name", quote(text)));
+        }
+        if !names.insert(text.to_owned()) {
+            report.error("mesh/duplicate-name", place, format!("the {what} {} stands here twice", quote(text)));
+        }
+    }
+    names
+}
+
+fn regex(pattern: &str, place: &Place, report: &mut Report) -> Option<Regex> {
+    let compiled = Regex::new(pattern).ok();
+    if compiled.is_none() {
+        report.error("mesh/pattern", place, format!("{} is not a regular expression", quote(pattern)));
+    }
+    compiled
+}
+
+fn attribute_type(node: &Node, report: &mut Report) -> Option<AttributeType> {
+    let kind = match &node.kind {
+        Kind::Scalar { text, .. } => match text.as_str() {
+            "String" => Some(AttributeType::String),
+            "Long" => Some(AttributeType::Long),
+            "Bool" => Some(AttributeType::Bool),
+            _ => None,
+        },
+        Kind::Map(entries) => match entries.as_slice() {
+            [(key, Node { kind: Kind::Scalar { text, .. }, .. })] if key.text == "set" && text == "String" => {
+                Some(AttributeType::Strings)
+            }
+            _ => None,
+        },
+        Kind::List(_) => None,
+    };
+    if kind.is_none() {
+        report
+            .error("mesh/attribute-type", &node.place, "this is no type of an attribute")
+            .help("write `String`, `Long`, `Bool` or `{ set: String }`");
+    }
+    kind
+}
+
+fn attribute(node: &Node, kind: AttributeType) -> Option<Attribute> {
+    let text_of = |node: &Node| match &node.kind {
+        Kind::Scalar { text, .. } if node.what() == "a text" => Some(text.clone()),
+        _ => None,
+    };
+    match (kind, &node.kind) {
+        (AttributeType::String, _) => text_of(node).map(Attribute::String),
+        (AttributeType::Strings, Kind::List(items)) => {
+            items.iter().map(text_of).collect::<Option<_>>().map(Attribute::Set)
+        }
+        (AttributeType::Long, Kind::Scalar { text, plain: true }) => text.parse().ok().map(Attribute::Long),
+        (AttributeType::Bool, Kind::Scalar { text, plain: true }) => {
+            crate::document::yaml::truth(text).map(Attribute::Bool)
+        }
+        _ => None,
+    }
+}
+
+fn standards(node: &Node, report: &mut Report) -> Option<Standards> {
+    let mut fields = Fields::of(node, "`standards`", report)?;
+    let mut standards = Standards::default();
+    if let Some(mut naming) = fields.get("naming").and_then(|node| Fields::of(node, "`naming`", report)) {
+        for (key, slot) in [
+            ("domain", &mut standards.domain_name),
+            ("product", &mut standards.product_name),
+            ("column", &mut standards.column_name),
+        ] {
+            *slot = naming.text(key, report).and_then(|pattern| regex(pattern, naming.key_place(key), report));
+        }
+        naming.close(report);
+    }
+    if let Some(mut require) = fields.get("require").and_then(|node| Fields::of(node, "`require`", report)) {
+        standards.require_of_product = required(require.texts("product", report), &OF_PRODUCT, report);
+        standards.require_of_column = required(require.texts("column", report), &OF_COLUMN, report);
+        require.close(report);
+    }
+    if let Some(node) = fields.get("classifications") {
+        let names = names(texts(node, "classifications", report), "classification", report);
+        standards.classifications = Some(names);
+    }
+    fields.close(report);
+    Some(standards)
+}
+
+/// What can be required of a product.
+const OF_PRODUCT: [&str; 6] = ["owner", "purpose", "description", "freshness", "support", "sla"];
+/// What can be required of a column.
+const OF_COLUMN: [&str; 3] = ["description", "classification", "tags"];
+
+fn required(texts: Vec<(&str, &Place)>, known: &[&'static str], report: &mut Report) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for (text, place) in texts {
+        match known.iter().find(|name| **name == text) {
+            Some(name) => found.push(*name),
+            None => report
+                .error("mesh/unknown-requirement", place, format!("{} cannot be required", quote(text)))
+                .did_you_mean(text, known.iter().copied()),
+        }
+    }
+    found
+}
+
+/// A mapping of names to texts, for files of a domain.
+pub(crate) fn texts_by_name<'a>(node: &'a Node, what: &str, report: &mut Report) -> Vec<(&'a str, &'a str, &'a Node)> {
+    map(node, what, report)
+        .iter()
+        .filter_map(|(key, node)| Some((key.text.as_str(), text(node, what, report)?, node)))
+        .collect()
+}

@@ -1,0 +1,262 @@
+//! `domain.yaml` and the contracts of a domain: everything but its policies.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::declared::{Declared, secret, texts_by_name};
+use super::{CatalogConfig, Domain, Owner, Product, location};
+use crate::contract::read::read;
+use crate::document::fields::{Fields, scalar, text};
+use crate::document::file::{File, list};
+use crate::document::yaml::Node;
+use crate::document::{Place, Report, nearest, quote};
+use crate::name::{DomainName, ProductName};
+use crate::secret::Secret;
+
+/// Reads the domain in `dir/name`. What it returns is served only if `report` stays without errors.
+pub(crate) fn load(dir: &Path, name: &DomainName, declared: &Declared, report: &mut Report) -> Option<Domain> {
+    let products = products(dir, name, declared, report);
+    let file = File::read(dir, &format!("{name}/domain.yaml"), report)?;
+    let root = Node::parse(&file, report)?;
+    let mut fields = Fields::of(&root, "`domain.yaml`", report)?;
+    if let Some(written) = fields.required("name", report)
+        && written != name.as_str()
+    {
+        let message = format!("the name {} differs from the directory `{name}`", quote(written));
+        report.error("domain/name", fields.key_place("name"), message);
+    }
+    kind(&mut fields, report);
+    let owner = match fields.get("owner") {
+        Some(node) => owner(node, report),
+        None => {
+            report.error("document/missing", fields.place, "`owner` is missing");
+            None
+        }
+    };
+    let description = fields.text("description", report).map(str::to_owned);
+    let catalog = match fields.get("catalog") {
+        Some(node) => catalog(node, dir, name, report),
+        None => {
+            report.error("document/missing", fields.place, "`catalog` is missing");
+            None
+        }
+    };
+    let storage = storage(&mut fields, dir, report);
+    fields.close(report);
+    Some(Domain { name: name.clone(), description, owner: owner?, catalog: catalog?, storage, products })
+}
+
+fn kind(fields: &mut Fields<'_>, report: &mut Report) {
+    const KINDS: [&str; 3] = ["source-aligned", "consumer-aligned", "shared"];
+    if let Some(kind) = fields.required("kind", report)
+        && !KINDS.contains(&kind)
+    {
+        let help = match nearest(kind, KINDS) {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => format!("write one of {}", KINDS.join(", ")),
+        };
+        let message = format!("the kind {} is unknown", quote(kind));
+        report.error("domain/kind", fields.key_place("kind"), message).help(help);
+    }
+}
+
+fn owner(node: &Node, report: &mut Report) -> Option<Owner> {
+    let mut fields = Fields::of(node, "`owner`", report)?;
+    let team = fields.required("team", report).map(str::to_owned);
+    let email = fields.text("email", report).map(str::to_owned);
+    let chat = fields.text("chat", report).map(str::to_owned);
+    fields.close(report);
+    Some(Owner { team: team?, email, chat })
+}
+
+fn catalog(node: &Node, dir: &Path, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
+    let mut fields = Fields::of(node, "`catalog`", report)?;
+    let config = match fields.required("type", report)? {
+        "sql" => sql(&mut fields, dir, domain, report),
+        "metadata" => metadata(&mut fields, dir, report),
+        kind @ ("rest" | "glue" | "hms" | "s3tables") => {
+            let message = format!("a catalog of type `{kind}` is not supported yet");
+            report.error("domain/catalog-type", fields.key_place("type"), message).help("`sql` and `metadata` are");
+            return None;
+        }
+        kind => {
+            let message = format!("the catalog type {} is unknown", quote(kind));
+            report
+                .error("domain/catalog-type", fields.key_place("type"), message)
+                .did_you_mean(kind, ["sql", "metadata"]);
+            return None;
+        }
+    };
+    fields.close(report);
+    config
+}
+
+fn sql(fields: &mut Fields<'_>, dir: &Path, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
+    let name = fields.text("name", report).unwrap_or(domain.as_str()).to_owned();
+    let uri = match fields.get("uri") {
+        Some(node) => uri(node, dir, report),
+        None => {
+            report.error("document/missing", fields.place, "`uri` is missing");
+            None
+        }
+    };
+    let warehouse = fields.required("warehouse", report).and_then(|text| {
+        let url = location::url(text, dir);
+        if url.is_none() {
+            let message = format!("the warehouse {} is no place that can be read", quote(text));
+            report
+                .error("domain/location", fields.key_place("warehouse"), message)
+                .help("write `file:…` or `s3://bucket/…`");
+        }
+        url
+    });
+    Some(CatalogConfig::Sql { name, uri: uri?, warehouse: warehouse? })
+}
+
+/// The URI may be a secret as a whole; a password in a literal one would be a secret in a file.
+fn uri(node: &Node, dir: &Path, report: &mut Report) -> Option<Secret> {
+    let written = text(node, "uri", report)?;
+    let value = if Secret::is_reference(written) {
+        read_secret(node, "uri", dir, report)?
+    } else if has_password(written) {
+        report
+            .error("secret/literal", &node.place, "a password stands in the catalog's URI")
+            .help("keep the whole URI in a secret: `uri: \"${env:NAME}\"`");
+        return None;
+    } else {
+        Secret::new(written)
+    };
+    let absolute = location::sqlite(value.expose(), dir);
+    if absolute.is_none() {
+        report
+            .error("domain/uri", &node.place, "a SQL catalog is a SQLite file: nothing else is supported yet")
+            .help("write `sqlite:` and a path");
+    }
+    absolute.map(Secret::new)
+}
+
+fn has_password(uri: &str) -> bool {
+    let Some((_, rest)) = uri.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+}
+
+fn metadata(fields: &mut Fields<'_>, dir: &Path, report: &mut Report) -> Option<CatalogConfig> {
+    let Some(node) = fields.get("tables") else {
+        report.error("document/missing", fields.place, "`tables` is missing");
+        return None;
+    };
+    let mut tables = BTreeMap::new();
+    for (table, written, node) in texts_by_name(node, "tables", report) {
+        match location::url(written, dir) {
+            Some(url) => {
+                tables.insert(table.to_owned(), url);
+            }
+            None => {
+                let message = format!("{} is no place that can be read", quote(written));
+                report.error("domain/location", &node.place, message).help("write `file:…` or `s3://bucket/…`");
+            }
+        }
+    }
+    Some(CatalogConfig::Metadata(tables))
+}
+
+/// In a domain a secret that is not there takes the domain out, like a literal one.
+fn read_secret(node: &Node, what: &str, dir: &Path, report: &mut Report) -> Option<Secret> {
+    let mut missing = Report::default();
+    let value = secret(node, what, dir, report, &mut missing);
+    for finding in missing.into_findings() {
+        let noted = report.error(finding.code, &finding.place, finding.message);
+        noted.help(finding.help.unwrap_or_default());
+    }
+    value
+}
+
+fn storage(fields: &mut Fields<'_>, dir: &Path, report: &mut Report) -> BTreeMap<String, Secret> {
+    const CREDENTIALS: [&str; 5] = ["key", "secret", "token", "password", "credential"];
+    let mut options = BTreeMap::new();
+    for (key, node) in fields.map("storage", report) {
+        let Some(written) = scalar(node, &key.text, report) else { continue };
+        let name = key.text.to_lowercase();
+        let is_secret = CREDENTIALS.iter().any(|word| name.contains(word));
+        let value = if is_secret || Secret::is_reference(written) {
+            read_secret(node, &key.text, dir, report)
+        } else if has_password(written) {
+            report
+                .error("secret/literal", &node.place, "a password stands in this URL")
+                .help("keep the whole URL in a secret: `${env:NAME}`");
+            None
+        } else {
+            Some(Secret::new(written))
+        };
+        if let Some(value) = value {
+            options.insert(key.text.clone(), value);
+        }
+    }
+    options
+}
+
+fn products(
+    dir: &Path,
+    domain: &DomainName,
+    declared: &Declared,
+    report: &mut Report,
+) -> BTreeMap<ProductName, Vec<Product>> {
+    let folder = format!("{domain}/products");
+    let mut products: BTreeMap<ProductName, Vec<Product>> = BTreeMap::new();
+    let files = list(&dir.join(&folder)).unwrap_or_else(|error| {
+        let place = Place { file: folder.as_str().into(), line: 1, column: 1 };
+        report.error("file/unreadable", &place, format!("cannot read the directory: {error}"));
+        Vec::new()
+    });
+    for name in files {
+        let path = format!("{folder}/{name}");
+        let Some(stem) = name.strip_suffix(".odcs.yaml") else {
+            if name.ends_with(".yaml") || name.ends_with(".yml") {
+                let place = Place { file: path.as_str().into(), line: 1, column: 1 };
+                report
+                    .warning("contract/file-name", &place, "this file is not read")
+                    .help("a contract's file is named `<name>.odcs.yaml`");
+            }
+            continue;
+        };
+        let Some(file) = File::read(dir, &path, report) else { continue };
+        let Some(root) = Node::parse(&file, report) else { continue };
+        let Some(document) = read(&root, report) else { continue };
+        for (tag, place) in &document.tags {
+            if !declared.tags.contains_key(tag) {
+                report
+                    .error("contract/unknown-tag", place, format!("the tag {} is not declared", quote(tag)))
+                    .did_you_mean(tag, declared.tags.keys().map(String::as_str));
+            }
+        }
+        for (object, contract) in document.objects {
+            let name = match ProductName::new(domain.clone(), &object) {
+                Ok(name) => name,
+                Err(error) => {
+                    report.error("contract/product-name", &contract.place, error.to_string());
+                    continue;
+                }
+            };
+            if let Some((_, major)) = stem.split_once('@')
+                && major != contract.major.to_string()
+            {
+                let message =
+                    format!("the file says major {}, and the version is `{}`", quote(major), contract.version);
+                report.error("contract/file-name", &contract.place, message);
+            }
+            let majors = products.entry(name.clone()).or_default();
+            if let Some(other) = majors.iter().find(|other| other.contract.major == contract.major) {
+                let message =
+                    format!("`{name}@{}` is declared twice, also at {}", contract.major, other.contract.place);
+                report.error("contract/duplicate-major", &contract.place, message);
+                continue;
+            }
+            majors.push(Product { name, contract });
+        }
+    }
+    for majors in products.values_mut() {
+        majors.sort_by_key(|product| product.contract.major);
+    }
+    products
+}
