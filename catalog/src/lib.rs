@@ -19,3 +19,7 @@ pub mod name;
 pub mod policy;
 pub mod principal;
 pub mod secret;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests;
