@@ -20,3 +20,7 @@ pub mod policy;
 mod display;
 pub mod principal;
 pub mod secret;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests;

@@ -150,7 +150,12 @@ impl Builder {
         let mut parser = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
-                ("yaml/syntax", self.place(*error.marker()), format!("this is not YAML: {}", error.info()))
+                let place = self.place(*error.marker());
+                // The scanner looks ahead and gives up on its own at 255 brackets.
+                if error.info() == "recursion limit exceeded" {
+                    return too_deep(place);
+                }
+                ("yaml/syntax", place, format!("this is not YAML: {}", error.info()))
             })?;
             let place = self.place(span.start);
             self.take(event, place)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cedar_policy::{Authorizer, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use cedar_policy::{Authorizer, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator};
 use miette::Diagnostic;
 
 use super::check::Rule;
@@ -31,7 +31,16 @@ pub(crate) fn validate(declared: &Declared, rules: &[Rule], report: &mut Report)
             }
         }
         for warning in result.validation_warnings() {
-            report.warning("policy/suspicious", &rule.origin.place(warning), message(warning, rule));
+            let (place, message) = (rule.origin.place(warning), message(warning, rule));
+            match warning {
+                // A forbid that can never fire protects nothing, whatever its author thinks.
+                ValidationWarning::ImpossiblePolicy(_) => {
+                    report.error("policy/never-applies", &place, message);
+                }
+                _ => {
+                    report.warning("policy/suspicious", &place, message);
+                }
+            }
         }
     }
 }

@@ -111,27 +111,28 @@ impl Question<'_> {
             Err(failed) => return Some(Err(failed)),
         };
         let tags: BTreeSet<String> = tags.union(&column.tags).cloned().collect();
-        let mut own = if raw.allowed {
-            (Access::Raw, raw.reason())
-        } else if masked.allowed {
-            self.mask(&masked, column, &tags)
-        } else {
-            (Access::Denied, masked.reason().or_else(|| raw.reason()))
-        };
+        let covered = masked.allowed.then(|| self.mask(&masked, column, &tags));
         // A mask acts on whole columns, so a struct is raw only if every leaf of it is. All leaves are asked for, also
         // where the answer is known: a policy that fails must not go unnoticed.
+        let mut hidden_leaf = None;
         for field in &column.fields {
             match self.column(&id, field, &tags)? {
                 Ok((Access::Raw, _)) => {}
                 Ok((_, reason)) => {
-                    if own.0 == Access::Raw {
-                        own = (Access::Denied, reason);
-                    }
+                    hidden_leaf.get_or_insert(reason);
                 }
                 Err(failed) => return Some(Err(failed)),
             }
         }
-        Some(Ok(own))
+        Some(Ok(match (raw.allowed, hidden_leaf, covered) {
+            (true, None, _) => (Access::Raw, raw.reason()),
+            (_, _, Some((Access::Masked(mask), reason))) if column.fields.is_empty() || mask == Mask::Null => {
+                (Access::Masked(mask), reason)
+            }
+            (true, Some(leaf), _) => (Access::Denied, leaf),
+            (false, _, Some((_, reason))) => (Access::Denied, reason),
+            (false, _, None) => (Access::Denied, masked.reason().or_else(|| raw.reason())),
+        }))
     }
 
     /// The strictest of the permits' masks and of those that the tags demand.

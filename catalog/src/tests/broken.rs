@@ -1,0 +1,306 @@
+//! One fault each, and the finding with its place.
+
+use super::*;
+use crate::document::Severity;
+
+const MESH_FILE: &str = "mesh.yaml";
+const DOMAIN: &str = "shop/domain.yaml";
+const CONTRACT: &str = "shop/products/customers.odcs.yaml";
+const RULES: &str = "shop/policies/shop.cedar";
+const WIDE: &str = "policies/all.cedar";
+
+/// Whether the fault leaves the mesh, only the domain, or everything in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breaks {
+    Mesh,
+    Domain,
+    Nothing,
+}
+use Breaks::{Domain, Mesh as All, Nothing};
+
+fn check(files: Files, breaks: Breaks, code: &str, place: &str, said: &str) {
+    let (findings, broken) = match files.load() {
+        Ok(mesh) => {
+            let out = mesh.domains_out().count();
+            assert!(out <= 1, "one fault, one domain");
+            (mesh.findings().to_vec(), if out == 1 { Domain } else { Nothing })
+        }
+        Err(findings) => (findings, All),
+    };
+    let found: Vec<String> = findings.iter().map(|f| format!("{} {} {}", f.code, f.place, f.message)).collect();
+    let finding = findings.iter().find(|f| f.code == code && f.place.to_string() == place);
+    let finding = finding.unwrap_or_else(|| panic!("no {code} at {place} in {found:#?}"));
+    let text = format!("{} {}", finding.message, finding.help.as_deref().unwrap_or_default());
+    assert!(text.contains(said), "{text}");
+    assert_eq!(broken, breaks, "{found:#?}");
+    if breaks != Nothing {
+        assert_eq!(finding.severity, Severity::Error);
+        assert_eq!(finding.domain.is_some(), breaks == Domain);
+        assert!(!finding.message.ends_with('.') && !finding.message.starts_with(char::is_uppercase), "{text}");
+    }
+}
+
+fn changed(file: &str, from: &str, to: &str, breaks: Breaks, code: &str, place: &str, said: &str) {
+    let line = format!("{file}:{place}");
+    check(Files::valid().change(file, from, to), breaks, code, &line, said);
+}
+
+#[test]
+fn faults_of_mesh_yaml() {
+    let at = |from, to, breaks, code, place, said| changed(MESH_FILE, from, to, breaks, code, place, said);
+    at(
+        "groups: [analysts, privacy, shop-data]",
+        "grups: [analysts, privacy, shop-data]",
+        All,
+        "document/unknown-key",
+        "10:1",
+        "did you mean `groups`?",
+    );
+    at("mesh: small", "mesh: [small]", All, "document/wrong-type", "1:7", "a list");
+    at("mesh: small", "mesh: 12", All, "document/wrong-type", "1:7", "quotes");
+    at("mesh: small", "mesh: a.b", All, "mesh/name", "1:1", "`a.b`");
+    at("mesh: small\n", "", All, "document/missing", "1:1", "`mesh` is missing");
+    at("\"^[a-z]+$\"", "\"^[a-z+$\"", All, "mesh/pattern", "3:13", "regular expression");
+    at("[owner, purpose", "[owner, purpos", All, "mesh/unknown-requirement", "4:31", "did you mean `purpose`?");
+    at("classification: restricted", "classification: secret", All, "mesh/unknown-classification", "7:44", "`secret`");
+    at(
+        "unmasked_for: [privacy]",
+        "unmasked_for: [privcy]",
+        All,
+        "mesh/unknown-group",
+        "7:87",
+        "did you mean `privacy`?",
+    );
+    at("mask: sha-256-global", "mask: sha-256-globl", All, "mesh/mask", "7:97", "did you mean `sha-256-global`?");
+    at("mask: sha-256-global", "mask: hmac(pii)", All, "mesh/mask", "7:97", "not supported yet");
+    at("{ detect: email }", "{ detct: email }", All, "document/unknown-key", "8:16", "did you mean `detect`?");
+    at("  pii.email:", "  pii..email:", All, "mesh/tag-name", "8:3", "`pii..email`");
+    at("shop-data]", "privacy]", All, "mesh/duplicate-name", "10:29", "twice");
+    at("level: Long", "level: Longer", All, "mesh/attribute-type", "11:62", "`Long`");
+    at("{ set: String }", "{ set: Long }", All, "mesh/attribute-type", "11:38", "set: String");
+    at("{ groups: [privacy] }", "{ groups: [nobody] }", All, "mesh/unknown-group", "12:31", "`nobody`");
+    at("\"${env:CARGO_PKG_NAME}\"", "hunter2", All, "secret/literal", "13:15", "${env:NAME}");
+    at("\"${env:CARGO_PKG_NAME}\"", "\"${vault:x}\"", All, "secret/literal", "13:15", "${env:NAME}");
+    at("\"${file:secrets/ann}\"", "ann", All, "secret/literal", "16:35", "literal");
+    at("groups: [analysts], attr", "groups: [analyst], attr", All, "mesh/unknown-group", "16:67", "`analysts`");
+    at("{ region: EU }", "{ regoin: EU }", All, "mesh/unknown-attribute", "16:92", "did you mean `region`?");
+    at("{ region: EU }", "{ region: [EU] }", All, "mesh/attribute-type", "16:100", "a text");
+    at("level: 3", "level: three", All, "mesh/attribute-type", "17:75", "whole number");
+    at("name: guest", "name: ann", All, "mesh/duplicate-user", "18:9", "twice");
+    at("name: guest", "name: corp:ann", All, "mesh/user-name", "18:9", "identity providers");
+    at("  users:", "  oidc: [{ name: corp }]\n  users:", Nothing, "mesh/not-served", "15:3", "not served yet");
+    at("  users:", "  tokens: { a: b }\n  users:", Nothing, "mesh/not-served", "15:3", "not served yet");
+    at("auth:", "limits: { rows: 1 }\nauth:", Nothing, "mesh/not-served", "14:11", "not served yet");
+    at("auth:", "mesh: again\nauth:", All, "yaml/duplicate-key", "14:1", "twice");
+    at("secrets/ann", "secrets/gone", Nothing, "secret/missing", "16:35", "secrets/gone");
+    at("secrets/ann", "mesh.yaml", Nothing, "secret/not-a-hash", "16:35", "argon2");
+    check(Files::default(), All, "file/unreadable", "mesh.yaml:1:1", "cannot read");
+    check(Files::default().with(MESH_FILE, ""), All, "document/missing", "mesh.yaml:1:1", "`mesh` is missing");
+    check(Files::default().with(MESH_FILE, "- a"), All, "document/wrong-type", "mesh.yaml:1:1", "a mapping");
+}
+
+#[test]
+fn faults_of_domain_yaml() {
+    let at = |from, to, code, place, said| changed(DOMAIN, from, to, Domain, code, place, said);
+    at("name: shop", "name: shoop", "domain/name", "1:1", "`shop`");
+    at("kind: source-aligned", "kind: source-alined", "domain/kind", "2:1", "did you mean `source-aligned`?");
+    at("team: shop-data", "teem: shop-data", "document/unknown-key", "3:10", "did you mean `team`?");
+    at("owner: { team", "owners: { team", "document/missing", "1:1", "`owner`");
+    at("type: sql", "type: rest", "domain/catalog-type", "5:12", "not supported yet");
+    at("type: sql", "type: sq", "domain/catalog-type", "5:12", "did you mean `sql`?");
+    at("sqlite:lake/shop.db?mode=ro", "postgres://db/shop", "domain/uri", "5:28", "sqlite:");
+    at("sqlite:lake/shop.db?mode=ro", "postgres://me:hunter2@db/shop", "secret/literal", "5:28", "${env:NAME}");
+    at("sqlite:lake/shop.db?mode=ro", "${env:POLDER_NO_SUCH}", "secret/missing", "5:28", "POLDER_NO_SUCH");
+    at("file:lake/shop\"", "gs://lake/shop\"", "domain/location", "5:59", "s3://");
+    at("\"${env:CARGO_PKG_NAME}\"", "AKIA", "secret/literal", "6:41", "literal");
+    at("\"${env:CARGO_PKG_NAME}\"", "\"${env:POLDER_NO_SUCH}\"", "secret/missing", "6:41", "POLDER_NO_SUCH");
+    at("description: What", "desription: What", "document/unknown-key", "4:1", "did you mean `description`?");
+    at("name: shop", "name: shop\nname: shop", "yaml/duplicate-key", "2:1", "twice");
+    at("kind: source-aligned", "kind: [", "yaml/syntax", "3:1", "not YAML");
+    let depot = "depot/domain.yaml";
+    changed(depot, "s3://bucket", "http://bucket", Domain, "domain/location", "4:53", "s3://");
+    changed(depot, "tables: {", "tabels: {", Domain, "document/missing", "4:10", "`tables`");
+    let reserved = Files::valid().with("mesh/domain.yaml", "name: mesh");
+    check(reserved, Nothing, "domain/name", "mesh/domain.yaml:1:1", "not a domain name");
+}
+
+#[test]
+fn faults_of_contracts() {
+    let at = |from, to, code, place, said| changed(CONTRACT, from, to, Domain, code, place, said);
+    at("apiVersion: v3.1.0", "apiVersion: v2.2.2", "contract/api-version", "1:1", "v3.1.x");
+    at("kind: DataContract", "kind: Contract", "contract/kind", "2:1", "`DataContract`");
+    at("id: shop-customers\n", "", "document/missing", "1:1", "`id`");
+    at("version: 1.2.0", "version: latest", "contract/version", "5:10", "1.0.0");
+    at("version: 1.2.0", "version: 0.1.0", "contract/version", "5:10", "major");
+    at("version: 1.2.0\n", "", "document/missing", "1:1", "`version`");
+    at("status: active", "status: actve", "contract/status", "6:1", "did you mean `active`?");
+    at("physicalName: people.customers", "physicalName: customers", "contract/table", "13:5", "namespace.table");
+    at("  - name: customers", "  - name: cust.omers", "contract/product-name", "12:5", "`cust.omers`");
+    at("physicalType: struct", "physicalType: record", "contract/physical-type", "24:9", "struct");
+    at("\"decimal(5,2)\"", "\"decimal(5,9)\"", "contract/physical-type", "20:9", "decimal(p,s)");
+    at("logicalType: string", "logicalType: text", "contract/logical-type", "18:43", "string");
+    at("logicalType: string, ", "", "contract/no-type", "18:9", "physicalType");
+    at("logicalType: string", "logicalType: string, physicalType: long", "contract/types-disagree", "18:64", "`long`");
+    at("tags: [pii.email]", "tags: [pii.emial]", "contract/unknown-tag", "17:79", "did you mean `pii.email`?");
+    at("required: true", "required: yes", "document/wrong-type", "16:74", "`true` or `false`");
+    at("name: city", "name: id", "contract/duplicate-column", "18:9", "`id`");
+    at("name: city", "name: home.street", "contract/duplicate-column", "27:13", "home.street");
+    at("name: city", "name: $city", "contract/column-name", "18:11", "reserved");
+    at("value: 4", "value: four", "contract/field-id", "22:64", "whole number");
+    at("polder.field_id", "polder.fieldid", "contract/custom-property", "22:28", "polder.field_id");
+    at(
+        "schema:",
+        "customProperties: [{ property: polder.rows, value: closed }]\nschema:",
+        "contract/rows",
+        "11:52",
+        "not supported",
+    );
+    at("status: active", "status: [active]", "document/wrong-type", "6:9", "a list");
+    let empty = CUSTOMERS.split("schema:").next().unwrap();
+    check(Files::valid().with(CONTRACT, empty), Domain, "contract/no-schema", &format!("{CONTRACT}:1:1"), "no schema");
+    let twice = "shop/products/more.odcs.yaml";
+    let again = Files::valid().with(twice, CUSTOMERS);
+    check(again, Domain, "contract/duplicate-major", &format!("{twice}:12:5"), "`shop.customers@1`");
+    let named = "shop/products/customers@3.odcs.yaml";
+    let wrong = Files::valid().with(named, CUSTOMERS.replace("1.2.0", "2.0.0"));
+    check(wrong, Domain, "contract/file-name", &format!("{named}:12:5"), "`2.0.0`");
+    let ignored = Files::valid().with("shop/products/x.yaml", "");
+    check(ignored, Nothing, "contract/file-name", "shop/products/x.yaml:1:1", ".odcs.yaml");
+}
+
+#[test]
+fn shortfalls_of_standards_are_warnings() {
+    let at = |from, to, code, place, said| changed(CONTRACT, from, to, Nothing, code, place, said);
+    at("name: city", "name: City", "standards/naming", "18:9", "`City`");
+    at(
+        "slaProperties: [{ property: freshness",
+        "slaProperties: [{ property: retention",
+        "standards/require",
+        "12:5",
+        "freshness",
+    );
+    at("description: where", "businessName: where", "standards/require", "18:9", "description");
+    at("classification: restricted", "classification: secret", "standards/classification", "17:9", "`secret`");
+    at(
+        "description: how good",
+        "description: how good
+        tags: [pii]",
+        "policy/mask-type",
+        "19:9",
+        "sha-256-global",
+    );
+}
+
+#[test]
+fn faults_of_policies() {
+    let add = |text: &str, code: &str, place: &str, said: &str| {
+        check(Files::valid().with(RULES, text), Domain, code, &format!("{RULES}:{place}"), said);
+        // The same fault mesh-wide stops everything; only there a domain is nobody's own.
+        if code != "policy/foreign" {
+            check(Files::valid().with(WIDE, text), All, code, &format!("{WIDE}:{place}"), said);
+        }
+    };
+    let one = |rest: &str| format!("// first\n  @id(\"x\") {rest};");
+    let on =
+        |action: &str, resource: &str| one(&format!("permit (principal, action == Action::\"{action}\", {resource})"));
+    add("permit (principal, action == Action::\"read\", resource);", "policy/no-id", "1:1", "@id");
+    add(&one("permit (principal, action, resource)"), "policy/open-action", "2:3", "action ==");
+    add(&one("permit (principal, action == , resource)"), "policy/syntax", "2:41", "unexpected token");
+    add(&on("read", "resource").replace(';', ""), "policy/syntax", "2:66", "unexpected end");
+    add(
+        &one("permit (principal == ?principal, action == Action::\"read\", resource)"),
+        "policy/template",
+        "2:33",
+        "templates",
+    );
+    add(&on("raed", "resource"), "policy/unknown-entity", "2:3", "did you mean `read`?");
+    add(&on("read_rows", "resource"), "policy/rows", "2:3", "not supported yet");
+    add(&on("read", "resource in Tag::\"pii.emial\""), "policy/unknown-entity", "2:3", "did you mean `pii.email`?");
+    add(&on("read", "resource in Product::\"shop.customer\""), "policy/unknown-entity", "2:3", "`shop.customers`?");
+    add(&on("read", "resource in Product::\"shop.customers@2\""), "policy/unknown-entity", "2:3", "not declared");
+    add(
+        &on("read", "resource in Column::\"shop.customers.emial\""),
+        "policy/unknown-entity",
+        "2:3",
+        "shop.customers.email`?",
+    );
+    add(&on("discover", "resource in Table::\"x\""), "policy/unknown-type", "2:3", "`Table`");
+    add(&on("read", "resource in Product::\"depot.parcels\""), "policy/foreign", "2:3", "not its own");
+    add(&on("discover", "resource in Domain::\"depot\""), "policy/foreign", "2:3", "across domains");
+    add(&on("discover", "resource == Column::\"shop.customers.id\""), "policy/never-applies", "2:3", "");
+    add(
+        &one("permit (principal in Group::\"anlysts\", action == Action::\"read\", resource)"),
+        "policy/unknown-entity",
+        "2:3",
+        "`analysts`?",
+    );
+    add(
+        &one("permit (principal == User::\"anna\", action == Action::\"read\", resource)"),
+        "policy/unknown-entity",
+        "2:3",
+        "`ann`?",
+    );
+    add(&one("permit (principal, action in Action::\"see\", resource)"), "policy/see", "2:3", "forbidden");
+    add(&one("forbid (principal, action == Action::\"see\", resource)"), "policy/see", "2:3", "action in");
+    add(
+        &one("@mask(\"replace-with-null\") permit (principal, action == Action::\"read\", resource)"),
+        "policy/mask",
+        "2:3",
+        "read_masked",
+    );
+    add(
+        &one("@mask(\"replace-with-null\") forbid (principal, action == Action::\"read_masked\", resource)"),
+        "policy/mask",
+        "2:3",
+        "permit",
+    );
+    add(
+        &one("@mask(\"bucket(5)\") permit (principal, action == Action::\"read_masked\", resource)"),
+        "policy/mask",
+        "2:3",
+        "not supported yet",
+    );
+    add(
+        &one("@filter(\"a = 1\") permit (principal, action == Action::\"read\", resource)"),
+        "policy/filter",
+        "2:3",
+        "not supported yet",
+    );
+    add(
+        &one("@maks(\"x\") permit (principal, action == Action::\"read\", resource)"),
+        "policy/unknown-annotation",
+        "2:3",
+        "`mask`?",
+    );
+    add(&on("read", "resource").replace("\"x\"", "\"standards:pii\""), "policy/id", "2:3", "tags");
+    add(&(on("read", "resource") + &on("discover", "resource")), "policy/duplicate-id", "3:3", "2:3");
+    let when = |condition: &str| {
+        one(&format!("permit (principal, action == Action::\"read\", resource) when {{ {condition} }}"))
+    };
+    add(&when("principal.regoin == \"EU\""), "policy/unknown-attribute", "2:74", "region");
+    add(&when("principal.region == \"EU\""), "policy/unguarded-attribute", "2:74", "has");
+    add(&when("principal has region && principal.region == 3"), "policy/invalid", "2:98", "");
+    add(&when("resource == Column::\"shop.customers.id\""), "policy/equality", "2:3", "resource in");
+    add(&when("context.reason == \"x\""), "policy/unknown-attribute", "2:74", "");
+    let taken = Files::valid().with(RULES, on("read", "resource").replace("\"x\"", "\"privacy-reads\""));
+    check(taken, Domain, "policy/duplicate-id", &format!("{RULES}:2:3"), "policies/all.cedar:5:1");
+}
+
+#[test]
+fn masks_that_fit_no_type_are_noted() {
+    let rule = "@id(\"m\") @mask(\"sha-256-global\") permit (principal, action == Action::\"read_masked\", \
+                resource == Column::\"shop.customers.score\");";
+    check(Files::valid().append(RULES, rule), Nothing, "policy/mask-type", &format!("{RULES}:7:1"), "denied");
+}
+
+#[test]
+fn a_mesh_wide_policy_may_name_a_domain_that_is_out() {
+    let rule = "@id(\"d\") forbid (principal, action == Action::\"read\", resource in Product::\"depot.gone\");";
+    let files = Files::valid().append(WIDE, rule);
+    check(files.clone(), All, "policy/unknown-entity", &format!("{WIDE}:7:1"), "not declared");
+    let files = files.change("depot/domain.yaml", "kind: shared", "kind: shard");
+    let mesh = files.load().unwrap();
+    let finding = mesh.findings().iter().find(|f| f.code == "policy/domain-out").unwrap();
+    assert_eq!((finding.severity, finding.place.line), (Severity::Warning, 7));
+    assert_eq!(mesh.domains().count(), 1);
+}

@@ -1,0 +1,249 @@
+//! What a valid mesh serves, and to whom.
+
+use super::*;
+use crate::contract::{LogicalType, PhysicalType, Status, Type};
+use crate::mesh::{CatalogConfig, PurposeError};
+use crate::name::DomainName;
+
+fn valid() -> Mesh {
+    let mesh = Files::valid().load().unwrap();
+    assert_eq!(mesh.findings(), []);
+    mesh
+}
+
+#[test]
+fn the_small_mesh_is_read_as_written() {
+    let mesh = valid();
+    assert_eq!(mesh.name(), "small");
+    assert!(mesh.has_auth());
+    assert_eq!(mesh.key("mesh").unwrap().expose(), "polder-catalog");
+    assert!(mesh.user("ann").unwrap().password_hash.as_ref().unwrap().expose().ends_with("aGFzaGhhc2g"));
+    assert!(mesh.user("pia").unwrap().password_hash.is_none());
+
+    let shop = mesh.domain(&"shop".parse().unwrap()).unwrap();
+    let CatalogConfig::Sql { name, uri, warehouse } = &shop.catalog else { panic!() };
+    assert_eq!(name, "shop");
+    assert_eq!(uri.expose(), format!("sqlite://{}/lake/shop.db?mode=ro", mesh.dir().display()));
+    assert_eq!(*warehouse, format!("file://{}/lake/shop", mesh.dir().display()));
+    assert_eq!(shop.storage["region"].expose(), "eu-1");
+    assert_eq!(shop.storage["access_key_id"].expose(), "polder-catalog");
+
+    let contract = &mesh.find("shop.customers").contract;
+    assert_eq!((contract.major, contract.version.as_str(), contract.status), (1, "1.2.0", Status::Active));
+    assert_eq!(contract.table, "people.customers");
+    assert_eq!(contract.purpose.as_deref(), Some("to know who buys"));
+    assert_eq!(contract.description.as_deref(), Some("One row per customer."));
+    assert_eq!(contract.support, ["slack: #shop"]);
+    assert_eq!(contract.sla, ["freshness 1 h"]);
+    assert_eq!(contract.place.to_string(), "shop/products/customers.odcs.yaml:12:5");
+    let column = |name: &str| contract.columns.iter().find(|column| column.name == name).unwrap();
+    assert_eq!((column("id").required, column("id").key), (true, Some(1)));
+    assert_eq!(column("city").physical_name, "town");
+    assert_eq!(column("city").kind, Type::Logical(LogicalType::String));
+    assert_eq!(column("score").kind, Type::Physical(PhysicalType::Decimal { precision: 5, scale: 2 }));
+    assert_eq!(column("score").field_id, Some(4));
+    assert_eq!(column("home").fields.len(), 2);
+    assert_eq!(column("home").fields[0].place.line, 27);
+}
+
+#[test]
+fn each_principal_sees_its_part() {
+    let mesh = valid();
+    let ann = mesh.principal("ann").unwrap();
+    assert_eq!(
+        mesh.ask(&ann, "shop.customers"),
+        "id raw by customers-basic, email sha-256-global by customers-email, city raw by customers-basic, \
+         score denied by no-score, home denied by standards:pii"
+    );
+    assert_eq!(mesh.ask(&ann, "depot.parcels"), "parcel denied by nothing");
+    let us =
+        Principal { attributes: [("region".into(), crate::principal::Attribute::String("US".into()))].into(), ..ann };
+    assert!(mesh.ask(&us, "shop.customers").contains("score raw by customers-basic"));
+    let pia = mesh.principal("pia").unwrap();
+    assert_eq!(
+        mesh.ask(&pia, "shop.customers"),
+        "id denied by nothing, email raw by privacy-reads, city denied by nothing, score denied by no-score, \
+         home denied by nothing"
+    );
+    assert_eq!(mesh.ask(&mesh.principal("guest").unwrap(), "shop.customers"), "hidden");
+    assert!(mesh.principal("nobody").is_none());
+}
+
+#[test]
+fn reasons_name_file_line_and_column() {
+    let mesh = valid();
+    let Decision::Granted(grants) = mesh.decide(&mesh.principal("ann").unwrap(), mesh.find("shop.customers")) else {
+        panic!()
+    };
+    let places: Vec<_> = grants.columns.iter().map(|c| c.reason.as_ref().unwrap().place.to_string()).collect();
+    assert_eq!(places[0], "shop/policies/shop.cedar:1:1");
+    assert_eq!(places[1], "shop/policies/shop.cedar:3:1");
+    assert_eq!(places[3], "shop/policies/shop.cedar:5:1");
+    assert_eq!(places[4], "mesh.yaml:7:72");
+}
+
+#[test]
+fn a_plain_name_is_the_highest_active_major() {
+    let second = |status: &str| CUSTOMERS.replace("version: 1.2.0", "version: 2.0.0").replace("status: active", status);
+    let file = "shop/products/customers@2.odcs.yaml";
+    let names = |mesh: &Mesh| mesh.products().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+    let major = |mesh: &Mesh, name: &str| {
+        let (schema, table) = name.split_once('.').unwrap();
+        mesh.product(&ProductRef::parse(schema, table).unwrap()).map(|product| product.contract.major)
+    };
+
+    let mesh = Files::valid().with(file, second("status: active")).load().unwrap();
+    assert_eq!(major(&mesh, "shop.customers"), Some(2));
+    assert_eq!(major(&mesh, "shop.customers@1"), Some(1));
+    assert_eq!(major(&mesh, "shop.customers@3"), None);
+    assert_eq!(names(&mesh), ["depot.parcels", "shop.customers@1", "shop.customers"]);
+
+    let mesh = Files::valid().with(file, second("status: draft")).load().unwrap();
+    assert_eq!(major(&mesh, "shop.customers"), Some(1));
+    assert_eq!(names(&mesh), ["depot.parcels", "shop.customers", "shop.customers@2"]);
+
+    let mesh = Files::valid().with(file, second("status: retired")).load().unwrap();
+    assert_eq!(major(&mesh, "shop.customers@2"), None);
+    assert_eq!(names(&mesh), ["depot.parcels", "shop.customers"]);
+
+    let alone = Files::valid().change("shop/products/customers.odcs.yaml", "status: active", "status: deprecated");
+    assert_eq!(major(&alone.load().unwrap(), "shop.customers"), Some(1));
+    let alone = Files::valid().change("shop/products/customers.odcs.yaml", "status: active", "status: proposed");
+    assert_eq!(major(&alone.load().unwrap(), "shop.customers"), None);
+}
+
+#[test]
+fn a_policy_on_the_plain_product_holds_for_every_major() {
+    let mesh = Files::valid()
+        .with("shop/products/customers@2.odcs.yaml", CUSTOMERS.replace("1.2.0", "2.0.0"))
+        .append(
+            "shop/policies/shop.cedar",
+            "@id(\"hide-1\") forbid (principal, action == Action::\"discover\", resource == Product::\"shop.customers@1\");\n\
+             @id(\"no-city\") forbid (principal, action == Action::\"read\", resource == Column::\"shop.customers.city\");",
+        )
+        .load()
+        .unwrap();
+    let ann = mesh.principal("ann").unwrap();
+    assert_eq!(mesh.ask(&ann, "shop.customers@1"), "hidden");
+    assert!(mesh.ask(&ann, "shop.customers@2").contains("city denied by no-city"));
+}
+
+#[test]
+fn only_entitled_groups_declare_a_purpose() {
+    let mesh = Files::valid()
+        .append(
+            "policies/all.cedar",
+            "@id(\"fraud-only\") permit (principal in Group::\"privacy\", action == Action::\"read\", resource)\n\
+             when { context has purpose && context.purpose == \"fraud\" };",
+        )
+        .load()
+        .unwrap();
+    let pia = mesh.principal("pia").unwrap();
+    assert!(mesh.ask(&pia, "depot.parcels").contains("denied"));
+    let with = mesh.with_purpose(pia.clone(), "fraud").unwrap();
+    assert_eq!(mesh.ask(&with, "depot.parcels"), "parcel raw by fraud-only");
+    assert_eq!(mesh.with_purpose(pia, "frawd"), Err(PurposeError::Unknown("frawd".into())));
+    let ann = mesh.principal("ann").unwrap();
+    assert_eq!(mesh.with_purpose(ann, "fraud"), Err(PurposeError::NotEntitled("fraud".into(), "ann".into())));
+    // A principal that claims what it may not declare is as one without a purpose.
+    let mut forged = with;
+    forged.groups = ["analysts".to_owned()].into();
+    assert!(mesh.ask(&forged, "depot.parcels").contains("denied"));
+}
+
+#[test]
+fn a_policy_that_fails_denies_the_product() {
+    let overflow = "principal has level && principal.level * 9223372036854775807 > 0";
+    let failing = |action: &str| {
+        format!(
+            "@id(\"fails\") forbid (principal in Group::\"privacy\", action == Action::\"{action}\", \
+             resource in Domain::\"shop\") when {{ {overflow} }};"
+        )
+    };
+    for (action, seen) in [("read", "refused by fails"), ("read_masked", "refused by fails"), ("discover", "hidden")] {
+        let mesh = Files::valid().with("shop/policies/more.cedar", failing(action)).load().unwrap();
+        let pia = mesh.principal("pia").unwrap();
+        assert_eq!(mesh.ask(&pia, "shop.customers"), seen, "{action}");
+        assert_eq!(mesh.ask(&pia, "depot.parcels"), "parcel denied by nothing", "it reaches no further");
+        assert!(mesh.ask(&mesh.principal("ann").unwrap(), "shop.customers").contains("id raw"));
+    }
+}
+
+#[test]
+fn undeclared_groups_and_mistyped_attributes_count_for_nothing() {
+    let mesh = valid();
+    let mut ann = mesh.principal("ann").unwrap();
+    ann.groups = ["analyst".to_owned()].into();
+    assert_eq!(mesh.ask(&ann, "shop.customers"), "hidden");
+    let mut ann = mesh.principal("ann").unwrap();
+    ann.attributes = [("region".into(), crate::principal::Attribute::Bool(true))].into();
+    assert!(mesh.ask(&ann, "shop.customers").contains("score denied by no-score"));
+}
+
+#[test]
+fn masks_meet_and_the_strictest_wins() {
+    let more = |policies: &str| {
+        let mesh = Files::valid().append("shop/policies/shop.cedar", policies).load().unwrap();
+        mesh.ask(&mesh.principal("ann").unwrap(), "shop.customers")
+    };
+    let masked = |id: &str, mask: &str, column: &str| {
+        format!(
+            "@id(\"{id}\") @mask(\"{mask}\") permit (principal, action == Action::\"read_masked\", \
+             resource in Column::\"shop.customers.{column}\");\n"
+        )
+    };
+    let null = masked("null", "replace-with-null", "email");
+    let x = masked("x", "mask-to-fixed-value(x)", "email");
+    let y = masked("y", "mask-to-fixed-value(y)", "email");
+    assert!(more(&x).contains("email mask-to-fixed-value(x) by x"));
+    assert!(more(&format!("{x}{y}")).contains("email mask-to-fixed-value by customers-email"));
+    assert!(more(&format!("{x}{y}{null}")).contains("email replace-with-null by null"));
+    assert!(more(&masked("home", "replace-with-null", "home")).contains("home replace-with-null by home"));
+    let no_mask = "@id(\"bare\") permit (principal, action == Action::\"read_masked\", resource in Column::\"shop.customers.city\");\n\
+                   @id(\"no-raw\") forbid (principal, action == Action::\"read\", resource in Column::\"shop.customers.city\");";
+    assert!(more(no_mask).contains("city denied by bare"), "a permit without any mask shows nothing");
+}
+
+#[test]
+fn a_struct_may_be_masked_as_a_whole() {
+    let mesh = Files::valid()
+        .append(
+            "shop/policies/shop.cedar",
+            "@id(\"no-home\") forbid (principal, action == Action::\"read\", resource == Column::\"shop.customers.home\");\n\
+             @id(\"home\") @mask(\"replace-with-null\") permit (principal, action == Action::\"read_masked\", \
+             resource == Column::\"shop.customers.home\");",
+        )
+        .load()
+        .unwrap();
+    assert!(mesh.ask(&mesh.principal("ann").unwrap(), "shop.customers").contains("home replace-with-null by home"));
+}
+
+#[test]
+fn a_broken_domain_is_out_and_the_rest_is_served() {
+    let mesh = Files::valid().change("shop/domain.yaml", "kind: source-aligned", "kind: source").load().unwrap();
+    assert_eq!(mesh.domains().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["depot"]);
+    assert_eq!(mesh.domains_out().map(DomainName::as_str).collect::<Vec<_>>(), ["shop"]);
+    assert!(mesh.findings().iter().all(|f| f.domain.as_ref().unwrap().as_str() == "shop"));
+    assert_eq!(mesh.ask(&mesh.principal("ann").unwrap(), "depot.parcels"), "parcel denied by nothing");
+}
+
+#[test]
+fn a_missing_secret_disables_what_needs_it_and_no_more() {
+    let mesh = Files::valid()
+        .change("mesh.yaml", "secrets/ann", "secrets/gone")
+        .change("mesh.yaml", "keys: { mesh: \"${env:CARGO_PKG_NAME}\"", "keys: { mesh: \"${env:POLDER_NO_SUCH}\"")
+        .load()
+        .unwrap();
+    assert!(mesh.user("ann").unwrap().password_hash.is_none());
+    assert!(mesh.key("mesh").is_none());
+    assert_eq!(mesh.domains().count(), 2);
+    let found: Vec<_> = mesh.findings().iter().map(|f| (f.code, f.place.line)).collect();
+    assert_eq!(found, [("secret/missing", 13), ("secret/missing", 16)]);
+    assert!(mesh.ask(&mesh.principal("ann").unwrap(), "shop.customers").contains("id raw"));
+}
+
+#[test]
+fn a_mesh_of_one_line_is_a_mesh() {
+    let mesh = Files::default().with("mesh.yaml", "mesh: tiny\n").load().unwrap();
+    assert_eq!((mesh.name(), mesh.findings().len(), mesh.has_auth()), ("tiny", 0, false));
+}
