@@ -66,8 +66,6 @@ pub struct Column {
     pub classification: Option<String>,
     /// Its tags.
     pub tags: BTreeSet<String>,
-    /// The Iceberg field id that the contract insists on (`polder.field_id`).
-    pub field_id: Option<i32>,
     /// The fields of a struct (of a list's element, of a map's value), each a column of its own in policies.
     pub fields: Vec<Column>,
     /// The Iceberg field id that the contract pins (`polder.field_id`).

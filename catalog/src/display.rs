@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::contract::{LogicalType, PhysicalType, Status, Type};
-use crate::policy::{Access, Mask};
+use crate::policy::Access;
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,17 +64,6 @@ impl fmt::Display for LogicalType {
             Self::Object => "object",
             Self::Array => "array",
         })
-    }
-}
-
-impl fmt::Display for Mask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => f.write_str("replace-with-null"),
-            Self::Fixed(None) => f.write_str("mask-to-fixed-value"),
-            Self::Fixed(Some(value)) => write!(f, "mask-to-fixed-value({value})"),
-            Self::Sha256Global => f.write_str("sha-256-global"),
-        }
     }
 }
 

@@ -112,7 +112,7 @@ impl Help<'_> {
 }
 
 /// The name that `text` is most likely a slip of.
-pub(crate) fn nearest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     // Longer texts are no slips of names, and the distance is quadratic in them.
     if text.len() > 256 {
         return None;

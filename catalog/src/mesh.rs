@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use self::declared::Declared;
 use crate::contract::{Contract, Status};
-use crate::document::Finding;
+use crate::document::{Finding, Place};
 use crate::name::{DomainName, ProductName, ProductRef};
 use crate::policy::{Decision, Policies};
 use crate::principal::{Attribute, Principal};
@@ -39,6 +39,8 @@ pub struct Domain {
     pub owner: Owner,
     /// Where its tables are listed.
     pub catalog: CatalogConfig,
+    /// Where its file says so.
+    pub catalog_place: Place,
     /// Options of its object store: `endpoint`, `region`, keys…
     pub storage: BTreeMap<String, Secret>,
     /// Its products, every major of each.

@@ -125,10 +125,3 @@ impl fmt::Display for ProductRef {
         }
     }
 }
-
-/// The candidate that `text` most likely meant, if one is near.
-pub fn closest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = candidates.into_iter().map(|candidate| (strsim::normalized_damerau_levenshtein(text, candidate), candidate));
-    let best = near.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.filter(|(nearness, _)| *nearness >= 0.6).map(|(_, candidate)| candidate)
-}

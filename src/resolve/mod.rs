@@ -17,8 +17,9 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use polder_catalog::contract::Status;
+use polder_catalog::document::nearest;
 use polder_catalog::mesh::{Domain, Mesh, Owner, Product};
-use polder_catalog::name::{ProductRef, closest};
+use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Reason};
 use polder_catalog::principal::Principal;
 
@@ -161,7 +162,7 @@ impl Resolver {
             None => reference.table().to_owned(),
         };
         let same_table = known.iter().find(|name| bare && name.split('.').nth(1) == Some(reference.table()));
-        match same_table.cloned().or_else(|| closest(&named, known.iter().map(String::as_str)).map(str::to_owned)) {
+        match same_table.cloned().or_else(|| nearest(&named, known.iter().map(String::as_str)).map(str::to_owned)) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error.help("SHOW TABLES lists what you can query"),
         }

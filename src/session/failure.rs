@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use polder_catalog::name::closest;
+use polder_catalog::document::nearest;
 
 use crate::error::{Class, Error};
 use crate::resolve::Table;
@@ -38,7 +38,7 @@ pub(super) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
             return denied;
         }
         let error = Error::new(Class::UnknownName, format!("there is no column `{}`", field.flat_name()));
-        return match closest(&field.name, valid_fields.iter().map(|valid| valid.name.as_str())) {
+        return match nearest(&field.name, valid_fields.iter().map(|valid| valid.name.as_str())) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error,
         };

@@ -34,6 +34,7 @@ pub(crate) fn load(dir: &Path, name: &DomainName, declared: &Declared, report: &
         }
     };
     let description = fields.text("description", report).map(str::to_owned);
+    let catalog_place = fields.key_place("catalog").clone();
     let catalog = match fields.get("catalog") {
         Some(node) => catalog(node, dir, name, report),
         None => {
@@ -43,7 +44,7 @@ pub(crate) fn load(dir: &Path, name: &DomainName, declared: &Declared, report: &
     };
     let storage = storage(&mut fields, dir, report);
     fields.close(report);
-    Some(Domain { name: name.clone(), description, owner: owner?, catalog: catalog?, storage, products })
+    Some(Domain { name: name.clone(), description, owner: owner?, catalog: catalog?, catalog_place, storage, products })
 }
 
 fn kind(fields: &mut Fields<'_>, report: &mut Report) {
