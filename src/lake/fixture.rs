@@ -41,6 +41,7 @@ pub(crate) fn domain(name: &str, catalog: CatalogConfig, storage: &[(&str, &str)
         description: None,
         owner: Owner { team: "t".into(), email: None, chat: None },
         catalog,
+        catalog_place: polder_catalog::document::Place { file: "shop/domain.yaml".into(), line: 1, column: 1 },
         storage: storage.iter().map(|(k, v)| ((*k).to_owned(), Secret::new(*v))).collect(),
         products: BTreeMap::new(),
     }

@@ -74,6 +74,19 @@ impl OpenTable {
     }
 }
 
+/// The error for whoever asks, with the place of the declaration; the cause goes to the log alone.
+fn told(domain: &Domain, error: LakeError) -> Error {
+    use std::error::Error as _;
+    if let Some(cause) = error.source() {
+        tracing::warn!(domain = %domain.name, %error, %cause, "a lake failed");
+    }
+    let error = Error::from(error);
+    match error.help {
+        Some(_) => error,
+        None => error.help(format!("its catalog is declared at {}", domain.catalog_place)),
+    }
+}
+
 impl Lake {
     /// Opens `table` (`namespace.table`) of `domain`.
     ///
@@ -81,7 +94,7 @@ impl Lake {
     /// `Storage` when the catalog or the store cannot be reached, `Drift` when there is no such table.
     pub async fn open(&self, domain: &Domain, table: &str) -> Result<OpenTable, Error> {
         let name = domain.name.as_str();
-        Ok(catalog::in_time(name, self.open_table(domain, table)).await?)
+        catalog::in_time(name, self.open_table(domain, table)).await.map_err(|error| told(domain, error))
     }
 
     async fn open_table(&self, domain: &Domain, name: &str) -> Result<OpenTable, LakeError> {
@@ -112,7 +125,8 @@ impl Lake {
     /// # Errors
     /// `Storage` when it cannot be opened, or the domain has pinned metadata files instead of a catalog.
     pub async fn catalog(&self, domain: &Domain, create: bool) -> Result<Arc<dyn Catalog>, Error> {
-        if create { Ok(self.writing(domain).await?) } else { Ok(self.reading(domain).await?) }
+        let opened = if create { self.writing(domain).await } else { self.reading(domain).await };
+        opened.map_err(|error| told(domain, error))
     }
 
     /// One open at a time; one that failed leaves the cell empty for the next.

@@ -12,6 +12,7 @@ use polder_catalog::document::nearest;
 
 use crate::error::{Class, Error};
 use crate::resolve::Table;
+use crate::scan::cause;
 
 /// The error for a statement that ran out of time.
 pub(super) fn timeout(after: Duration) -> Error {
@@ -52,11 +53,11 @@ pub(super) fn running(error: &DataFusionError, guarded: bool) -> Error {
 }
 
 fn translated(root: &DataFusionError, guarded: bool) -> Error {
+    // What a scan or a lake found wrong keeps its own class and words.
+    if let Some(error) = cause(root) {
+        return error.clone();
+    }
     match root {
-        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
-            Some(error) => error.clone(),
-            None => bug(root),
-        },
         DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => {
             Error::new(Class::BadRequest, sentence(text))
         }
@@ -72,9 +73,6 @@ fn translated(root: &DataFusionError, guarded: bool) -> Error {
         DataFusionError::ResourcesExhausted(_) => Error::new(Class::Limit, "the statement needs more memory than it may have")
             .help("ask for fewer rows or columns, or group on fewer values"),
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
-            if let Some(error) = nested(root) {
-                return error;
-            }
             let error = Error::new(Class::BadRequest, "an expression of the statement failed on a value");
             if guarded {
                 error.help("which value is not told, since the statement reads columns that are masked or denied to you")
@@ -88,13 +86,6 @@ fn translated(root: &DataFusionError, guarded: bool) -> Error {
         }
         _ => bug(root),
     }
-}
-
-/// An error of ours that travelled through arrow.
-fn nested(root: &DataFusionError) -> Option<Error> {
-    let DataFusionError::ArrowError(arrow, _) = root else { return None };
-    let datafusion::arrow::error::ArrowError::ExternalError(inner) = arrow.as_ref() else { return None };
-    inner.downcast_ref::<Error>().cloned()
 }
 
 fn bug(root: &DataFusionError) -> Error {

@@ -11,7 +11,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("scan", &["lake"]),
     ("guard", &[]),
     ("resolve", &["guard", "scan", "lake"]),
-    ("session", &["resolve", "guard", "lake"]),
+    ("session", &["resolve", "guard", "scan", "lake"]),
     ("auth", &[]),
     ("flight", &["auth", "session"]),
     ("server", &["flight", "auth", "session"]),
