@@ -13,11 +13,11 @@
 //! the mesh compile and test in seconds.
 
 pub mod contract;
+mod display;
 pub mod document;
 pub mod mesh;
 pub mod name;
 pub mod policy;
-mod display;
 pub mod principal;
 pub mod secret;
 

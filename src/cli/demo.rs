@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use datafusion::arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::print::table;
 use super::serve::{Listen, until_stopped};
 use super::{Limits, Outcome, engine, terminal};
 use crate::error::{Class, Error};
@@ -97,7 +97,9 @@ async fn show_queries(engine: &Arc<Engine>) -> Outcome {
             let (answer, notices) = match ask(engine, user, sql).await {
                 Ok(answer) => answer,
                 // Being refused is part of what the demo shows; anything else is a failure of it.
-                Err(error) if matches!(error.class, Class::Denied | Class::UnknownName) => (error.to_string(), Vec::new()),
+                Err(error) if matches!(error.class, Class::Denied | Class::UnknownName) => {
+                    (error.to_string(), Vec::new())
+                }
                 Err(error) => return Err(error.into()),
             };
             writeln!(out, "\nas {user} ({:.2} s):", begun.elapsed().as_secs_f64())?;
@@ -117,7 +119,7 @@ async fn ask(engine: &Arc<Engine>, user: &str, sql: &str) -> Result<(String, Vec
     let planned = engine.plan(&principal, sql, &Pins::new()).await?;
     let notices = planned.notices().to_vec();
     let batches: Vec<_> = planned.run()?.try_collect().await?;
-    let table = pretty_format_batches(&batches)
-        .map_err(|error| Error::new(Class::Bug, format!("the rows cannot be shown: {error}")))?;
-    Ok((table.to_string(), notices))
+    let table =
+        table(&batches).map_err(|error| Error::new(Class::Bug, format!("the rows cannot be shown: {error}")))?;
+    Ok((table, notices))
 }

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::csv;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter};
 use datafusion::arrow::util::display::FormatOptions;
@@ -65,7 +66,9 @@ impl Printer {
             Format::Json => Self::Json(ArrayWriter::new(out)),
             Format::Ndjson => Self::Ndjson(LineDelimitedWriter::new(out)),
             Format::Arrow => Self::Arrow(Box::new(StreamWriter::try_new(out, schema).map_err(failed)?)),
-            Format::Parquet => Self::Parquet(Box::new(ArrowWriter::try_new(out, schema.clone(), None).map_err(failed)?)),
+            Format::Parquet => {
+                Self::Parquet(Box::new(ArrowWriter::try_new(out, schema.clone(), None).map_err(failed)?))
+            }
         };
         if let Self::Csv(writer) = &mut printer {
             // The header is there also when there are no rows.
@@ -102,9 +105,7 @@ impl Printer {
                 if batches.is_empty() {
                     batches.push(RecordBatch::new_empty(schema));
                 }
-                let options = FormatOptions::default().with_null("NULL").with_types_info(false);
-                let table = pretty_format_batches_with_options(&batches, &options).map_err(failed)?;
-                writeln!(out, "{table}")?;
+                writeln!(out, "{}", table(&batches).map_err(failed)?)?;
                 out.flush()
             }
             Self::Csv(writer) => writer.into_inner().flush(),
@@ -122,6 +123,15 @@ impl Printer {
             Self::Parquet(writer) => writer.into_inner().map_err(failed)?.flush(),
         }
     }
+}
+
+/// Rows as a table for people.
+///
+/// # Errors
+/// When a value has no written form.
+pub fn table(batches: &[RecordBatch]) -> Result<String, ArrowError> {
+    let options = FormatOptions::default().with_null("NULL").with_types_info(false);
+    Ok(pretty_format_batches_with_options(batches, &options)?.to_string())
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {

@@ -163,7 +163,9 @@ fn credentials(user: Option<&str>) -> Result<Credentials, Failure> {
         return Ok(Credentials::Password { user: user.to_owned(), password: Secret::new(password) });
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::Environment("set POLDER_PASSWORD or POLDER_TOKEN: there is no terminal to ask on".to_owned()));
+        return Err(Failure::Environment(
+            "set POLDER_PASSWORD or POLDER_TOKEN: there is no terminal to ask on".to_owned(),
+        ));
     }
     let password = rpassword::prompt_password(format!("password of {user}: "))?;
     Ok(Credentials::Password { user: user.to_owned(), password: Secret::new(password) })

@@ -115,11 +115,7 @@ impl TableProvider for ClearedScan {
         self.scan.scan(state, projection, filters, limit).await
     }
 
-    async fn scan_with_args<'a>(
-        &self,
-        state: &dyn Session,
-        args: ScanArgs<'a>,
-    ) -> Result<ScanResult> {
+    async fn scan_with_args<'a>(&self, state: &dyn Session, args: ScanArgs<'a>) -> Result<ScanResult> {
         self.scan.scan_with_args(state, args).await
     }
 

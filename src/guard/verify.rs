@@ -104,7 +104,9 @@ impl Walk {
                 Ok(out)
             }
             LogicalPlan::Filter(node) => self.through(&node.input, [&node.predicate], plan, "a predicate"),
-            LogicalPlan::Sort(node) => self.through(&node.input, node.expr.iter().map(|sort| &sort.expr), plan, "a sort"),
+            LogicalPlan::Sort(node) => {
+                self.through(&node.input, node.expr.iter().map(|sort| &sort.expr), plan, "a sort")
+            }
             LogicalPlan::Limit(node) => {
                 let bounds = node.skip.iter().chain(&node.fetch).map(AsRef::as_ref);
                 self.through(&node.input, bounds, plan, "a limit")

@@ -91,7 +91,8 @@ impl Resolver {
     /// The product that `reference` means and what of it is granted, without opening it.
     pub(crate) fn find(&self, reference: &TableReference) -> Result<(ProductRef, &Domain, &Product, Grants), Error> {
         let unknown = || self.unknown(reference);
-        let name = ProductRef::parse(reference.schema().ok_or_else(unknown)?, reference.table()).map_err(|_| unknown())?;
+        let name =
+            ProductRef::parse(reference.schema().ok_or_else(unknown)?, reference.table()).map_err(|_| unknown())?;
         let product = self.mesh.product(&name).ok_or_else(unknown)?;
         let domain = self.mesh.domain(name.product.domain()).ok_or_else(unknown)?;
         match self.mesh.decide(&self.principal, product) {
@@ -154,7 +155,8 @@ impl Resolver {
 
     /// The error for a name that means nothing to this principal. It suggests only names that this principal may see.
     pub(crate) fn unknown(&self, reference: &TableReference) -> Error {
-        let known: Vec<String> = self.list().into_iter().map(|listed| format!("{}.{}", listed.schema, listed.table)).collect();
+        let known: Vec<String> =
+            self.list().into_iter().map(|listed| format!("{}.{}", listed.schema, listed.table)).collect();
         let error = Error::new(Class::UnknownName, format!("there is no product `{reference}`"));
         let bare = reference.schema().is_none();
         let named = match reference.schema() {
@@ -229,5 +231,9 @@ fn denied_column(table: &str, grant: &ColumnGrant, owner: Option<&Owner>) -> Err
 fn ask(owner: Option<&Owner>) -> String {
     let Some(Owner { team, email, chat }) = owner else { return "ask the platform team".to_owned() };
     let contact: Vec<&str> = email.iter().chain(chat).map(String::as_str).collect();
-    if contact.is_empty() { format!("ask the owner, {team}") } else { format!("ask the owner, {team} ({})", contact.join(", ")) }
+    if contact.is_empty() {
+        format!("ask the owner, {team}")
+    } else {
+        format!("ask the owner, {team} ({})", contact.join(", "))
+    }
 }

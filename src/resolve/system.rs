@@ -54,7 +54,15 @@ const SYSTEM: [System; 6] = [
         schema: INFORMATION,
         table: "columns",
         description: "The columns that you can query.",
-        columns: &["table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "is_nullable", "data_type"],
+        columns: &[
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "ordinal_position",
+            "is_nullable",
+            "data_type",
+        ],
     },
     System {
         schema: INFORMATION,
@@ -72,7 +80,17 @@ const SYSTEM: [System; 6] = [
         schema: MESH,
         table: "columns",
         description: "The columns of the products that you can see, and how you may read them.",
-        columns: &["domain", "product", "column", "position", "type", "access", "classification", "tags", "description"],
+        columns: &[
+            "domain",
+            "product",
+            "column",
+            "position",
+            "type",
+            "access",
+            "classification",
+            "tags",
+            "description",
+        ],
     },
     System {
         schema: MESH,
@@ -84,7 +102,19 @@ const SYSTEM: [System; 6] = [
         schema: MESH,
         table: "products",
         description: "The products that you can see, with their owners and promises.",
-        columns: &["domain", "product", "version", "status", "description", "purpose", "owner", "contact", "support", "sla", "tags"],
+        columns: &[
+            "domain",
+            "product",
+            "version",
+            "status",
+            "description",
+            "purpose",
+            "owner",
+            "contact",
+            "support",
+            "sla",
+            "tags",
+        ],
     },
 ];
 
@@ -116,8 +146,7 @@ impl Resolver {
 
     /// The system table of that name, if there is one.
     pub(super) async fn system_table(&self, reference: &TableReference) -> Result<Option<Table>, Error> {
-        let system =
-            SYSTEM.iter().find(|s| reference.schema() == Some(s.schema) && reference.table() == s.table);
+        let system = SYSTEM.iter().find(|s| reference.schema() == Some(s.schema) && reference.table() == s.table);
         let Some(system) = system else { return Ok(None) };
         let rows = match (system.schema, system.table) {
             (INFORMATION, "columns") => self.information_columns().await,
@@ -181,7 +210,15 @@ impl Resolver {
                 let nullable = if field.is_nullable() { "YES" } else { "NO" };
                 let kind = field.data_type().to_string();
                 let place = (place + 1).to_string();
-                rows.push(row([self.mesh.name(), &listed.schema, &listed.table, field.name(), &place, nullable, &kind]));
+                rows.push(row([
+                    self.mesh.name(),
+                    &listed.schema,
+                    &listed.table,
+                    field.name(),
+                    &place,
+                    nullable,
+                    &kind,
+                ]));
             }
         }
         rows

@@ -23,9 +23,8 @@ use crate::guard::{GovernedColumn, Treatment, govern};
 /// The answer to `EXPLAIN`: one row per plan.
 pub(super) fn table(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn TableProvider>, Error> {
     let mut shown = String::new();
-    let made = write_node(&mut shown, physical.as_ref(), 0).map_err(|_| {
-        datafusion::error::DataFusionError::Internal("a plan could not be written".to_owned())
-    });
+    let made = write_node(&mut shown, physical.as_ref(), 0)
+        .map_err(|_| datafusion::error::DataFusionError::Internal("a plan could not be written".to_owned()));
     let schema = Arc::new(Schema::new(vec![
         Field::new("plan_type", DataType::Utf8, false),
         Field::new("plan", DataType::Utf8, false),
@@ -33,10 +32,15 @@ pub(super) fn table(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) ->
     let plans = vec![logical.display_indent().to_string(), shown];
     let rows = made.and_then(|()| {
         let kinds = StringArray::from(vec!["logical_plan", "physical_plan"]);
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(kinds), Arc::new(StringArray::from(plans))])?;
+        let batch =
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(kinds), Arc::new(StringArray::from(plans))])?;
         let governed =
             schema.fields().iter().map(|f| GovernedColumn { name: f.name().clone(), treatment: Treatment::Raw });
-        govern(TableReference::bare("plan"), Arc::new(MemTable::try_new(schema.clone(), vec![vec![batch]])?), governed.collect())
+        govern(
+            TableReference::bare("plan"),
+            Arc::new(MemTable::try_new(schema.clone(), vec![vec![batch]])?),
+            governed.collect(),
+        )
     });
     rows.map_err(|error| failure::planning(&error, &[]))
 }

@@ -70,12 +70,15 @@ fn translated(root: &DataFusionError, guarded: bool) -> Error {
             Some(first) => translated(first, guarded),
             None => bug(root),
         },
-        DataFusionError::ResourcesExhausted(_) => Error::new(Class::Limit, "the statement needs more memory than it may have")
-            .help("ask for fewer rows or columns, or group on fewer values"),
+        DataFusionError::ResourcesExhausted(_) => {
+            Error::new(Class::Limit, "the statement needs more memory than it may have")
+                .help("ask for fewer rows or columns, or group on fewer values")
+        }
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
             let error = Error::new(Class::BadRequest, "an expression of the statement failed on a value");
             if guarded {
-                error.help("which value is not told, since the statement reads columns that are masked or denied to you")
+                error
+                    .help("which value is not told, since the statement reads columns that are masked or denied to you")
             } else {
                 Error::new(Class::BadRequest, sentence(&root.strip_backtrace()))
             }
@@ -110,5 +113,9 @@ fn sentence(text: &str) -> String {
     let Some(first) = letters.next() else { return "the statement is not valid".to_owned() };
     let rest = letters.as_str();
     // A word in capitals is a keyword or a name, not the start of a sentence.
-    if rest.starts_with(|c: char| c.is_uppercase()) { line.to_owned() } else { first.to_lowercase().chain(rest.chars()).collect() }
+    if rest.starts_with(|c: char| c.is_uppercase()) {
+        line.to_owned()
+    } else {
+        first.to_lowercase().chain(rest.chars()).collect()
+    }
 }

@@ -89,9 +89,21 @@ fn admit_sql(statement: ast::Statement) -> Result<Admitted, Error> {
             check(&*query)?;
             Ok(Admitted::Query(query))
         }
-        ast::Statement::ShowTables { terse: false, history: false, extended: false, full: false, external: false, show_options } => {
-            let ast::ShowStatementOptions { show_in, starts_with: None, limit: None, limit_from: None, filter_position: None } =
-                show_options
+        ast::Statement::ShowTables {
+            terse: false,
+            history: false,
+            extended: false,
+            full: false,
+            external: false,
+            show_options,
+        } => {
+            let ast::ShowStatementOptions {
+                show_in,
+                starts_with: None,
+                limit: None,
+                limit_from: None,
+                filter_position: None,
+            } = show_options
             else {
                 return Err(refused("this form of SHOW TABLES", "use SHOW TABLES, or query information_schema.tables"));
             };
@@ -156,9 +168,7 @@ pub fn normal(ident: &ast::Ident) -> String {
 fn check(node: &impl Visit) -> Result<(), Error> {
     match node.visit(&mut Gate) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(what) => {
-            Err(Error::new(Class::BadRequest, format!("{what} is not supported")))
-        }
+        ControlFlow::Break(what) => Err(Error::new(Class::BadRequest, format!("{what} is not supported"))),
     }
 }
 
@@ -276,19 +286,23 @@ impl Visitor for Gate {
                 json_path,
                 sample,
                 index_hints,
-            } => {absent! {
-                args.is_some() => "this table function",
-                !with_hints.is_empty() => "a table hint",
-                version.is_some() => "a table version",
-                *with_ordinality => "WITH ORDINALITY",
-                !partitions.is_empty() => "PARTITION",
-                json_path.is_some() => "a JSON path behind a table",
-                sample.is_some() => "TABLESAMPLE",
-                !index_hints.is_empty() => "an index hint",
-            }}
-            TableFactor::Derived { lateral: _, subquery: _, alias: _, sample } => {absent! {
-                sample.is_some() => "TABLESAMPLE",
-            }}
+            } => {
+                absent! {
+                    args.is_some() => "this table function",
+                    !with_hints.is_empty() => "a table hint",
+                    version.is_some() => "a table version",
+                    *with_ordinality => "WITH ORDINALITY",
+                    !partitions.is_empty() => "PARTITION",
+                    json_path.is_some() => "a JSON path behind a table",
+                    sample.is_some() => "TABLESAMPLE",
+                    !index_hints.is_empty() => "an index hint",
+                }
+            }
+            TableFactor::Derived { lateral: _, subquery: _, alias: _, sample } => {
+                absent! {
+                    sample.is_some() => "TABLESAMPLE",
+                }
+            }
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 absent! { alias.is_some() => "an alias of a nested join" }
                 for join in &table_with_joins.joins {
@@ -296,10 +310,12 @@ impl Visitor for Gate {
                     absent! { *global => "GLOBAL JOIN" }
                 }
             }
-            TableFactor::UNNEST { alias: _, array_exprs: _, with_offset, with_offset_alias, with_ordinality } => {absent! {
-                *with_offset || with_offset_alias.is_some() => "UNNEST WITH OFFSET",
-                *with_ordinality => "UNNEST WITH ORDINALITY",
-            }}
+            TableFactor::UNNEST { alias: _, array_exprs: _, with_offset, with_offset_alias, with_ordinality } => {
+                absent! {
+                    *with_offset || with_offset_alias.is_some() => "UNNEST WITH OFFSET",
+                    *with_ordinality => "UNNEST WITH ORDINALITY",
+                }
+            }
             TableFactor::TableFunction { .. } | TableFactor::Function { .. } => {
                 return ControlFlow::Break("this table function");
             }

@@ -86,9 +86,7 @@ pub(super) async fn plan(
             let table = explain::table(&ready.logical, &ready.physical)?;
             whole_table(engine, table, deadline).await
         }
-        Admitted::ShowTables(schema) => {
-            whole_table(engine, resolver.show_tables(schema.as_deref())?, deadline).await
-        }
+        Admitted::ShowTables(schema) => whole_table(engine, resolver.show_tables(schema.as_deref())?, deadline).await,
         Admitted::ShowSchemas => whole_table(engine, resolver.show_schemas()?, deadline).await,
         Admitted::Describe(name) => {
             let table = resolver.describe(&reference(&name)?).await?;
@@ -121,12 +119,7 @@ impl Ready {
     }
 }
 
-async fn query_plan(
-    engine: &Arc<Engine>,
-    resolver: &Resolver,
-    query: Box<Query>,
-    pins: &Pins,
-) -> Result<Ready, Error> {
+async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Result<Ready, Error> {
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
     let references =
         engine.base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
@@ -170,11 +163,7 @@ fn unverified(refusal: &Refusal) -> Error {
 }
 
 /// Plans the whole of a table that was made for this statement: the answer to `SHOW`, `DESCRIBE` and `EXPLAIN`.
-async fn whole_table(
-    engine: &Arc<Engine>,
-    table: Arc<dyn TableProvider>,
-    deadline: Instant,
-) -> Result<Planned, Error> {
+async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, deadline: Instant) -> Result<Planned, Error> {
     let failed = |error| failure::planning(&error, &[]);
     let state = engine.base.clone();
     let logical = LogicalPlanBuilder::scan("answer", provider_as_source(table), None)
@@ -185,10 +174,7 @@ async fn whole_table(
 }
 
 /// A catalog of exactly the tables that a statement names.
-fn catalog_of(
-    mesh: &str,
-    tables: &BTreeMap<TableReference, Table>,
-) -> Result<Arc<dyn CatalogProviderList>, Error> {
+fn catalog_of(mesh: &str, tables: &BTreeMap<TableReference, Table>) -> Result<Arc<dyn CatalogProviderList>, Error> {
     let failed = |error| failure::planning(&error, &[]);
     let catalog = Arc::new(MemoryCatalogProvider::new());
     for (reference, table) in tables {

@@ -13,7 +13,11 @@ use polder_catalog::mesh::Mesh;
 use crate::packly::{make, packly};
 
 /// A copy of Packly's files, spoilt: in `file`, `from` becomes `to`.
-fn spoilt(file: &str, from: &str, to: &str) -> (tempfile::TempDir, Result<Mesh, Vec<polder_catalog::document::Finding>>) {
+fn spoilt(
+    file: &str,
+    from: &str,
+    to: &str,
+) -> (tempfile::TempDir, Result<Mesh, Vec<polder_catalog::document::Finding>>) {
     let dir = tempfile::tempdir().unwrap();
     let mesh = dir.path().join("mesh");
     write_files(&mesh).unwrap();

@@ -68,8 +68,7 @@ pub fn packly() -> &'static Packly {
             fs::create_dir_all(bucket.join("packly")).unwrap();
             move_to_s3(&mesh, serve_s3(&bucket).await);
             let engine = make(&mesh, SCALE).await;
-            let options =
-                server::Options { listen: loopback(), http: Some(loopback()), tls: None };
+            let options = server::Options { listen: loopback(), http: Some(loopback()), tls: None };
             let running = server::start(Arc::clone(&engine), options).await.unwrap();
             (engine, running)
         });
@@ -103,7 +102,8 @@ fn move_to_s3(mesh: &Path, address: SocketAddr) {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("file:lake/payments"), "{text}");
     let text = text.replace("file:lake/payments", "s3://packly/payments");
-    let text: String = text.lines().filter(|line| !line.starts_with("storage:")).map(|line| format!("{line}\n")).collect();
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("storage:")).map(|line| format!("{line}\n")).collect();
     fs::write(mesh.join("secrets/s3.key"), "not-much-of-a-secret").unwrap();
     let storage = format!(
         "storage: {{ endpoint: \"http://{address}\", region: us-east-1, access_key_id: \"${{file:secrets/s3.id}}\", \

@@ -111,9 +111,9 @@ fn rooms_import_only_what_the_architecture_allows() {
         }
         for (outside, rooms) in OUTSIDE {
             let names = code.contains(&format!("{outside}::"))
-                && code.match_indices(&format!("{outside}::")).any(|(at, _)| {
-                    !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
-                });
+                && code
+                    .match_indices(&format!("{outside}::"))
+                    .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
             if names && !rooms.contains(&room.as_str()) {
                 wrong.push(format!("{}: `{room}` must not know the crate `{outside}`", path.display()));
             }
@@ -158,7 +158,8 @@ fn every_file_opens_with_its_idea() {
 
 #[test]
 fn the_rules_see_an_import_that_breaks_them() {
-    let code = "use crate::lake::Lake;\nuse crate::{scan::IcebergScan, guard::{self, govern}};\nlet x = crate::auth::Auth;";
+    let code =
+        "use crate::lake::Lake;\nuse crate::{scan::IcebergScan, guard::{self, govern}};\nlet x = crate::auth::Auth;";
     assert_eq!(segments(code, "crate::"), ["lake", "scan", "guard", "auth"]);
     assert!(segments("use mycrate::lake;", "crate::").is_empty());
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_flight::error::FlightError;
 use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::{FlightInfo, Ticket};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::error::ArrowError;
 use futures::{StreamExt, TryStreamExt};
 use polder::server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,7 +38,7 @@ async fn rows(client: &mut Client, info: &FlightInfo) -> Result<Vec<RecordBatch>
     stream.try_collect().await.map_err(|error| error.to_string())
 }
 
-fn said(error: ArrowError) -> String {
+fn said(error: FlightError) -> String {
     error.to_string()
 }
 
