@@ -25,7 +25,8 @@ impl Size {
     fn count(&mut self, c: char) {
         let in_word = c.is_alphanumeric() || c == '_';
         // Names and lists of them are flat: neither `::` nor `,` counts.
-        if !c.is_whitespace() && !",:;".contains(c) && !(in_word && self.in_word) {
+        let goes_on = in_word && self.in_word;
+        if !(c.is_whitespace() || goes_on || ",:;".contains(c)) {
             self.tokens += 1;
         }
         self.in_word = in_word;
