@@ -1,6 +1,7 @@
 //! Whole meshes on disk: what is served, what is refused with which finding, and the law of the policies.
 
 mod broken;
+mod law;
 mod served;
 
 use std::collections::BTreeMap;

@@ -18,7 +18,24 @@ struct Candidate {
     report: Report,
 }
 
+/// Cedar parses and checks by recursion, and its parser does not watch the stack: in a debug build a legal policy can
+/// need more than the two megabytes of an ordinary thread.
+const STACK: usize = 128 << 20;
+
 pub(crate) fn load(dir: &Path) -> Result<Mesh, Vec<Finding>> {
+    let loaded = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("mesh".into()).stack_size(STACK);
+        thread.spawn_scoped(scope, || load_here(dir)).ok().and_then(|thread| thread.join().ok())
+    });
+    loaded.unwrap_or_else(|| {
+        let mut report = Report::default();
+        let place = Place { file: "mesh.yaml".into(), line: 1, column: 1 };
+        report.error("mesh/load", &place, "loading stopped: the thread for it could not be started or failed");
+        Err(report.into_findings())
+    })
+}
+
+fn load_here(dir: &Path) -> Result<Mesh, Vec<Finding>> {
     // The mesh's own scope; beside it what concerns no scope as a whole, a missing password for one.
     let (mut report, mut aside) = (Report::default(), Report::default());
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());

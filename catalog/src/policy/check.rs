@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicyId, ResourceConstraint};
+use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicyId, ResourceConstraint, Validator};
 use miette::Diagnostic;
 
 use super::source::statements;
-use super::uid::{ACTIONS, TYPES};
+use super::uid::{ACTIONS, TYPES, schema};
 use super::{Mask, Reason, scope};
 use crate::contract::{Column, Type};
 use crate::document::file::File;
@@ -42,20 +42,16 @@ impl Origin {
 }
 
 /// Everything that policies may name.
-pub(crate) struct Known<'a> {
-    declared: &'a Declared,
+pub(crate) struct Known {
+    validator: Option<Validator>,
     ids: BTreeMap<&'static str, BTreeSet<String>>,
     columns: BTreeMap<String, Type>,
     out: BTreeSet<DomainName>,
 }
 
-impl<'a> Known<'a> {
+impl Known {
     /// What is declared in the mesh and in `domains`; `out` are the domains of which not everything is known.
-    pub fn new<'d>(
-        declared: &'a Declared,
-        domains: impl Iterator<Item = &'d Domain>,
-        out: BTreeSet<DomainName>,
-    ) -> Self {
+    pub fn new<'d>(declared: &Declared, domains: impl Iterator<Item = &'d Domain>, out: BTreeSet<DomainName>) -> Self {
         let mut ids: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
         let mut columns = BTreeMap::new();
         let mut add = |kind: &'static str, id: String| {
@@ -91,7 +87,7 @@ impl<'a> Known<'a> {
         for domain in &out {
             add("Domain", domain.to_string());
         }
-        Self { declared, ids, columns, out }
+        Self { validator: schema(declared).map(Validator::new), ids, columns, out }
     }
 
     fn has(&self, kind: &str, id: &str) -> bool {
@@ -155,7 +151,7 @@ impl Sources {
     }
 
     /// Holds every policy against what is known; `owner` is the domain that wrote them, `met` the policies beside them.
-    pub fn check(self, known: &Known<'_>, owner: Option<&DomainName>, met: &[Rule], report: &mut Report) -> Vec<Rule> {
+    pub fn check(self, known: &Known, owner: Option<&DomainName>, met: &[Rule], report: &mut Report) -> Vec<Rule> {
         let mut rules: Vec<Rule> = Vec::new();
         for (policy, origin) in self.policies {
             let place = origin.source.place(origin.offset);
@@ -181,7 +177,7 @@ impl Sources {
             };
             rules.push(Rule { policy, reason: Reason { policy: id.into(), place }, mask, origin });
         }
-        super::compile::validate(known.declared, &rules, report);
+        super::compile::validate(known.validator.as_ref(), &rules, report);
         rules
     }
 }
@@ -252,7 +248,7 @@ fn actions(policy: &Policy, has_mask: bool, place: &Place, report: &mut Report) 
 }
 
 /// Refuses every entity that is not declared: Cedar would load it, and the policy would never fire.
-fn literals(policy: &Policy, known: &Known<'_>, owner: Option<&DomainName>, origin: &Origin, report: &mut Report) {
+fn literals(policy: &Policy, known: &Known, owner: Option<&DomainName>, origin: &Origin, report: &mut Report) {
     let place = origin.source.place(origin.offset);
     let literals: BTreeSet<EntityUid> = policy.entity_literals().into_iter().collect();
     for literal in literals {
@@ -299,7 +295,7 @@ fn literals(policy: &Policy, known: &Known<'_>, owner: Option<&DomainName>, orig
     }
 }
 
-fn parse_mask(text: &str, policy: &Policy, known: &Known<'_>, place: &Place, report: &mut Report) -> Option<Mask> {
+fn parse_mask(text: &str, policy: &Policy, known: &Known, place: &Place, report: &mut Report) -> Option<Mask> {
     let mask = match Mask::parse(text) {
         Ok(mask) => mask,
         Err(fault) => {

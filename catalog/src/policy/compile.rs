@@ -6,20 +6,19 @@ use cedar_policy::{Authorizer, EntityUid, Policy, PolicyId, PolicySet, Validatio
 use miette::Diagnostic;
 
 use super::check::Rule;
-use super::uid::{Types, schema, uid};
+use super::uid::{Types, uid};
 use super::{Known, Policies, Reason, Ruleset};
 use crate::document::{Place, Report};
 use crate::mesh::declared::Declared;
 use crate::name::DomainName;
 
 /// Holds `rules` strictly against the schema of the mesh.
-pub(crate) fn validate(declared: &Declared, rules: &[Rule], report: &mut Report) {
-    let Some(schema) = schema(declared) else {
+pub(crate) fn validate(validator: Option<&Validator>, rules: &[Rule], report: &mut Report) {
+    let Some(validator) = validator else {
         let place = Place { file: "mesh.yaml".into(), line: 1, column: 1 };
         report.error("policy/schema", &place, "the declared attributes make no schema for policies");
         return;
     };
-    let validator = Validator::new(schema);
     for rule in rules {
         // One by one: what fails in one policy must not hide what fails in another.
         let Ok(set) = PolicySet::from_policies([rule.policy.clone()]) else { continue };

@@ -6,9 +6,44 @@
 use crate::document::file::File;
 use crate::document::{Place, Report};
 
-/// Cedar walks a policy recursively; no honest one is longer or deeper, and these fit any thread's stack.
-const MAX_BYTES: usize = 16 << 10;
-const MAX_DEPTH: usize = 64;
+/// Cedar walks a policy recursively, and a chain of operators is as deep as brackets are. No honest policy is larger, and
+/// these fit any thread's stack.
+const MAX_BYTES: usize = 64 << 10;
+const MAX_DEPTH: usize = 32;
+const MAX_TOKENS: usize = 1000;
+
+/// How large a policy is, while it is being cut out.
+#[derive(Default)]
+struct Size {
+    depth: usize,
+    deepest: usize,
+    tokens: usize,
+    in_word: bool,
+}
+
+impl Size {
+    fn count(&mut self, c: char) {
+        let in_word = c.is_alphanumeric() || c == '_';
+        // Names and lists of them are flat: neither `::` nor `,` counts.
+        let goes_on = in_word && self.in_word;
+        if !(c.is_whitespace() || goes_on || ",:;".contains(c)) {
+            self.tokens += 1;
+        }
+        self.in_word = in_word;
+        match c {
+            '(' | '[' | '{' => {
+                self.depth += 1;
+                self.deepest = self.deepest.max(self.depth);
+            }
+            ')' | ']' | '}' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.deepest > MAX_DEPTH || self.tokens > MAX_TOKENS
+    }
+}
 
 /// One policy's text.
 #[derive(Debug)]
@@ -24,7 +59,7 @@ pub(crate) fn statements<'a>(file: &'a File, report: &mut Report) -> Vec<Stateme
     let text = file.text.as_str();
     let mut statements = Vec::new();
     let mut start = None;
-    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    let mut size = Size::default();
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         if c == '/' && chars.peek().is_some_and(|(_, next)| *next == '/') {
@@ -34,6 +69,7 @@ pub(crate) fn statements<'a>(file: &'a File, report: &mut Report) -> Vec<Stateme
         if !c.is_whitespace() {
             start.get_or_insert(at);
         }
+        size.count(c);
         match c {
             '"' => {
                 while let Some((_, c)) = chars.next() {
@@ -46,22 +82,17 @@ pub(crate) fn statements<'a>(file: &'a File, report: &mut Report) -> Vec<Stateme
                     }
                 }
             }
-            '(' | '[' | '{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
             ';' => {
                 if let Some(offset) = start.take() {
-                    push(file, offset, at + 1, deepest, &mut statements, report);
+                    push(file, offset, at + 1, &size, &mut statements, report);
                 }
-                (depth, deepest) = (0, 0);
+                size = Size::default();
             }
             _ => {}
         }
     }
     if let Some(offset) = start {
-        push(file, offset, text.len(), deepest, &mut statements, report);
+        push(file, offset, text.len(), &size, &mut statements, report);
     }
     statements
 }
@@ -70,13 +101,14 @@ fn push<'a>(
     file: &'a File,
     offset: usize,
     end: usize,
-    deepest: usize,
+    size: &Size,
     statements: &mut Vec<Statement<'a>>,
     report: &mut Report,
 ) {
-    if end - offset > MAX_BYTES || deepest > MAX_DEPTH {
+    if end - offset > MAX_BYTES || size.is_too_large() {
         let place: Place = file.place(offset);
-        let message = format!("a policy longer than {} KiB or nested deeper than {MAX_DEPTH} levels", MAX_BYTES >> 10);
+        let message =
+            format!("the policy has more than {MAX_TOKENS} words and signs, or is nested deeper than {MAX_DEPTH}");
         report.error("policy/too-large", &place, message).help("split it into several policies");
     } else if let Some(text) = file.text.get(offset..end) {
         statements.push(Statement { text, offset });
