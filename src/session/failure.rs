@@ -109,6 +109,7 @@ fn kind(error: &DataFusionError) -> &'static str {
 /// DataFusion's text as a sentence of ours: first line only, lowercase, no trailing stop.
 fn sentence(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().trim_end_matches('.');
+    let line = line.trim_start_matches("Arrow error: ").trim_start_matches("Execution error: ");
     let mut letters = line.chars();
     let Some(first) = letters.next() else { return "the statement is not valid".to_owned() };
     let rest = letters.as_str();

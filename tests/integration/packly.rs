@@ -27,7 +27,6 @@ const SCALE: f64 = 0.01;
 pub struct Packly {
     pub engine: Arc<Engine>,
     pub address: SocketAddr,
-    pub http: SocketAddr,
     dir: TempDir,
     runtime: tokio::runtime::Runtime,
     _running: Running,
@@ -72,8 +71,8 @@ pub fn packly() -> &'static Packly {
             let running = server::start(Arc::clone(&engine), options).await.unwrap();
             (engine, running)
         });
-        let (address, http) = (running.address, running.http.unwrap());
-        Packly { engine, address, http, dir, runtime, _running: running }
+        let address = running.address;
+        Packly { engine, address, dir, runtime, _running: running }
     })
 }
 

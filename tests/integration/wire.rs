@@ -7,7 +7,7 @@ use arrow_flight::error::FlightError;
 use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::{FlightInfo, Ticket};
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::array::{AsArray, RecordBatch};
 use futures::{StreamExt, TryStreamExt};
 use polder::server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -66,12 +66,12 @@ fn nothing_is_answered_without_credentials() {
             said(client.do_get(Ticket::new("forged")).await.map(drop).unwrap_err()),
         ];
         refusals.dedup();
-        assert!(refusals.iter().all(|refusal| refusal.to_lowercase().contains("unauthenticated")), "{refusals:#?}");
+        assert!(refusals.iter().all(|refusal| refusal.contains("this mesh asks who you are")), "{refusals:#?}");
 
         let mut forged = stranger().await;
         forged.set_token("forged".to_owned());
         let refusal = said(forged.execute("SELECT 1".to_owned(), None).await.unwrap_err());
-        assert!(refusal.to_lowercase().contains("unauthenticated"), "{refusal}");
+        assert!(refusal.contains("the token is not valid"), "{refusal}");
     });
 }
 
