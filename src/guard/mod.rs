@@ -17,6 +17,9 @@
 
 pub mod mask;
 pub mod table;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests corrupt plans by hand")]
+mod tests;
 pub mod verify;
 
 pub use table::{GovernedColumn, Treatment, govern};
