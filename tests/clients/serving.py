@@ -109,11 +109,13 @@ class Server:
         if self.process.poll() is None:
             self.terminate()
         try:
-            return self.process.wait(STOP)
+            code = self.process.wait(STOP)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(STOP)
             raise
+        self._listener.join(STOP)
+        return code
 
 
 def eventually(holds, within=30):
