@@ -1,0 +1,196 @@
+"""The life of the server: health, metrics, a stop that lets queries end, TLS, and the shell against it."""
+
+import contextlib
+import datetime
+import os
+import socket
+import subprocess
+
+import pytest
+from adbc_driver_flightsql import DatabaseOptions
+from adbc_driver_manager import Error
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from conftest import open_connection
+from serving import START, binary, eventually
+
+ROOTS = DatabaseOptions.TLS_ROOT_CERTS.value
+
+
+def test_it_is_alive_and_ready(server):
+    assert server.get("/livez") == (200, "alive\n")
+    assert server.get("/readyz") == (200, "ready\n")
+    assert server.get("/anything-else")[0] == 404
+
+
+def test_it_counts_queries_and_failures(serve):
+    server = serve()
+    failed = 'polder_calls_failed_total{class="denied"}'
+    assert (server.metric("polder_queries_started_total"), server.metric(failed)) == (0, 0)
+    with open_connection(server, "analyst-eu") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM storefront.customers")
+        cursor.fetchall()
+        assert server.metric("polder_queries_started_total") == 1
+        with pytest.raises(Error):
+            cursor.execute("SELECT tax_id FROM storefront.customers")
+        assert server.metric(failed) == 1
+    assert eventually(lambda: server.metric("polder_queries_running") == 0)
+
+
+def test_it_ends_well_when_nobody_asks(serve):
+    server = serve()
+    assert server.stop() == 0
+    assert "stopping: running queries may finish" in server.said
+
+
+@contextlib.contextmanager
+def asking(server):
+    """A cursor whose server may be gone when it is closed, which the driver takes for an error."""
+    connection = open_connection(server, "analyst-eu")
+    cursor = connection.cursor()
+    yield cursor
+    for opened in (cursor, connection):
+        with contextlib.suppress(Error):
+            opened.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_stop_lets_a_running_query_end_and_nobody_else_in(serve, lake):
+    server = serve()
+    expected = lake.table("storefront.customer_events").num_rows
+    with asking(server) as cursor:
+        cursor.execute("SELECT * FROM storefront.customer_events")
+        reader = cursor.fetch_record_batch()
+        rows = reader.read_next_batch().num_rows
+        assert rows < expected
+        assert server.metric("polder_queries_running") == 1
+        server.terminate()
+        assert eventually(lambda: server.get("/readyz") == (503, "draining\n"))
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=5).close()
+        for batch in reader:
+            rows += batch.num_rows
+    assert rows == expected
+    assert server.stop() == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_stop_does_not_wait_for_one_who_reads_nothing(serve):
+    server = serve()
+    with asking(server) as cursor:
+        cursor.execute("SELECT * FROM storefront.customer_events a CROSS JOIN storefront.customer_events b")
+        cursor.fetch_record_batch().read_next_batch()
+        assert server.stop() == 0
+
+
+def test_a_mesh_that_is_not_there_is_said_at_once(tmp_path):
+    done = subprocess.run(
+        [binary(), "serve", "--mesh", str(tmp_path)], capture_output=True, text=True, timeout=START
+    )
+    assert done.returncode == 2
+    assert str(tmp_path) in done.stderr or "mesh.yaml" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A certificate authority, and a server's certificate for this machine under it."""
+    directory = tmp_path_factory.mktemp("certificates")
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def certificate(name, key, issuer, issuer_key):
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
+        builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+        if key is issuer_key:
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        else:
+            names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+            builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            builder = builder.add_extension(names, critical=False)
+            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+            builder = builder.add_extension(usage, critical=False)
+        return builder.sign(issuer_key, hashes.SHA256())
+
+    def named(name):
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = certificate(named("Packly test authority"), authority_key, named("Packly test authority"), authority_key)
+    own = certificate(named("localhost"), key, named("Packly test authority"), authority_key)
+    pem = serialization.Encoding.PEM
+    (directory / "ca.pem").write_bytes(authority.public_bytes(pem))
+    (directory / "server.pem").write_bytes(own.public_bytes(pem))
+    (directory / "server.key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return directory
+
+
+@pytest.fixture
+def sealed(serve, certificates):
+    """A server with TLS."""
+    server = serve("--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key"))
+    assert server.scheme == "grpc+tls"
+    return server
+
+
+def test_tls_serves_who_trusts_it_and_nobody_in_plain_text(sealed, certificates):
+    name = f"grpc+tls://localhost:{sealed.port}"
+    roots = (certificates / "ca.pem").read_text()
+    sql = "SELECT count(*) > 0 FROM storefront.customers"
+    with open_connection(sealed, "analyst-eu", uri=name, options={ROOTS: roots}) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            assert cursor.fetchall() == [(True,)]
+    for uri, options in [(name, {}), (f"grpc://localhost:{sealed.port}", {})]:
+        with pytest.raises(Error) as caught:
+            with open_connection(sealed, "analyst-eu", uri=uri, options=options) as connection:
+                with connection.cursor() as cursor:
+                    cursor.execute(sql)
+        assert uri != name or "certificate" in str(caught.value), uri
+
+
+def shell(*arguments, **environment):
+    """`polder sql`, with nobody at the terminal."""
+    return subprocess.run(
+        [binary(), "sql", *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=START,
+        env={**{k: v for k, v in os.environ.items() if not k.startswith("POLDER_")}, **environment},
+    )
+
+
+def test_the_shell_asks_a_server_over_tls(sealed, certificates):
+    url, ca = f"grpc+tls://localhost:{sealed.port}", str(certificates / "ca.pem")
+    sql = "SELECT count(*) AS n FROM fulfillment.warehouses WHERE city IS NULL"
+    done = shell("--url", url, "--ca", ca, "--as", "guest", "-c", sql, POLDER_PASSWORD="guest")
+    assert (done.returncode, done.stdout) == (0, "n\n0\n"), done.stderr
+    done = shell("--url", url, "--as", "guest", "-c", sql, POLDER_PASSWORD="guest")
+    assert done.returncode != 0
+    assert done.stdout == ""
+
+
+def test_the_shell_and_the_driver_see_the_same(server, ask):
+    sql = "SELECT customer_id, email FROM storefront.customers ORDER BY customer_id LIMIT 20"
+    expected = ask("analyst-eu", sql).to_pylist()
+    done = shell("--url", server.uri, "--as", "analyst-eu", "--format", "csv", "-c", sql, POLDER_PASSWORD="analyst-eu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["customer_id,email", *(",".join(row.values()) for row in expected)]
+
+
+def test_the_shell_ends_with_one_for_a_refusal_and_two_for_a_wrong_password(server):
+    denied = "SELECT tax_id FROM storefront.customers"
+    done = shell("--url", server.uri, "--as", "analyst-eu", "-c", denied, POLDER_PASSWORD="analyst-eu")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "error: denied: column `tax_id`" in done.stderr
+    assert "storefront-no-tax-ids-for-analysts" in done.stderr
+    done = shell("--url", server.uri, "--as", "analyst-eu", "-c", "SELECT 1", POLDER_PASSWORD="wrong")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unknown user or wrong password" in done.stderr
