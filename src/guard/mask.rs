@@ -113,7 +113,7 @@ fn digest(array: &ArrayRef) -> Result<ArrayRef> {
         DataType::Binary => {
             let mut out = BinaryBuilder::with_capacity(array.len(), array.len() * 32);
             for value in array.as_binary::<i32>() {
-                out.append_option(value.map(|bytes| Sha256::digest(bytes)));
+                out.append_option(value.map(Sha256::digest));
             }
             Ok(Arc::new(out.finish()))
         }

@@ -145,10 +145,7 @@ async fn a_raw_value_in_any_expression_is_refused() {
         "a sort",
     );
     check(scan().await.project([raw()]).unwrap().build().unwrap(), "an expression");
-    check(
-        scan().await.aggregate([col("people.email")], [count(lit(1))]).unwrap().build().unwrap(),
-        "an aggregate",
-    );
+    check(scan().await.aggregate([col("people.email")], [count(lit(1))]).unwrap().build().unwrap(), "an aggregate");
     check(
         scan().await.aggregate(Vec::<Expr>::new(), [count(col("people.email"))]).unwrap().build().unwrap(),
         "an aggregate",

@@ -54,7 +54,7 @@ pub(super) async fn sqlite(
         .sql_bind_style(SqlBindStyle::QMark)
         .with_storage_factory(Arc::new(storage))
         .load(name, HashMap::new());
-    let failed = |source| LakeError::Catalog { domain: domain.to_owned(), source };
+    let failed = |source| LakeError::Catalog { domain: domain.to_owned(), source: Box::new(source) };
     let catalog = in_time(domain, async { work.await.map_err(failed) }).await?;
     Ok(Arc::new(catalog))
 }

@@ -10,11 +10,11 @@ pub enum LakeError {
     #[error("the catalog of domain `{domain}` cannot be opened: {what}")]
     BadCatalog { domain: String, what: &'static str },
     #[error("the catalog of domain `{domain}` cannot be reached")]
-    Catalog { domain: String, source: iceberg::Error },
+    Catalog { domain: String, source: Box<iceberg::Error> },
     #[error("the catalog of domain `{domain}` did not answer within {seconds} seconds")]
     Timeout { domain: String, seconds: u64 },
     #[error("the store of domain `{domain}` cannot be opened")]
-    Store { domain: String, source: object_store::Error },
+    Store { domain: String, source: Box<object_store::Error> },
     #[error("the store of domain `{domain}` cannot be opened: {what}")]
     BadStore { domain: String, what: &'static str },
     #[error("the storage option `{option}` of domain `{domain}` is unknown")]
@@ -26,9 +26,9 @@ pub enum LakeError {
     #[error("the catalog of domain `{domain}` has no table `{table}`")]
     NoTable { domain: String, table: String },
     #[error("the metadata of table `{table}` in domain `{domain}` cannot be understood")]
-    Metadata { domain: String, table: String, source: iceberg::Error },
+    Metadata { domain: String, table: String, source: Box<iceberg::Error> },
     #[error("the metadata of table `{table}` in domain `{domain}` cannot be read")]
-    Read { domain: String, table: String, source: iceberg::Error },
+    Read { domain: String, table: String, source: Box<iceberg::Error> },
     #[error("table `{table}` names a file outside the store of its domain")]
     Outside { table: String },
 }
@@ -36,7 +36,7 @@ pub enum LakeError {
 impl LakeError {
     /// Sorts what iceberg said about one table: what the catalog does not have, what nobody can read, what failed.
     pub(super) fn table(domain: &str, table: &str, source: iceberg::Error) -> Self {
-        let (domain, table) = (domain.to_owned(), table.to_owned());
+        let (domain, table, source) = (domain.to_owned(), table.to_owned(), Box::new(source));
         match source.kind() {
             iceberg::ErrorKind::TableNotFound | iceberg::ErrorKind::NamespaceNotFound => {
                 Self::NoTable { domain, table }

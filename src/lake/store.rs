@@ -37,7 +37,7 @@ pub(super) fn open(
     root: &Root,
     options: &BTreeMap<String, Secret>,
 ) -> Result<Arc<dyn ObjectStore>, LakeError> {
-    let failed = |source| LakeError::Store { domain: domain.to_owned(), source };
+    let failed = |source| LakeError::Store { domain: domain.to_owned(), source: Box::new(source) };
     match root {
         Root::Directory(path) => {
             if let Some(option) = options.keys().next() {

@@ -85,7 +85,7 @@ const STEPS: [[&str; 4]; 5] = [
 ];
 
 fn step(row: u64) -> &'static str {
-    let steps = STEPS.iter().nth(usize::try_from(row % 5).unwrap_or(0)).copied().unwrap_or_default();
+    let steps = STEPS.get(usize::try_from(row % 5).unwrap_or(0)).copied().unwrap_or_default();
     // One visitor decides all steps of the visit, so that who buys has put something into the cart before.
     at(&steps, draw(110, row / 5) >> 40)
 }

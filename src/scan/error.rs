@@ -24,7 +24,7 @@ pub enum ScanError {
     #[error("file `{file}` of table `{table}` holds another number of rows than its metadata says")]
     Rows { table: String, file: String },
     #[error("the metadata of table `{table}` cannot be read")]
-    Metadata { table: String, source: iceberg::Error },
+    Metadata { table: String, source: Box<iceberg::Error> },
     #[error("file `{file}` of table `{table}` cannot be read")]
     File { table: String, file: String, source: parquet::errors::ParquetError },
 }

@@ -54,7 +54,7 @@ pub(super) async fn read(
     schema: &SchemaRef,
 ) -> Result<Vec<DataFileEntry>, Error> {
     let table = open.table.identifier().to_string();
-    let failed = |source| ScanError::Metadata { table: table.clone(), source };
+    let failed = |source| ScanError::Metadata { table: table.clone(), source: Box::new(source) };
     let unsupported = |what: &str| ScanError::Unsupported { table: table.clone(), what: what.to_owned() };
     if snapshot.encryption_key_id().is_some() || open.table.metadata().encryption_keys_iter().len() > 0 {
         return Err(unsupported("encryption").into());

@@ -1,6 +1,7 @@
 //! From an admitted statement to a verified physical plan.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
@@ -125,10 +126,10 @@ async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>
         engine.base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
     let mut found: BTreeMap<TableReference, Table> = BTreeMap::new();
     for reference in references {
-        if !found.contains_key(&reference) {
-            let pin = pins.get(&without_catalog(&reference)).copied();
-            let table = resolver.table(&reference, pin).await?;
-            found.insert(reference, table);
+        if let Entry::Vacant(vacant) = found.entry(reference) {
+            let pin = pins.get(&without_catalog(vacant.key())).copied();
+            let table = resolver.table(vacant.key(), pin).await?;
+            vacant.insert(table);
         }
     }
     let state = SessionStateBuilder::new_from_existing(engine.base.clone())

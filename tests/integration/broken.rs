@@ -41,7 +41,12 @@ fn check_domain_out(file: &str, from: &str, to: &str, message: &str) {
 
 #[test]
 fn a_broken_contract_takes_its_domain_out() {
-    check_domain_out("marketing/products/campaigns.odcs.yaml", "physicalType: string", "physicalType: strnig", "strnig");
+    check_domain_out(
+        "marketing/products/campaigns.odcs.yaml",
+        "physicalType: string",
+        "physicalType: strnig",
+        "strnig",
+    );
 }
 
 #[test]

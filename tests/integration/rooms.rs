@@ -32,7 +32,9 @@ const OUTSIDE: [(&str, &[&str]); 6] = [
 /// The sources below a directory, without those that only tests compile.
 fn product_sources(dir: &Path) -> Vec<PathBuf> {
     let tests = |path: &PathBuf| {
-        path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs") || path.ends_with("fixture.rs")
+        path.components().any(|part| part.as_os_str() == "tests")
+            || path.ends_with("tests.rs")
+            || path.ends_with("fixture.rs")
     };
     sources(dir).into_iter().filter(|path| !tests(&path.strip_prefix(root()).unwrap().to_owned())).collect()
 }
