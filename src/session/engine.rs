@@ -38,13 +38,36 @@ pub struct Engine {
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
     pub(super) timeout: Duration,
-    threads: Threads,
+    planning: Threads,
+    execution: Threads,
 }
 
-/// The threads that plan and execute. They end with the engine, also when that happens on one of a runtime's threads,
+/// Threads of the engine's own. They end with the engine, also when that happens on one of a runtime's threads,
 /// where a plain `Runtime` must not be dropped.
 #[derive(Debug)]
 struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Threads {
+    fn start(name: &str, threads: usize) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name(name)
+            .thread_stack_size(STACK)
+            .enable_all()
+            .build()
+            .map_err(|error| Error::new(Class::Limit, format!("the engine's threads cannot be started: {error}")))?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Starts `work`; dropping the handle ends it.
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<AbortOnDropHandle<T>, Error> {
+        let runtime = self.0.as_ref().ok_or_else(|| Error::new(Class::Cancelled, "the engine has stopped"))?;
+        Ok(AbortOnDropHandle::new(runtime.spawn(work)))
+    }
+}
 
 impl Drop for Threads {
     fn drop(&mut self) {
@@ -62,13 +85,7 @@ impl Engine {
     pub fn start(mesh: Mesh, options: Options) -> Result<Arc<Self>, Error> {
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let threads = options.threads.unwrap_or(cores).max(1);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("polder-query")
-            .thread_stack_size(STACK)
-            .enable_all()
-            .build()
-            .map_err(|error| Error::new(Class::Limit, format!("the query threads cannot be started: {error}")))?;
+        let (planning, execution) = (Threads::start("polder-plan", threads)?, Threads::start("polder-query", threads)?);
 
         let lake = Arc::new(Lake::default());
         let mode = match options.spill {
@@ -105,7 +122,8 @@ impl Engine {
             lake,
             base,
             timeout: options.timeout,
-            threads: Threads(Some(runtime)),
+            planning,
+            execution,
         }))
     }
 
@@ -174,20 +192,19 @@ impl Engine {
         Resolver { mesh: Arc::clone(&self.mesh), lake: Arc::clone(&self.lake), principal: principal.clone() }
     }
 
-    /// Runs `work` on the query threads. It ends when the caller goes; a panic in it is an error of this one call.
+    /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.
     pub(super) async fn apart<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        self.spawn(work)?.await.unwrap_or_else(|error| Err(failure::ended(&error)))
+        self.planning.spawn(work)?.await.unwrap_or_else(|error| Err(failure::ended(&error)))
     }
 
-    /// Starts `work` on the query threads; dropping the handle ends it.
-    pub(super) fn spawn<T: Send + 'static>(
+    /// Starts `work` on the executing threads; dropping the handle ends it.
+    pub(super) fn execute(
         &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<AbortOnDropHandle<T>, Error> {
-        let runtime = self.threads.0.as_ref().ok_or_else(|| Error::new(Class::Cancelled, "the engine has stopped"))?;
-        Ok(AbortOnDropHandle::new(runtime.spawn(work)))
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<AbortOnDropHandle<()>, Error> {
+        self.execution.spawn(work)
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn table(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) ->
         Field::new("plan_type", DataType::Utf8, false),
         Field::new("plan", DataType::Utf8, false),
     ]));
-    let plans = vec![logical.display_indent().to_string(), shown];
+    let plans = vec![logical.display_indent().to_string(), shown.trim_end().to_owned()];
     let rows = made.and_then(|()| {
         let kinds = StringArray::from(vec!["logical_plan", "physical_plan"]);
         let batch =

@@ -4,12 +4,14 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Planned, failure};
@@ -19,10 +21,15 @@ use crate::error::Error;
 const AHEAD: usize = 2;
 
 /// The rows of a running query. Dropping it cancels the query.
+///
+/// The deadline stands here and not beside the work: an operator that computes for long between two batches would not
+/// see it, and its caller would wait.
 pub struct Rows {
     schema: SchemaRef,
     batches: mpsc::Receiver<Result<RecordBatch, Error>>,
     driver: Option<AbortOnDropHandle<()>>,
+    deadline: Pin<Box<Sleep>>,
+    timeout: Duration,
 }
 
 impl fmt::Debug for Rows {
@@ -43,12 +50,13 @@ pub(super) fn start(planned: Planned) -> Result<Rows, Error> {
     let schema = planned.schema();
     let (sender, batches) = mpsc::channel(AHEAD);
     let engine = Arc::clone(&planned.engine);
-    let driver = engine.spawn(drive(planned, sender))?;
-    Ok(Rows { schema, batches, driver: Some(driver) })
+    let deadline = Box::pin(tokio::time::sleep_until(planned.deadline));
+    let driver = engine.execute(drive(planned, sender))?;
+    Ok(Rows { schema, batches, driver: Some(driver), deadline, timeout: engine.timeout })
 }
 
 async fn drive(planned: Planned, sender: mpsc::Sender<Result<RecordBatch, Error>>) {
-    let Planned { engine, state, plan, guarded, deadline, .. } = planned;
+    let Planned { state, plan, guarded, .. } = planned;
     let mut stream = match execute_stream(plan, state.task_ctx()) {
         Ok(stream) => stream,
         Err(error) => {
@@ -57,12 +65,8 @@ async fn drive(planned: Planned, sender: mpsc::Sender<Result<RecordBatch, Error>
         }
     };
     loop {
-        let item = match tokio::time::timeout_at(deadline, stream.next()).await {
-            Ok(None) => return,
-            Ok(Some(Ok(batch))) => Ok(batch),
-            Ok(Some(Err(error))) => Err(failure::running(&error, guarded)),
-            Err(_) => Err(failure::timeout(engine.timeout)),
-        };
+        let Some(item) = stream.next().await else { return };
+        let item = item.map_err(|error| failure::running(&error, guarded));
         let last = item.is_err();
         // A closed channel is a reader that has gone, and then there is nobody to tell.
         if sender.send(item).await.is_err() || last {
@@ -77,8 +81,14 @@ impl Stream for Rows {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         match this.batches.poll_recv(context) {
+            Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
             Poll::Ready(None) => {}
-            waiting => return waiting,
+            Poll::Pending if this.driver.is_some() && this.deadline.as_mut().poll(context).is_ready() => {
+                this.driver = None;
+                this.batches.close();
+                return Poll::Ready(Some(Err(failure::timeout(this.timeout))));
+            }
+            Poll::Pending => return Poll::Pending,
         }
         // The channel is closed: at the end of the rows, or because the driver panicked.
         let Some(driver) = this.driver.as_mut() else { return Poll::Ready(None) };

@@ -64,7 +64,7 @@ async fn answer(remote: &mut Remote, kind: Kind, sql: &str) -> Result<Vec<String
             batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
         for row in 0..batch.num_rows() {
             let cells: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
-            lines.push(cells.join(" | "));
+            lines.extend(cells.join(" | ").lines().map(str::to_owned));
         }
     }
     if kind == Kind::Sorted {
