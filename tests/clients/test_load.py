@@ -1,5 +1,7 @@
 """Many clients at once, clients that leave early, and the memory that both give back."""
 
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -138,14 +140,27 @@ def test_a_query_can_be_cancelled_before_it_has_rows(serve):
 
 def test_a_client_that_vanishes_takes_its_queries_along(serve):
     server = serve()
-    connections = [open_connection(server, "analyst-eu") for _ in range(3)]
-    for connection in connections:
-        cursor = connection.cursor()
-        cursor.execute(ENDLESS)
-        cursor.fetch_record_batch().read_next_batch()
-    assert server.metric("polder_queries_running") == 3
-    for connection in connections:
-        connection.close()
+    script = f"""
+import sys
+from adbc_driver_flightsql import dbapi
+
+settings = {{"username": "analyst-eu", "password": "analyst-eu"}}
+cursor = dbapi.connect("{server.uri}", db_kwargs=settings, autocommit=True).cursor()
+cursor.execute({ENDLESS!r})
+print(cursor.fetch_record_batch().read_next_batch().num_rows, flush=True)
+sys.stdin.read()
+"""
+    clients = [
+        subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    try:
+        assert all(int(client.stdout.readline()) > 0 for client in clients)
+        assert server.metric("polder_queries_running") == 3
+    finally:
+        for client in clients:
+            client.kill()
+            client.communicate()
     assert eventually(lambda: server.metric("polder_queries_running") == 0)
 
 
