@@ -18,14 +18,14 @@ const FIXED_TEXT: &str = "XXXXXXXX";
 
 /// The expression that shows `column`, which has type `kind`, through `mask`.
 ///
-/// Masks that need no input become literals, so that the scan does not even read the column.
+/// Masks that need no input take none, so that the scan does not even read the column.
 ///
 /// # Errors
 /// When the mask is not defined for the type. The caller then denies the column.
 pub fn masked(mask: &Mask, column: Expr, kind: &DataType) -> Result<Expr> {
     match mask {
         Mask::Null => Ok(Expr::Literal(ScalarValue::try_from(kind)?, None)),
-        Mask::Fixed(value) => Ok(Expr::Literal(fixed(value.as_deref(), kind)?, None)),
+        Mask::Fixed(value) => Ok(ScalarUDF::from(Fixed::new(fixed(value.as_deref(), kind)?)).call(Vec::new())),
         Mask::Sha256Global => match kind {
             DataType::Utf8 | DataType::Binary => Ok(ScalarUDF::from(Sha256Global::new()).call(vec![column])),
             other => plan_err!("`sha-256-global` is not defined for `{other}`"),
@@ -61,6 +61,39 @@ fn fixed(value: Option<&str>, kind: &DataType) -> Result<Scalar> {
     let cast = cast_with_options(&array, kind, &strict)
         .map_err(|_| plan_datafusion_err!("the fixed value of a mask is not a `{kind}`"))?;
     Scalar::try_from_array(&cast, 0)
+}
+
+/// `mask-to-fixed-value`: the same value in every row, nullable like every masked column. A literal would not be, and
+/// would tell the planner that no row is NULL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Fixed {
+    value: Scalar,
+    signature: Signature,
+}
+
+impl Fixed {
+    fn new(value: Scalar) -> Self {
+        // Volatile in name only: what is not gets folded into a literal.
+        Self { value, signature: Signature::nullary(Volatility::Volatile) }
+    }
+}
+
+impl ScalarUDFImpl for Fixed {
+    fn name(&self) -> &str {
+        "mask_fixed"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(self.value.data_type())
+    }
+
+    fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(self.value.clone()))
+    }
 }
 
 /// `sha-256-global`: the lowercase hexadecimal digest of a text's UTF-8 bytes, or the 32 bytes of a binary's digest.
@@ -128,10 +161,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use datafusion::arrow::array::StringArray;
     use datafusion::arrow::datatypes::TimeUnit;
+    use datafusion::logical_expr::ExprSchemable;
     use datafusion::prelude::col;
 
     use super::*;
@@ -158,11 +192,12 @@ mod tests {
             DataType::Date32,
             DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         ] {
-            let Expr::Literal(value, _) = masked(&Mask::Fixed(None), col("c"), &kind).unwrap() else {
-                panic!("not a literal");
-            };
+            let value = fixed(None, &kind).unwrap();
             assert_eq!(value.data_type(), kind);
             assert!(!value.is_null());
+            let schema = datafusion::common::DFSchema::empty();
+            let field = masked(&Mask::Fixed(None), col("c"), &kind).unwrap().to_field(&schema).unwrap().1;
+            assert_eq!((field.data_type(), field.is_nullable()), (&kind, true));
         }
         assert_eq!(fixed(Some("7"), &DataType::Int32).unwrap(), Scalar::Int32(Some(7)));
         assert!(fixed(Some("seven"), &DataType::Int32).is_err());

@@ -117,14 +117,7 @@ impl Engine {
             .with_default_features()
             .with_table_functions(std::collections::HashMap::new())
             .build();
-        Ok(Arc::new(Self {
-            mesh: Arc::new(mesh),
-            lake,
-            base,
-            timeout: options.timeout,
-            planning,
-            execution,
-        }))
+        Ok(Arc::new(Self { mesh: Arc::new(mesh), lake, base, timeout: options.timeout, planning, execution }))
     }
 
     /// The mesh that is served now.
@@ -150,12 +143,11 @@ impl Engine {
     pub async fn plan(self: &Arc<Self>, principal: &Principal, sql: &str, pins: &Pins) -> Result<Planned, Error> {
         let (engine, principal, sql, pins) = (Arc::clone(self), principal.clone(), sql.to_owned(), pins.clone());
         let deadline = tokio::time::Instant::now() + self.timeout;
-        self.apart(async move {
+        let planned = self.apart(async move {
             let resolver = engine.resolver(&principal);
-            let planned = super::planning::plan(&engine, &resolver, &sql, &pins, deadline);
-            tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(engine.timeout)))
-        })
-        .await
+            super::planning::plan(&engine, &resolver, &sql, &pins, deadline).await
+        });
+        tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(self.timeout)))
     }
 
     /// What `principal` may discover, the system tables included, in the order of names.
