@@ -7,7 +7,7 @@ use polder_catalog::document::{Finding, Severity};
 use polder_catalog::mesh::Mesh;
 use serde_json::json;
 
-use super::{Failure, Outcome, grave};
+use super::{Failure, Outcome, find, grave};
 
 /// Say whether a mesh may be served, and why not
 ///
@@ -38,9 +38,7 @@ impl Check {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let Self { dir, offline: _, format } = self;
-        if !dir.join("mesh.yaml").is_file() {
-            return Err(Failure::Environment(format!("there is no mesh.yaml in `{}`", dir.display())));
-        }
+        find(&dir)?;
         let (findings, summary) = match Mesh::load(&dir) {
             Ok(mesh) => {
                 let summary = format!(
@@ -78,7 +76,8 @@ pub fn human(dir: &Path, finding: &Finding) -> String {
     let line = std::fs::read_to_string(dir.join(place.file.as_ref()))
         .ok()
         .and_then(|file| file.lines().nth((place.line as usize).saturating_sub(1)).map(str::to_owned));
-    if let Some(line) = line.filter(|line| !line.trim().is_empty()) {
+    // A line with a literal secret is not shown again.
+    if let Some(line) = line.filter(|line| !line.trim().is_empty() && !code.starts_with("secret/")) {
         let number = place.line.to_string();
         let margin = " ".repeat(number.len());
         let before: String = line

@@ -75,6 +75,8 @@ enum Failure {
     Environment(String),
     /// The findings were printed.
     Findings,
+    /// The reader of the output has gone, as `head` does when it has enough.
+    Unwanted,
 }
 
 impl From<Error> for Failure {
@@ -85,6 +87,9 @@ impl From<Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::Unwanted;
+        }
         Self::Environment(format!("output failed: {error}"))
     }
 }
@@ -113,7 +118,7 @@ pub fn main() -> ExitCode {
     // Not dropped: a thread that reads from a terminal cannot be stopped.
     runtime.shutdown_background();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(Failure::Unwanted) => ExitCode::SUCCESS,
         Err(Failure::Findings) => ExitCode::from(1),
         Err(Failure::Error(error)) => {
             terminal::say_error(&error);
@@ -130,13 +135,15 @@ pub fn main() -> ExitCode {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("POLDER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal::watched());
     // A second logger in one process, as tests start it, is not worth an error.
     let _ = log.try_init();
 }
 
 /// Reads a mesh; what is wrong with it goes to stderr.
 fn load(dir: &Path) -> Result<Mesh, Failure> {
+    find(dir)?;
     match Mesh::load(dir) {
         Ok(mesh) => {
             report(dir, mesh.findings());
@@ -147,6 +154,14 @@ fn load(dir: &Path) -> Result<Mesh, Failure> {
             Err(Failure::Environment(format!("the mesh in `{}` cannot be served", dir.display())))
         }
     }
+}
+
+/// Makes sure that there is a mesh in `dir`.
+fn find(dir: &Path) -> Outcome {
+    if dir.join("mesh.yaml").is_file() {
+        return Ok(());
+    }
+    Err(Failure::Environment(format!("there is no mesh.yaml in `{}`", dir.display())))
 }
 
 /// Shows findings as a compiler does.

@@ -1,14 +1,15 @@
 //! Record batches as text or bytes on stdout, in the format that was asked for.
 
-use std::io::{BufWriter, Stdout, Write};
+use std::io::{BufWriter, ErrorKind, Stdout, Write};
+use std::sync::Arc;
 
 use clap::ValueEnum;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use datafusion::arrow::csv;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
-use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter};
+use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter, WriterBuilder};
 use datafusion::arrow::util::display::FormatOptions;
 use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use parquet::arrow::ArrowWriter;
@@ -38,8 +39,8 @@ type Out = BufWriter<Stdout>;
 pub enum Printer {
     /// A table is as wide as its widest value, so all rows are held.
     Table { schema: SchemaRef, batches: Vec<RecordBatch>, out: Out },
-    /// Comma- or tab-separated.
-    Csv(Box<csv::Writer<Out>>),
+    /// Comma- or tab-separated. Lists and structs have no form there and are written as JSON.
+    Csv { schema: SchemaRef, writer: Box<csv::Writer<Out>> },
     /// One array.
     Json(ArrayWriter<Out>),
     /// One object per line.
@@ -57,24 +58,21 @@ impl Printer {
     /// When stdout cannot be written or the format cannot hold the columns.
     pub fn new(format: Format, schema: &SchemaRef) -> std::io::Result<Self> {
         let out = BufWriter::new(std::io::stdout());
-        let mut printer = match format {
+        Ok(match format {
             Format::Table => Self::Table { schema: schema.clone(), batches: Vec::new(), out },
-            Format::Csv => Self::Csv(Box::new(csv::WriterBuilder::new().with_header(true).build(out))),
-            Format::Tsv => {
-                Self::Csv(Box::new(csv::WriterBuilder::new().with_header(true).with_delimiter(b'\t').build(out)))
-            }
-            Format::Json => Self::Json(ArrayWriter::new(out)),
-            Format::Ndjson => Self::Ndjson(LineDelimitedWriter::new(out)),
+            Format::Csv => Self::csv(csv::WriterBuilder::new(), schema, out),
+            Format::Tsv => Self::csv(csv::WriterBuilder::new().with_delimiter(b'\t'), schema, out),
+            Format::Json => Self::Json(WriterBuilder::new().with_explicit_nulls(true).build(out)),
+            Format::Ndjson => Self::Ndjson(WriterBuilder::new().with_explicit_nulls(true).build(out)),
             Format::Arrow => Self::Arrow(Box::new(StreamWriter::try_new(out, schema).map_err(failed)?)),
             Format::Parquet => {
                 Self::Parquet(Box::new(ArrowWriter::try_new(out, schema.clone(), None).map_err(failed)?))
             }
-        };
-        if let Self::Csv(writer) = &mut printer {
-            // The header is there also when there are no rows.
-            writer.write(&RecordBatch::new_empty(schema.clone())).map_err(failed)?;
-        }
-        Ok(printer)
+        })
+    }
+
+    fn csv(builder: csv::WriterBuilder, schema: &SchemaRef, out: Out) -> Self {
+        Self::Csv { schema: schema.clone(), writer: Box::new(builder.with_header(true).build(out)) }
     }
 
     /// Writes a batch.
@@ -87,7 +85,7 @@ impl Printer {
                 batches.push(batch);
                 Ok(())
             }
-            Self::Csv(writer) => writer.write(&batch).map_err(failed),
+            Self::Csv { writer, .. } => writer.write(&flat(&batch).map_err(failed)?).map_err(failed),
             Self::Json(writer) => writer.write(&batch).map_err(failed),
             Self::Ndjson(writer) => writer.write(&batch).map_err(failed),
             Self::Arrow(writer) => writer.write(&batch).map_err(failed),
@@ -108,7 +106,11 @@ impl Printer {
                 writeln!(out, "{}", table(&batches).map_err(failed)?)?;
                 out.flush()
             }
-            Self::Csv(writer) => writer.into_inner().flush(),
+            Self::Csv { schema, mut writer } => {
+                // The header is there also when there are no rows.
+                writer.write(&flat(&RecordBatch::new_empty(schema)).map_err(failed)?).map_err(failed)?;
+                writer.into_inner().flush()
+            }
             Self::Json(mut writer) => {
                 writer.finish().map_err(failed)?;
                 let mut out = writer.into_inner();
@@ -134,6 +136,31 @@ pub fn table(batches: &[RecordBatch]) -> Result<String, ArrowError> {
     Ok(pretty_format_batches_with_options(batches, &options)?.to_string())
 }
 
+/// A batch with its nested columns as JSON text.
+fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let mut fields = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        if !field.data_type().is_nested() {
+            fields.push(field.as_ref().clone());
+            columns.push(Arc::clone(column));
+            continue;
+        }
+        let alone = Schema::new(vec![field.as_ref().clone().with_name("v")]);
+        let alone = RecordBatch::try_new(Arc::new(alone), vec![Arc::clone(column)])?;
+        let mut lines = LineDelimitedWriter::new(Vec::new());
+        lines.write(&alone)?;
+        let text = String::from_utf8_lossy(&lines.into_inner()).into_owned();
+        let value = |line: &str| Some(line.strip_prefix("{\"v\":")?.strip_suffix('}')?.to_owned());
+        columns.push(Arc::new(text.lines().map(value).collect::<StringArray>()));
+        fields.push(Field::new(field.name(), DataType::Utf8, true));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+}
+
+/// The error of a writer. That of stdout may be inside it, or in its text.
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {
-    std::io::Error::other(error)
+    let kind = if error.to_string().contains("Broken pipe") { ErrorKind::BrokenPipe } else { ErrorKind::Other };
+    std::io::Error::new(kind, error)
 }

@@ -71,7 +71,7 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen) -> Outcome {
     let probe = Arc::clone(&engine);
     let options = server::Options { listen: listen.listen, http: Some(listen.http), tls };
     let running = server::start(engine, options).await;
-    let running = running.map_err(|error| Failure::Environment(error.to_string()))?;
+    let running = running.map_err(|error| Failure::Environment(error.message))?;
     terminal::say(&format!(
         "mesh `{}` is served at {scheme}://{}: {} domains, {} products",
         mesh.name(),

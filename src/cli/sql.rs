@@ -13,7 +13,7 @@ use polder_catalog::principal::Principal;
 use polder_catalog::secret::Secret;
 
 use super::print::{Format, Printer};
-use super::statements::split;
+use super::statements::{is_blank, split};
 use super::{Failure, Limits, Outcome, engine, terminal};
 use crate::error::{Class, Error};
 use crate::flight::client::{Credentials, Remote};
@@ -173,7 +173,7 @@ fn credentials(user: Option<&str>) -> Result<Credentials, Failure> {
 
 async fn run_script(target: &mut Target, script: &str, format: Format) -> Outcome {
     let (mut statements, rest) = split(script);
-    if !rest.trim().is_empty() {
+    if !is_blank(&rest) {
         statements.push(rest);
     }
     for statement in statements {

@@ -44,8 +44,21 @@ pub fn split(script: &str) -> (Vec<String>, String) {
         }
         current.push(letter);
     }
-    done.retain(|statement| !statement.trim().is_empty());
+    done.retain(|statement| !is_blank(statement));
     (done, current)
+}
+
+/// Whether a piece holds nothing but white space and comments.
+pub fn is_blank(piece: &str) -> bool {
+    let mut rest = piece.trim_start();
+    loop {
+        let behind = match (rest.strip_prefix("--"), rest.strip_prefix("/*")) {
+            (Some(comment), _) => comment.split_once('\n').map_or("", |(_, behind)| behind),
+            (_, Some(comment)) => comment.split_once("*/").map_or("", |(_, behind)| behind),
+            _ => return rest.is_empty(),
+        };
+        rest = behind.trim_start();
+    }
 }
 
 #[cfg(test)]
@@ -65,5 +78,7 @@ mod tests {
         check("SELECT 'it''s;' -- no; end\n;", &["SELECT 'it''s;' -- no; end"], "");
         check("SELECT /* ; */ 1;", &["SELECT /* ; */ 1"], "");
         check("SELECT 'open;", &[], "SELECT 'open;");
+        check("-- nothing\n; /* at */ all;\n-- end", &["/* at */ all"], "-- end");
+        assert!(super::is_blank(" -- end\n /* of */ ") && !super::is_blank("-- a\nSELECT 1"));
     }
 }

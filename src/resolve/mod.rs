@@ -12,10 +12,13 @@ pub mod bind;
 pub mod describe;
 pub mod system;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
+use datafusion::logical_expr::ident;
 use polder_catalog::contract::Status;
 use polder_catalog::document::nearest;
 use polder_catalog::mesh::{Domain, Mesh, Owner, Product};
@@ -24,9 +27,9 @@ use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Reason};
 use polder_catalog::principal::Principal;
 
 use crate::error::{Class, Error};
-use crate::guard::{GovernedColumn, Treatment, govern};
+use crate::guard::{GovernedColumn, Treatment, govern, mask};
 use crate::lake::Lake;
-use crate::scan::IcebergScan;
+use crate::scan::{IcebergScan, ScanColumn};
 
 /// Finds tables for one principal.
 #[derive(Debug, Clone)]
@@ -59,6 +62,13 @@ pub struct Table {
 }
 
 impl Table {
+    /// What to say of the masked columns among those that a query uses.
+    pub fn masked_notice(&self, used: &BTreeSet<String>) -> Option<String> {
+        let masked = self.grants.iter().filter(|grant| matches!(grant.access, Access::Masked(_)));
+        let names: Vec<&str> = masked.map(|grant| grant.column.as_str()).filter(|name| used.contains(*name)).collect();
+        (!names.is_empty()).then(|| format!("masked for you in `{}`: {}", self.name, names.join(", ")))
+    }
+
     /// Whether anything of it is kept from the principal, so that errors must not quote values.
     pub fn guarded(&self) -> bool {
         self.grants.iter().any(|grant| grant.access != Access::Raw)
@@ -110,18 +120,26 @@ impl Resolver {
         grants: Grants,
         pin: Option<i64>,
     ) -> Result<Table, Error> {
-        let Grants { columns: grants } = grants;
-        let shown: Vec<GovernedColumn> = grants.iter().filter_map(shown).collect();
-        if shown.is_empty() {
-            return Err(Error::new(Class::Denied, format!("no column of `{name}` is granted to you"))
-                .help(ask(Some(&domain.owner))));
-        }
-
+        let Grants { columns: mut grants } = grants;
+        granted(name, &grants, &domain.owner)?;
         let open = self.lake.open(domain, &product.contract.table).await?;
         let bound = bind::bind(name, &product.contract, open.table.metadata().current_schema())?;
-        let columns = bound.iter().filter(|column| shown.iter().any(|s| s.name == column.name)).cloned().collect();
-        let scan = IcebergScan::pin(open, columns, pin).await?;
+        let columns = |grants: &[ColumnGrant]| {
+            let shown = |column: &&ScanColumn| {
+                grants.iter().any(|grant| grant.column == column.name && grant.access != Access::Denied)
+            };
+            bound.iter().filter(shown).cloned().collect::<Vec<_>>()
+        };
+        let mut scan = IcebergScan::pin(open.clone(), columns(&grants), pin).await?;
+        if deny_unfit_masks(name, &mut grants, &scan.schema()) {
+            granted(name, &grants, &domain.owner)?;
+            scan = IcebergScan::pin(open, columns(&grants), pin).await?;
+        }
+        if grants.iter().any(|grant| grant.access != Access::Raw) {
+            scan = scan.estimated();
+        }
         let snapshot = scan.snapshot_id();
+        let shown: Vec<GovernedColumn> = grants.iter().filter_map(shown).collect();
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
         let provider = govern(reference, scan, shown).map_err(|error| {
             tracing::error!(product = %name, %error, "a governed table could not be made");
@@ -131,14 +149,6 @@ impl Resolver {
         let mut notices = Vec::new();
         if product.contract.status == Status::Deprecated {
             notices.push(format!("`{name}` is deprecated"));
-        }
-        let masked: Vec<&str> = grants
-            .iter()
-            .filter(|grant| matches!(grant.access, Access::Masked(_)))
-            .map(|grant| grant.column.as_str())
-            .collect();
-        if !masked.is_empty() {
-            notices.push(format!("masked for you in `{name}`: {}", masked.join(", ")));
         }
         let descriptions =
             product.contract.columns.iter().map(|column| (column.name.clone(), column.description.clone())).collect();
@@ -195,6 +205,30 @@ pub(crate) fn table_part(name: &ProductRef) -> String {
         None => name.product.name().to_owned(),
         Some(major) => format!("{}@{major}", name.product.name()),
     }
+}
+
+/// Makes sure that something is granted.
+fn granted(name: &ProductRef, grants: &[ColumnGrant], owner: &Owner) -> Result<(), Error> {
+    if grants.iter().any(|grant| grant.access != Access::Denied) {
+        return Ok(());
+    }
+    Err(Error::new(Class::Denied, format!("no column of `{name}` is granted to you")).help(ask(Some(owner))))
+}
+
+/// Denies the columns whose mask is not defined for the type that the table turned out to have, and says whether there
+/// were any.
+fn deny_unfit_masks(name: &ProductRef, grants: &mut [ColumnGrant], schema: &Schema) -> bool {
+    let mut any = false;
+    for grant in grants {
+        let Access::Masked(mask) = &grant.access else { continue };
+        let Ok(field) = schema.field_with_name(&grant.column) else { continue };
+        if mask::masked(mask, ident(&grant.column), field.data_type()).is_err() {
+            tracing::warn!(product = %name, column = %grant.column, %mask, "a mask does not fit its column, which is denied");
+            grant.access = Access::Denied;
+            any = true;
+        }
+    }
+    any
 }
 
 fn shown(grant: &ColumnGrant) -> Option<GovernedColumn> {

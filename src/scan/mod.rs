@@ -44,7 +44,7 @@ pub struct ScanColumn {
 }
 
 /// A table at one pinned snapshot, as DataFusion's table provider. Its schema is exactly the columns it was given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct IcebergScan {
     open: OpenTable,
     name: Arc<str>,
@@ -52,6 +52,8 @@ pub struct IcebergScan {
     columns: Arc<[Bound]>,
     schema: SchemaRef,
     files: Vec<DataFileEntry>,
+    /// Whether the planner may answer from statistics alone.
+    exact: bool,
 }
 
 impl IcebergScan {
@@ -76,7 +78,17 @@ impl IcebergScan {
             None => Vec::new(),
         };
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
-        Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, open }))
+        Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, open, exact: true }))
+    }
+
+    /// The same scan with statistics that are estimates: nothing can be answered from them, or read off a plan.
+    #[must_use]
+    pub fn estimated(self: Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { exact: false, ..Arc::unwrap_or_clone(self) })
+    }
+
+    fn believed(&self, statistics: Statistics) -> Statistics {
+        if self.exact { statistics } else { statistics.to_inexact() }
     }
 
     /// The columns' arrow schema.
@@ -110,7 +122,8 @@ impl IcebergScan {
         let mut file = PartitionedFile::new("", entry.size);
         file.object_meta.location = entry.path.clone();
         file.object_meta.last_modified += self.identity(entry);
-        file.with_statistics(Arc::new(entry.statistics())).with_extension(reader::ManifestRows(entry.rows))
+        file.with_statistics(Arc::new(self.believed(entry.statistics())))
+            .with_extension(reader::ManifestRows(entry.rows))
     }
 
     /// A time that never changes for a file and differs between stores. DataFusion's footer cache knows a file by path,
@@ -188,7 +201,7 @@ impl TableProvider for IcebergScan {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let statistics = files::together(files.iter().copied(), &self.schema)?;
+        let statistics = self.believed(files::together(files.iter().copied(), &self.schema)?);
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
         let readers = reader::CheckedReaders {

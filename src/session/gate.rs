@@ -30,6 +30,45 @@ const WORDS: usize = 50_000;
 /// planning time grows with its square: 2 000 take 36 s unoptimised, and 50 000 overflow any stack.
 const OPERATORS: usize = 1_000;
 
+/// The words that chain expressions, beside the signs.
+const CHAINING: [Keyword; 12] = [
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::NOT,
+    Keyword::CASE,
+    Keyword::IS,
+    Keyword::IN,
+    Keyword::BETWEEN,
+    Keyword::LIKE,
+    Keyword::ILIKE,
+    Keyword::AT,
+    Keyword::COLLATE,
+    Keyword::OVERLAPS,
+];
+
+/// The most tables that a statement reads, each common table expression counted as often as it is used.
+const TABLES: u64 = 128;
+
+/// The most columns of a `CUBE` or a `ROLLUP`: each further one doubles the groups of a cube.
+const CUBED: usize = 8;
+
+/// The functions whose result is as large as an argument says, and the place of that argument. Memory for it is not
+/// counted by any pool, so the argument must be a number that stands in the statement.
+const GROWING: [(&str, usize); 9] = [
+    ("repeat", 1),
+    ("lpad", 1),
+    ("rpad", 1),
+    ("space", 0),
+    ("array_repeat", 1),
+    ("list_repeat", 1),
+    ("array_resize", 1),
+    ("list_resize", 1),
+    ("array_pad", 1),
+];
+
+/// The most that the sizes of growing functions may multiply up to in one statement.
+const GROWTH: u64 = 10_000;
+
 /// The most set operations of a statement, whose planning is as steep: 500 take 3.5 s unoptimised.
 const SETS: usize = 200;
 
@@ -83,13 +122,12 @@ fn measure(sql: &str) -> Result<(), Error> {
     let count = |wanted: fn(&Token) -> bool| tokens.iter().filter(|token| wanted(token)).count();
     let words = count(|token| !matches!(token, Token::Whitespace(_)));
     let operators = count(|token| match token {
-        Token::Word(word) => matches!(word.keyword, Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::CASE),
+        Token::Word(word) => CHAINING.contains(&word.keyword),
         Token::Comma
         | Token::Period
         | Token::SemiColon
         | Token::LParen
         | Token::RParen
-        | Token::LBracket
         | Token::RBracket
         | Token::LBrace
         | Token::RBrace
@@ -138,7 +176,7 @@ fn admit_statement(statement: Statement) -> Result<Admitted, Error> {
 fn admit_sql(statement: ast::Statement) -> Result<Admitted, Error> {
     match statement {
         ast::Statement::Query(query) => {
-            check(&*query)?;
+            check(&query)?;
             Ok(Admitted::Query(query))
         }
         ast::Statement::ShowTables {
@@ -168,7 +206,17 @@ fn admit_sql(statement: ast::Statement) -> Result<Admitted, Error> {
                 Some(_) => Err(refused("this form of SHOW TABLES", "use SHOW TABLES IN domain")),
             }
         }
-        ast::Statement::ShowSchemas { .. } | ast::Statement::ShowDatabases { .. } => Ok(Admitted::ShowSchemas),
+        ast::Statement::ShowSchemas { terse: false, history: false, show_options }
+        | ast::Statement::ShowDatabases { terse: false, history: false, show_options } => match show_options {
+            ast::ShowStatementOptions {
+                show_in: None,
+                starts_with: None,
+                limit: None,
+                limit_from: None,
+                filter_position: None,
+            } => Ok(Admitted::ShowSchemas),
+            _ => Err(refused("this form of SHOW SCHEMAS", "use SHOW SCHEMAS, or query information_schema.schemata")),
+        },
         ast::Statement::ShowColumns {
             extended: false,
             full: false,
@@ -181,7 +229,9 @@ fn admit_sql(statement: ast::Statement) -> Result<Admitted, Error> {
                     filter_position: None,
                 },
         } => Ok(Admitted::Describe(name)),
-        ast::Statement::ExplainTable { table_name, .. } => Ok(Admitted::Describe(table_name)),
+        ast::Statement::ExplainTable { describe_alias: _, hive_format: None, has_table_keyword: _, table_name } => {
+            Ok(Admitted::Describe(table_name))
+        }
         other => Err(read_only(&verb(&other))),
     }
 }
@@ -216,15 +266,44 @@ pub fn normal(ident: &ast::Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-/// Checks every query, select and table factor inside `node`.
-fn check(node: &impl Visit) -> Result<(), Error> {
-    match node.visit(&mut Gate) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(what) => Err(Error::new(Class::BadRequest, format!("{what} is not supported"))),
+/// Checks every query, select, table factor and expression inside a query.
+fn check(query: &Query) -> Result<(), Error> {
+    let mut gate = Gate { growth: 1, frames: vec![Frame::default()] };
+    if let ControlFlow::Break(what) = query.visit(&mut gate) {
+        return Err(Error::new(Class::BadRequest, format!("{what} is not supported")));
     }
+    if gate.growth > GROWTH {
+        return Err(Error::new(Class::Limit, format!("the statement builds values more than {GROWTH} times as long")));
+    }
+    let tables = gate.frames.pop().map_or(0, |frame| frame.tables);
+    if tables > TABLES {
+        return Err(Error::new(
+            Class::Limit,
+            format!("the statement reads {tables} tables, and {TABLES} are the most"),
+        )
+        .help("a WITH query counts as often as it is used"));
+    }
+    Ok(())
 }
 
-struct Gate;
+/// The walk over a query: what its growing functions multiply up to, and a frame for each query that it is inside of.
+struct Gate {
+    growth: u64,
+    frames: Vec<Frame>,
+}
+
+/// The tables that a query reads, and those that its common table expressions stand for.
+#[derive(Default)]
+struct Frame {
+    tables: u64,
+    /// The expressions that are still to be walked, by the address of their query.
+    pending: Vec<(usize, String)>,
+    known: Vec<(String, u64)>,
+}
+
+fn address(query: &Query) -> usize {
+    std::ptr::from_ref(query).addr()
+}
 
 /// The name of the first part that is present, or nothing.
 macro_rules! absent {
@@ -249,11 +328,14 @@ impl Visitor for Gate {
             format_clause,
             pipe_operators,
         } = query;
+        let mut frame = Frame::default();
         if let Some(ast::With { with_token: _, recursive: _, cte_tables }) = with {
-            for ast::Cte { alias: _, query: _, from, materialized, closing_paren_token: _ } in cte_tables {
+            for ast::Cte { alias, query, from, materialized, closing_paren_token: _ } in cte_tables {
                 absent! { from.is_some() => "FROM behind WITH", materialized.is_some() => "MATERIALIZED" }
+                frame.pending.push((address(query), normal(&alias.name)));
             }
         }
+        self.frames.push(frame);
         if let Some(ast::OrderBy { kind: _, interpolate }) = order_by {
             absent! { interpolate.is_some() => "INTERPOLATE" }
         }
@@ -272,6 +354,33 @@ impl Visitor for Gate {
             !pipe_operators.is_empty() => "the pipe syntax",
         }
         self.body(body)
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        let Some(done) = self.frames.pop() else { return ControlFlow::Continue(()) };
+        if let Some(outer) = self.frames.last_mut() {
+            match outer.pending.iter().find(|(place, _)| *place == address(query)) {
+                Some((_, name)) => outer.known.push((name.clone(), done.tables)),
+                None => outer.tables = outer.tables.saturating_add(done.tables),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<Self::Break> {
+        let name = match relation.0.as_slice() {
+            [part] => part.as_ident().map(normal),
+            _ => None,
+        };
+        let stands_for = |name: &String| {
+            self.frames.iter().rev().find_map(|frame| frame.known.iter().rev().find(|(known, _)| known == name))
+        };
+        // One that is empty still costs a plan node each time.
+        let tables = name.as_ref().and_then(stands_for).map_or(1, |(_, tables)| (*tables).max(1));
+        if let Some(frame) = self.frames.last_mut() {
+            frame.tables = frame.tables.saturating_add(tables);
+        }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
@@ -387,12 +496,39 @@ impl Visitor for Gate {
             Expr::Value(value) if matches!(value.value, ast::Value::Placeholder(_)) => {
                 ControlFlow::Break("a parameter")
             }
+            Expr::Cube(sets) | Expr::Rollup(sets) if sets.len() > CUBED => {
+                ControlFlow::Break("a CUBE or ROLLUP of so many columns")
+            }
+            Expr::Function(function) => self.growing(function),
             _ => ControlFlow::Continue(()),
         }
     }
 }
 
 impl Gate {
+    /// Lets a function that grows its result pass with a size that stands in the statement.
+    fn growing(&mut self, function: &ast::Function) -> ControlFlow<&'static str> {
+        let name = function.name.0.last().and_then(|part| part.as_ident()).map(|name| name.value.to_lowercase());
+        let Some((_, place)) = GROWING.iter().find(|(growing, _)| name.as_deref() == Some(*growing)) else {
+            return ControlFlow::Continue(());
+        };
+        let ast::FunctionArguments::List(list) = &function.args else { return ControlFlow::Continue(()) };
+        let size = match list.args.get(*place) {
+            Some(ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Value(value)))) => match &value.value {
+                ast::Value::Number(number, _) => number.parse::<u64>().ok(),
+                _ => None,
+            },
+            _ => None,
+        };
+        match size {
+            Some(size) => {
+                self.growth = self.growth.saturating_mul(size.max(1));
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break("a size that is not a plain number, in `repeat`, `lpad` and the like,"),
+        }
+    }
+
     /// A query's body, which may be something else than a query.
     fn body(&self, body: &SetExpr) -> ControlFlow<&'static str> {
         match body {
@@ -510,6 +646,16 @@ mod tests {
         ] {
             assert_eq!(admit(&long).unwrap_err().class, Class::Limit, "{}", &long[..40]);
         }
+        let doubling: Vec<String> =
+            (1..26).map(|n| format!("a{n} AS (SELECT p.x FROM a{m} p, a{m} q)", m = n - 1)).collect();
+        let chained = format!("WITH a0 AS (SELECT x FROM d.p), {} SELECT * FROM a25", doubling.join(", "));
+        assert_eq!(admit(&chained).unwrap_err().class, Class::Limit);
+        check("WITH a AS (SELECT x FROM d.p) SELECT * FROM a b JOIN a c USING (x)", Ok(()));
+        check("SELECT 1 FROM d.p GROUP BY CUBE (a, b, c, d, e, f, g, h, i, j)", Err("CUBE"));
+        check("SELECT lpad(a, 10), repeat('x', 3) FROM d.p", Ok(()));
+        check("SELECT repeat('x', 2000000000)", Err("more than 10000 times"));
+        check("SELECT repeat(repeat('x', 1000), 1000)", Err("more than 10000 times"));
+        check("SELECT array_repeat(1, a) FROM d.p", Err("a plain number"));
         let list = format!("SELECT 1 IN (1{})", ", 1".repeat(10_000));
         assert!(admit(&list).is_ok(), "a long list is no chain");
     }

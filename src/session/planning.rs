@@ -1,7 +1,7 @@
 //! From an admitted statement to a verified physical plan.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use datafusion::catalog::{
     SchemaProvider, TableProvider,
 };
 use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
@@ -102,18 +103,25 @@ struct Ready {
     logical: LogicalPlan,
     physical: Arc<dyn ExecutionPlan>,
     tables: Vec<Table>,
+    /// The names of the columns that the statement uses.
+    used: BTreeSet<String>,
 }
 
 impl Ready {
     fn planned(self, engine: &Arc<Engine>, deadline: Instant) -> Planned {
-        let Self { state, physical, tables, .. } = self;
+        let Self { state, physical, tables, used, .. } = self;
         Planned {
             engine: Arc::clone(engine),
             guarded: tables.iter().any(Table::guarded),
             deadline,
             schema: physical.schema(),
             pins: tables.iter().filter_map(|table| Some((table.name.clone(), table.snapshot?))).collect(),
-            notices: tables.into_iter().flat_map(|table| table.notices).collect(),
+            notices: tables
+                .into_iter()
+                .flat_map(|table| {
+                    table.notices.clone().into_iter().chain(table.masked_notice(&used)).collect::<Vec<_>>()
+                })
+                .collect(),
             plan: physical,
             state,
         }
@@ -139,8 +147,25 @@ async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>
     let failed = |error| failure::planning(&error, &tables);
 
     let logical = state.statement_to_plan(statement).await.map_err(failed)?;
+    let used = used_columns(&logical).map_err(failed)?;
     let (logical, physical) = finish(&state, &logical, &tables).await?;
-    Ok(Ready { state, logical, physical, tables })
+    Ok(Ready { state, logical, physical, tables, used })
+}
+
+/// The names of the columns that a plan uses, except where a governed table puts its masks in place.
+fn used_columns(plan: &LogicalPlan) -> datafusion::common::Result<BTreeSet<String>> {
+    let mut used = BTreeSet::new();
+    plan.apply_with_subqueries(|node| {
+        let masks = matches!(node, LogicalPlan::Projection(p) if matches!(p.input.as_ref(), LogicalPlan::TableScan(_)));
+        if !masks {
+            node.apply_expressions(|expr| {
+                used.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(used)
 }
 
 /// Optimizes a plan, verifies it, and makes it physical.
@@ -171,7 +196,7 @@ async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, deadli
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
     let (logical, physical) = finish(&state, &logical, &[]).await?;
-    Ok(Ready { state, logical, physical, tables: Vec::new() }.planned(engine, deadline))
+    Ok(Ready { state, logical, physical, tables: Vec::new(), used: BTreeSet::new() }.planned(engine, deadline))
 }
 
 /// A catalog of exactly the tables that a statement names.

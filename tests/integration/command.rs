@@ -32,7 +32,7 @@ fn sql_on_an_embedded_mesh_prints_rows_to_stdout_alone() {
     check(&["sql", "--mesh", dir, "--as", "analyst-eu", "--format", "table", "-c", count], 0, "| 500 |", "");
     check(&["sql", "--mesh", dir, "--as", "nobody", "-c", "SELECT 1"], 2, "", "there is no user `nobody`");
     check(&["sql", "--mesh", dir, "--as", "guest", "-c", "SELECT * FROM no.where"], 1, "", "unknown name");
-    check(&["sql", "--mesh", "no/such/dir", "--as", "guest", "-c", "SELECT 1"], 2, "", "cannot be served");
+    check(&["sql", "--mesh", "no/such/dir", "--as", "guest", "-c", "SELECT 1"], 2, "", "no mesh.yaml");
     check(&["sql", "-c", "SELECT 1"], 2, "", "--mesh");
 }
 

@@ -85,7 +85,8 @@ pub fn loopback() -> SocketAddr {
 pub async fn make(dir: &Path, scale: f64) -> Arc<Engine> {
     let mesh = Mesh::load(dir).unwrap_or_else(|findings| panic!("{findings:#?}"));
     assert!(mesh.findings().is_empty(), "{:#?}", mesh.findings());
-    let engine = Engine::start(mesh, Options::default()).unwrap();
+    // A plan has as many partitions as threads, and scripts show plans.
+    let engine = Engine::start(mesh, Options { threads: Some(2), ..Options::default() }).unwrap();
     let mesh = engine.mesh();
     for name in DOMAINS {
         let domain = mesh.domain(&name.parse().unwrap()).unwrap();
