@@ -139,6 +139,11 @@ fn start_log() {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal::watched());
     // A second logger in one process, as tests start it, is not worth an error.
     let _ = log.try_init();
+    // The text of a panic can quote a value of a row, so only its place is told.
+    std::panic::set_hook(Box::new(|panic| match panic.location() {
+        Some(place) => tracing::error!("panicked at {place}"),
+        None => tracing::error!("panicked"),
+    }));
 }
 
 /// Reads a mesh; what is wrong with it goes to stderr.

@@ -24,6 +24,10 @@ use crate::resolve::{Resolver, survey};
 /// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
 const STACK: usize = 64 << 20;
 
+/// Executing threads for each partition that a query may have. A join without an equality computes for seconds between
+/// two points at which it can be stopped and holds its thread meanwhile; the spare ones keep other queries going.
+const SPARE: usize = 4;
+
 /// The most that queries may spill, in bytes; DataFusion's own default is 100 GB.
 const SPILL: u64 = 20 << 30;
 
@@ -85,7 +89,8 @@ impl Engine {
     pub fn start(mesh: Mesh, options: Options) -> Result<Arc<Self>, Error> {
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let threads = options.threads.unwrap_or(cores).max(1);
-        let (planning, execution) = (Threads::start("polder-plan", threads)?, Threads::start("polder-query", threads)?);
+        let (planning, execution) =
+            (Threads::start("polder-plan", threads)?, Threads::start("polder-query", threads * SPARE)?);
 
         let lake = Arc::new(Lake::default());
         let mode = match options.spill {

@@ -3,74 +3,19 @@
 //! A statement is parsed once and taken apart in full: every field of a query, a `SELECT` and a table factor is named
 //! in a pattern without `..`, so that a part that a newer parser knows is a compile error here before it is something
 //! that the planner silently ignores. DataFusion's planner does ignore table versions, samples, locks and hints, and
-//! its session would run `COPY`, `CREATE` and `SET`.
+//! its session would run `COPY`, `CREATE` and `SET`. What is implemented and would cost too much is refused as well.
 
-use std::ops::ControlFlow;
+mod cost;
+mod parts;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{
-    self, Expr, GroupByExpr, LimitClause, ObjectName, Query, Select, SelectFlavor, SetExpr, TableFactor, Visit, Visitor,
-};
+use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::{Class, Error};
 
-/// The longest statement that is parsed, in bytes.
-const LONGEST: usize = 256 * 1024;
-
 /// How deep parentheses and subqueries may nest.
 const DEEPEST: usize = 64;
-
-/// The most words and signs of a statement.
-const WORDS: usize = 50_000;
-
-/// The most operators of a statement. A chain of them is as deep as it is long, DataFusion walks it by recursion, and
-/// planning time grows with its square: 2 000 take 36 s unoptimised, and 50 000 overflow any stack.
-const OPERATORS: usize = 1_000;
-
-/// The words that chain expressions, beside the signs.
-const CHAINING: [Keyword; 12] = [
-    Keyword::AND,
-    Keyword::OR,
-    Keyword::NOT,
-    Keyword::CASE,
-    Keyword::IS,
-    Keyword::IN,
-    Keyword::BETWEEN,
-    Keyword::LIKE,
-    Keyword::ILIKE,
-    Keyword::AT,
-    Keyword::COLLATE,
-    Keyword::OVERLAPS,
-];
-
-/// The most tables that a statement reads, each common table expression counted as often as it is used.
-const TABLES: u64 = 128;
-
-/// The most columns of a `CUBE` or a `ROLLUP`: each further one doubles the groups of a cube.
-const CUBED: usize = 8;
-
-/// The functions whose result is as large as an argument says, and the place of that argument. Memory for it is not
-/// counted by any pool, so the argument must be a number that stands in the statement.
-const GROWING: [(&str, usize); 9] = [
-    ("repeat", 1),
-    ("lpad", 1),
-    ("rpad", 1),
-    ("space", 0),
-    ("array_repeat", 1),
-    ("list_repeat", 1),
-    ("array_resize", 1),
-    ("list_resize", 1),
-    ("array_pad", 1),
-];
-
-/// The most that the sizes of growing functions may multiply up to in one statement.
-const GROWTH: u64 = 10_000;
-
-/// The most set operations of a statement, whose planning is as steep: 500 take 3.5 s unoptimised.
-const SETS: usize = 200;
 
 /// A statement that may be planned.
 #[derive(Debug)]
@@ -92,13 +37,7 @@ pub enum Admitted {
 /// # Errors
 /// `BadRequest` for everything that is not admitted, saying which part is not.
 pub fn admit(sql: &str) -> Result<Admitted, Error> {
-    if sql.len() > LONGEST {
-        return Err(Error::new(
-            Class::Limit,
-            format!("the statement is {} bytes long, and {LONGEST} is the most", sql.len()),
-        ));
-    }
-    measure(sql)?;
+    cost::measure(sql)?;
     let mut statements = DFParserBuilder::new(sql)
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(DEEPEST)
@@ -112,44 +51,6 @@ pub fn admit(sql: &str) -> Result<Admitted, Error> {
             Err(Error::new(Class::BadRequest, format!("{} statements were sent, and one is the most", more + 1)))
         }
     }
-}
-
-/// Counts what makes a statement dear, before anything walks it by recursion.
-fn measure(sql: &str) -> Result<(), Error> {
-    let tokens = Tokenizer::new(&GenericDialect {}, sql)
-        .tokenize()
-        .map_err(|error| Error::new(Class::BadRequest, format!("the statement cannot be parsed: {error}")))?;
-    let count = |wanted: fn(&Token) -> bool| tokens.iter().filter(|token| wanted(token)).count();
-    let words = count(|token| !matches!(token, Token::Whitespace(_)));
-    let operators = count(|token| match token {
-        Token::Word(word) => CHAINING.contains(&word.keyword),
-        Token::Comma
-        | Token::Period
-        | Token::SemiColon
-        | Token::LParen
-        | Token::RParen
-        | Token::RBracket
-        | Token::LBrace
-        | Token::RBrace
-        | Token::Number(..)
-        | Token::SingleQuotedString(_)
-        | Token::Whitespace(_)
-        | Token::EOF => false,
-        _ => true,
-    });
-    let sets = count(|token| {
-        matches!(token, Token::Word(word)
-            if matches!(word.keyword, Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS))
-    });
-    for (found, most, what) in
-        [(words, WORDS, "words and signs"), (operators, OPERATORS, "operators"), (sets, SETS, "set operations")]
-    {
-        if found > most {
-            return Err(Error::new(Class::Limit, format!("the statement has {found} {what}, and {most} are the most"))
-                .help("an IN list takes the place of many comparisons"));
-        }
-    }
-    Ok(())
 }
 
 fn admit_statement(statement: Statement) -> Result<Admitted, Error> {
@@ -176,7 +77,8 @@ fn admit_statement(statement: Statement) -> Result<Admitted, Error> {
 fn admit_sql(statement: ast::Statement) -> Result<Admitted, Error> {
     match statement {
         ast::Statement::Query(query) => {
-            check(&query)?;
+            parts::check(&query)?;
+            cost::weigh(&query)?;
             Ok(Admitted::Query(query))
         }
         ast::Statement::ShowTables {
@@ -266,288 +168,10 @@ pub fn normal(ident: &ast::Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-/// Checks every query, select, table factor and expression inside a query.
-fn check(query: &Query) -> Result<(), Error> {
-    let mut gate = Gate { growth: 1, frames: vec![Frame::default()] };
-    if let ControlFlow::Break(what) = query.visit(&mut gate) {
-        return Err(Error::new(Class::BadRequest, format!("{what} is not supported")));
-    }
-    if gate.growth > GROWTH {
-        return Err(Error::new(Class::Limit, format!("the statement builds values more than {GROWTH} times as long")));
-    }
-    let tables = gate.frames.pop().map_or(0, |frame| frame.tables);
-    if tables > TABLES {
-        return Err(Error::new(
-            Class::Limit,
-            format!("the statement reads {tables} tables, and {TABLES} are the most"),
-        )
-        .help("a WITH query counts as often as it is used"));
-    }
-    Ok(())
-}
-
-/// The walk over a query: what its growing functions multiply up to, and a frame for each query that it is inside of.
-struct Gate {
-    growth: u64,
-    frames: Vec<Frame>,
-}
-
-/// The tables that a query reads, and those that its common table expressions stand for.
-#[derive(Default)]
-struct Frame {
-    tables: u64,
-    /// The expressions that are still to be walked, by the address of their query.
-    pending: Vec<(usize, String)>,
-    known: Vec<(String, u64)>,
-}
-
-fn address(query: &Query) -> usize {
-    std::ptr::from_ref(query).addr()
-}
-
-/// The name of the first part that is present, or nothing.
-macro_rules! absent {
-    ($($present:expr => $what:expr),* $(,)?) => {
-        $(if $present { return ControlFlow::Break($what); })*
-    };
-}
-
-impl Visitor for Gate {
-    type Break = &'static str;
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
-        let Query {
-            with,
-            body,
-            order_by,
-            limit_clause,
-            fetch,
-            locks,
-            for_clause,
-            settings,
-            format_clause,
-            pipe_operators,
-        } = query;
-        let mut frame = Frame::default();
-        if let Some(ast::With { with_token: _, recursive: _, cte_tables }) = with {
-            for ast::Cte { alias, query, from, materialized, closing_paren_token: _ } in cte_tables {
-                absent! { from.is_some() => "FROM behind WITH", materialized.is_some() => "MATERIALIZED" }
-                frame.pending.push((address(query), normal(&alias.name)));
-            }
-        }
-        self.frames.push(frame);
-        if let Some(ast::OrderBy { kind: _, interpolate }) = order_by {
-            absent! { interpolate.is_some() => "INTERPOLATE" }
-        }
-        match limit_clause {
-            Some(LimitClause::LimitOffset { limit: _, offset: _, limit_by }) => {
-                absent! { !limit_by.is_empty() => "LIMIT BY" }
-            }
-            Some(LimitClause::OffsetCommaLimit { offset: _, limit: _ }) | None => {}
-        }
-        absent! {
-            fetch.is_some() => "FETCH",
-            !locks.is_empty() => "FOR UPDATE",
-            for_clause.is_some() => "FOR XML and FOR JSON",
-            settings.is_some() => "SETTINGS",
-            format_clause.is_some() => "FORMAT",
-            !pipe_operators.is_empty() => "the pipe syntax",
-        }
-        self.body(body)
-    }
-
-    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
-        let Some(done) = self.frames.pop() else { return ControlFlow::Continue(()) };
-        if let Some(outer) = self.frames.last_mut() {
-            match outer.pending.iter().find(|(place, _)| *place == address(query)) {
-                Some((_, name)) => outer.known.push((name.clone(), done.tables)),
-                None => outer.tables = outer.tables.saturating_add(done.tables),
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<Self::Break> {
-        let name = match relation.0.as_slice() {
-            [part] => part.as_ident().map(normal),
-            _ => None,
-        };
-        let stands_for = |name: &String| {
-            self.frames.iter().rev().find_map(|frame| frame.known.iter().rev().find(|(known, _)| known == name))
-        };
-        // One that is empty still costs a plan node each time.
-        let tables = name.as_ref().and_then(stands_for).map_or(1, |(_, tables)| (*tables).max(1));
-        if let Some(frame) = self.frames.last_mut() {
-            frame.tables = frame.tables.saturating_add(tables);
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
-        let Select {
-            select_token: _,
-            optimizer_hints,
-            distinct: _,
-            select_modifiers,
-            top,
-            top_before_distinct: _,
-            projection: _,
-            exclude,
-            into,
-            from,
-            lateral_views,
-            prewhere,
-            selection: _,
-            connect_by,
-            group_by,
-            cluster_by,
-            distribute_by,
-            sort_by,
-            having: _,
-            named_window: _,
-            qualify: _,
-            window_before_qualify: _,
-            value_table_mode,
-            flavor,
-        } = select;
-        let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = group_by;
-        absent! { !modifiers.is_empty() => "GROUP BY … WITH" }
-        for join in from.iter().flat_map(|table| &table.joins) {
-            let ast::Join { relation: _, global, join_operator: _ } = join;
-            absent! { *global => "GLOBAL JOIN" }
-        }
-        absent! {
-            !optimizer_hints.is_empty() => "an optimizer hint",
-            select_modifiers.is_some() => "a modifier of SELECT",
-            top.is_some() => "TOP",
-            exclude.is_some() => "EXCLUDE behind the select list",
-            into.is_some() => "SELECT INTO",
-            !lateral_views.is_empty() => "LATERAL VIEW",
-            prewhere.is_some() => "PREWHERE",
-            !connect_by.is_empty() => "CONNECT BY",
-            !cluster_by.is_empty() => "CLUSTER BY",
-            !distribute_by.is_empty() => "DISTRIBUTE BY",
-            !sort_by.is_empty() => "SORT BY",
-            value_table_mode.is_some() => "SELECT AS VALUE",
-            matches!(flavor, SelectFlavor::FromFirstNoSelect) => "FROM without SELECT",
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
-        match factor {
-            TableFactor::Table {
-                name: _,
-                alias: _,
-                args,
-                with_hints,
-                version,
-                with_ordinality,
-                partitions,
-                json_path,
-                sample,
-                index_hints,
-            } => {
-                absent! {
-                    args.is_some() => "this table function",
-                    !with_hints.is_empty() => "a table hint",
-                    version.is_some() => "a table version",
-                    *with_ordinality => "WITH ORDINALITY",
-                    !partitions.is_empty() => "PARTITION",
-                    json_path.is_some() => "a JSON path behind a table",
-                    sample.is_some() => "TABLESAMPLE",
-                    !index_hints.is_empty() => "an index hint",
-                }
-            }
-            TableFactor::Derived { lateral: _, subquery: _, alias: _, sample } => {
-                absent! {
-                    sample.is_some() => "TABLESAMPLE",
-                }
-            }
-            TableFactor::NestedJoin { table_with_joins, alias } => {
-                absent! { alias.is_some() => "an alias of a nested join" }
-                for join in &table_with_joins.joins {
-                    let ast::Join { relation: _, global, join_operator: _ } = join;
-                    absent! { *global => "GLOBAL JOIN" }
-                }
-            }
-            TableFactor::UNNEST { alias: _, array_exprs: _, with_offset, with_offset_alias, with_ordinality } => {
-                absent! {
-                    *with_offset || with_offset_alias.is_some() => "UNNEST WITH OFFSET",
-                    *with_ordinality => "UNNEST WITH ORDINALITY",
-                }
-            }
-            TableFactor::TableFunction { .. } | TableFactor::Function { .. } => {
-                return ControlFlow::Break("this table function");
-            }
-            TableFactor::JsonTable { .. }
-            | TableFactor::OpenJsonTable { .. }
-            | TableFactor::Pivot { .. }
-            | TableFactor::Unpivot { .. }
-            | TableFactor::MatchRecognize { .. }
-            | TableFactor::XmlTable { .. }
-            | TableFactor::SemanticView { .. } => return ControlFlow::Break("this kind of table"),
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
-        match expr {
-            Expr::Value(value) if matches!(value.value, ast::Value::Placeholder(_)) => {
-                ControlFlow::Break("a parameter")
-            }
-            Expr::Cube(sets) | Expr::Rollup(sets) if sets.len() > CUBED => {
-                ControlFlow::Break("a CUBE or ROLLUP of so many columns")
-            }
-            Expr::Function(function) => self.growing(function),
-            _ => ControlFlow::Continue(()),
-        }
-    }
-}
-
-impl Gate {
-    /// Lets a function that grows its result pass with a size that stands in the statement.
-    fn growing(&mut self, function: &ast::Function) -> ControlFlow<&'static str> {
-        let name = function.name.0.last().and_then(|part| part.as_ident()).map(|name| name.value.to_lowercase());
-        let Some((_, place)) = GROWING.iter().find(|(growing, _)| name.as_deref() == Some(*growing)) else {
-            return ControlFlow::Continue(());
-        };
-        let ast::FunctionArguments::List(list) = &function.args else { return ControlFlow::Continue(()) };
-        let size = match list.args.get(*place) {
-            Some(ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Value(value)))) => match &value.value {
-                ast::Value::Number(number, _) => number.parse::<u64>().ok(),
-                _ => None,
-            },
-            _ => None,
-        };
-        match size {
-            Some(size) => {
-                self.growth = self.growth.saturating_mul(size.max(1));
-                ControlFlow::Continue(())
-            }
-            None => ControlFlow::Break("a size that is not a plain number, in `repeat`, `lpad` and the like,"),
-        }
-    }
-
-    /// A query's body, which may be something else than a query.
-    fn body(&self, body: &SetExpr) -> ControlFlow<&'static str> {
-        match body {
-            SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
-            SetExpr::SetOperation { op: _, set_quantifier: _, left, right } => {
-                self.body(left)?;
-                self.body(right)
-            }
-            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
-                ControlFlow::Break("a statement that writes")
-            }
-            SetExpr::Table(_) => ControlFlow::Break("TABLE as a query"),
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
+    use super::cost::LONGEST;
     use super::*;
 
     fn check(sql: &str, expect: Result<(), &str>) {
