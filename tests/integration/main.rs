@@ -5,12 +5,14 @@
 //! - `scripts`: every `tests/slt/*.slt`, run through the real Flight endpoint by the users that it names
 //! - `wire`: what a Flight SQL client meets: handshake, tokens, tickets, metadata, cancellation, shutdown, TLS
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
+//! - `limits`: time and memory, and what a query does that wants more
 //! - `command`: the `polder` binary, its output and its exit codes
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod broken;
 mod command;
+mod limits;
 mod packly;
 mod rooms;
 mod scripts;

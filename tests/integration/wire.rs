@@ -267,6 +267,19 @@ fn a_stopped_server_says_so_and_takes_nobody_in() {
     });
 }
 
+#[test]
+fn the_standard_health_service_answers() {
+    packly().block_on(async {
+        use tonic_health::pb::health_check_response::ServingStatus;
+        use tonic_health::pb::health_client::HealthClient;
+        let endpoint = Endpoint::from_shared(format!("http://{}", packly().address)).unwrap();
+        let mut client = HealthClient::new(endpoint.connect().await.unwrap());
+        let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
+        let answer = client.check(request).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving);
+    });
+}
+
 async fn get(address: std::net::SocketAddr, path: &str) -> String {
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");

@@ -1,0 +1,99 @@
+//! Time and memory: what a query may not have, and what it does then.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::Int64Type;
+use futures::{StreamExt, TryStreamExt};
+use polder::error::{Class, Error};
+use polder::packly::write_files;
+use polder::session::{Engine, Options, Pins};
+use polder_catalog::mesh::Mesh;
+
+use crate::packly::packly;
+
+/// An engine over Packly's files, without any tables.
+fn engine(options: Options) -> Arc<Engine> {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path()).unwrap();
+    Engine::start(Mesh::load(dir.path()).unwrap(), Options { threads: Some(2), ..options }).unwrap()
+}
+
+async fn ask(engine: &Arc<Engine>, sql: &str) -> Result<Vec<i64>, Error> {
+    let principal = engine.mesh().principal("guest").unwrap();
+    let rows = engine.plan(&principal, sql, &Pins::new()).await?.run()?;
+    let batches: Vec<_> = rows.try_collect().await?;
+    Ok(batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect())
+}
+
+#[test]
+fn a_sort_larger_than_the_memory_spills_and_stays_right() {
+    packly().block_on(async {
+        let spill = tempfile::tempdir().unwrap();
+        let options = Options { memory: 16 << 20, spill: Some(spill.path().to_owned()), ..Options::default() };
+        let engine = engine(options);
+        let sql = "SELECT x FROM unnest(range(0, 3000000)) AS t(x) ORDER BY -x";
+        let principal = engine.mesh().principal("guest").unwrap();
+        let mut rows = engine.plan(&principal, sql, &Pins::new()).await.unwrap().run().unwrap();
+        let mut next = 3_000_000;
+        while let Some(batch) = rows.next().await {
+            for x in batch.unwrap().column(0).as_primitive::<Int64Type>().values() {
+                next -= 1;
+                assert_eq!(*x, next);
+            }
+        }
+        assert_eq!(next, 0);
+        drop(rows);
+        assert_eq!(engine.memory_in_use(), 0);
+    });
+}
+
+#[test]
+fn what_cannot_spill_fails_alone_and_says_why() {
+    packly().block_on(async {
+        let engine = engine(Options { memory: 4 << 20, ..Options::default() });
+        let sql =
+            "SELECT count(*) FROM unnest(range(0, 500000)) AS a(x) JOIN unnest(range(0, 500000)) AS b(y) ON x = y";
+        let error = ask(&engine, sql).await.unwrap_err();
+        assert_eq!(error.class, Class::Limit, "{error}");
+        assert!(error.message.contains("memory"), "{error}");
+        assert_eq!(ask(&engine, "SELECT 1 + 1").await.unwrap(), [2]);
+    });
+}
+
+#[test]
+fn a_statement_ends_at_its_deadline_also_in_a_join_without_a_pause() {
+    packly().block_on(async {
+        let engine = engine(Options { timeout: Duration::from_secs(1), ..Options::default() });
+        let sql = "SELECT count(*) FROM unnest(range(0, 300000)) AS a(x) CROSS JOIN unnest(range(0, 300000)) AS b(y) \
+                   WHERE x + y = 7 OR x * y = 11";
+        let begun = Instant::now();
+        let error = ask(&engine, sql).await.unwrap_err();
+        assert_eq!(error.class, Class::Limit, "{error}");
+        assert!(error.message.contains("longer than 1 s"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert_eq!(ask(&engine, "SELECT 1 + 1").await.unwrap(), [2], "others go on");
+    });
+}
+
+#[test]
+fn killers_of_the_planner_are_refused_at_once() {
+    packly().block_on(async {
+        let engine = engine(Options::default());
+        for sql in [
+            format!("SELECT 1{}", " + 1".repeat(50_000)),
+            format!("SELECT 1{}", "::INT".repeat(40_000)),
+            format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(12_000)),
+            "SELECT array_repeat(1, 100000000000)".to_owned(),
+            "SELECT repeat('x', 2000000000)".to_owned(),
+        ] {
+            let begun = Instant::now();
+            assert_eq!(ask(&engine, &sql).await.unwrap_err().class, Class::Limit, "{}", &sql[..30]);
+            assert!(begun.elapsed() < Duration::from_secs(5));
+        }
+        // What is just admitted is planned.
+        let chain = format!("SELECT CAST(1{} AS BIGINT)", " + 1".repeat(300));
+        assert_eq!(ask(&engine, &chain).await.unwrap(), [301]);
+    });
+}
