@@ -169,6 +169,35 @@ fn faults_of_contracts() {
 }
 
 #[test]
+fn a_misspelt_key_of_a_contract_protects_nothing_and_says_so() {
+    let slip = |from, to, place, said| changed(CONTRACT, from, to, Domain, "contract/unknown-key", place, said);
+    slip("tags: [pii.email]", "tag: [pii.email]", "17:72", "did you mean `tags`?");
+    slip("tags: [pii]", "Tags: [pii]", "27:76", "did you mean `tags`?");
+    slip("logicalType: string", "physicalType: string, logicalTyp: string", "18:65", "did you mean `logicalType`?");
+    slip("price:", "tag: [pii]\nprice:", "10:1", "did you mean `tags`?");
+    slip("{ purpose: to", "{ usag: x, purpose: to", "7:16", "did you mean `usage`?");
+    slip("{ purpose: to", "{ tags: [pii], purpose: to", "7:16", "means nothing here");
+    slip("tool: slack", "toll: slack", "8:31", "did you mean `tool`?");
+    slip("unit: h", "units: h", "9:50", "did you mean `unit`?");
+    slip("description: One", "tgas: [pii]\n    description: One", "14:5", "did you mean `tags`?");
+    slip("value: 4", "value: 4, vale: 4", "22:67", "did you mean `value`?");
+    slip("physicalType: struct", "physicalType: list\n        items: { tag: [pii] }", "25:18", "did you mean `tags`?");
+    let own = |from, to, place| changed(CONTRACT, from, to, Nothing, "contract/unknown-key", place, "customProperties");
+    own("price:", "costCenter: 7\nprice:", "10:1");
+    own("classification: restricted }", "classification: restricted, glossaryTerm: x }", "17:119");
+    let at = |from, to, code, place, said| changed(CONTRACT, from, to, Domain, code, place, said);
+    at("physicalType: struct", "physicalType: map\n        map: {}", "contract/map", "25:9", "`properties`");
+    at("price:", "domain: depot\nprice:", "contract/domain", "10:1", "lies in `shop`");
+    check(
+        Files::valid().change(CONTRACT, "price:", "domain: shop\nprice:").change(CONTRACT, "price:", "oddity:"),
+        Nothing,
+        "contract/unknown-key",
+        &format!("{CONTRACT}:11:1"),
+        "`oddity`",
+    );
+}
+
+#[test]
 fn shortfalls_of_standards_are_warnings() {
     let at = |from, to, code, place, said| changed(CONTRACT, from, to, Nothing, code, place, said);
     at("name: city", "name: City", "standards/naming", "18:9", "`City`");
