@@ -244,6 +244,7 @@ fn object(
     }
     let columns = columns(properties, tags, report);
     addresses(&columns, report);
+    bindings(&columns, report);
     let (major, version) = version?;
     let contract = Contract {
         major,
@@ -274,6 +275,23 @@ fn addresses(columns: &[Column], report: &mut Report) {
         }
     }
     walk("", columns, &mut BTreeSet::new(), report);
+}
+
+/// A table's column under two names could be protected under one of them and raw under the other.
+fn bindings(columns: &[Column], report: &mut Report) {
+    let mut seen: BTreeMap<&str, &Column> = BTreeMap::new();
+    for column in columns {
+        bindings(&column.fields, report);
+        if let Some(other) = seen.insert(&column.physical_name, column)
+            && other.name != column.name
+        {
+            let (physical, name) = (quote(&column.physical_name), quote(&other.name));
+            let message = format!("{physical} is read here, and as {name} at {} already", other.place);
+            report
+                .error("contract/two-columns-of-one", &column.place, message)
+                .help("one column of a table is one column of a contract");
+        }
+    }
 }
 
 fn columns(nodes: &[Node], tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Column> {
