@@ -1,5 +1,6 @@
 //! A product's contract: the Open Data Contract Standard, read into what the engine serves.
 
+mod keys;
 pub(crate) mod kind;
 pub(crate) mod read;
 

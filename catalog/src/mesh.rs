@@ -1,5 +1,6 @@
 //! The validated mesh: its domains, their products, its users, and the domains that are out.
 
+mod alias;
 pub(crate) mod declared;
 mod domain;
 mod load;

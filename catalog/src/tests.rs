@@ -104,7 +104,7 @@ status: active
 description: { purpose: to know who buys }
 support: [{ channel: "#shop", tool: slack }]
 slaProperties: [{ property: freshness, value: 1, unit: h }]
-futureKey: { tolerated: true }
+price: { priceAmount: 0 }
 schema:
   - name: customers
     physicalName: people.customers

@@ -1,9 +1,11 @@
 //! An ODCS document becomes contracts, one per schema object.
 //!
-//! The standard is open: keys that are not read here are tolerated. What is read must have the standard's type.
+//! The standard is larger than what is read here: its other keys are tolerated. What is read must have the standard's
+//! type, and a key that the standard does not know is a finding.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, logical, physical};
 use super::{Column, Contract, LogicalType, PhysicalType, Status, Type};
 use crate::document::fields::Fields;
@@ -19,11 +21,14 @@ pub(crate) struct Document {
     pub objects: Vec<(String, Contract)>,
     /// Every tag that it names.
     pub tags: Vec<TagUse>,
+    /// The domain that it says it is of, and where.
+    pub domain: Option<(String, Place)>,
 }
 
 /// Reads a contract; `None` when it is so broken that nothing of it can be known.
 pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
     let mut fields = Fields::of(root, "a contract", report)?;
+    check(&fields, keys::CONTRACT, report);
     header(&mut fields, report);
     let version = fields.get("version").map(|node| &node.place);
     let version = match (fields.scalar("version", report), version) {
@@ -43,6 +48,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
         tags: own_tags,
     };
     rows(&mut fields, report);
+    let domain = fields.text("domain", report).map(|name| (name.to_owned(), fields.key_place("domain").clone()));
     let schema = fields.list("schema", report);
     if schema.is_empty() {
         let place = fields.key_place("schema");
@@ -60,7 +66,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
         }
         objects.push((name, contract));
     }
-    Some(Document { objects, tags })
+    Some(Document { objects, tags, domain })
 }
 
 /// What every schema object of a contract shares.
@@ -129,6 +135,7 @@ fn status(fields: &mut Fields<'_>, report: &mut Report) -> Option<Status> {
 fn purpose(fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
     let node = fields.get("description")?;
     let mut fields = Fields::of(node, "`description`", report)?;
+    check(&fields, keys::DESCRIPTION, report);
     let purpose = fields.text("purpose", report).map(str::to_owned);
     fields.text("limitations", report);
     fields.text("usage", report);
@@ -139,6 +146,7 @@ fn support(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
     let mut lines = Vec::new();
     for node in fields.list("support", report) {
         let Some(mut channel) = Fields::of(node, "a support channel", report) else { continue };
+        check(&channel, keys::SUPPORT, report);
         let name = channel.text("channel", report);
         let tool = channel.text("tool", report);
         let url = channel.text("url", report);
@@ -157,6 +165,7 @@ fn sla(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
     let mut lines = Vec::new();
     for node in fields.list("slaProperties", report) {
         let Some(mut sla) = Fields::of(node, "a service level", report) else { continue };
+        check(&sla, keys::SLA, report);
         let property = sla.required("property", report);
         let value = sla.scalar("value", report);
         let unit = sla.text("unit", report);
@@ -187,6 +196,7 @@ fn custom<'a>(fields: &mut Fields<'a>, report: &mut Report) -> BTreeMap<String, 
     let mut properties = BTreeMap::new();
     for node in fields.list("customProperties", report) {
         let Some(mut property) = Fields::of(node, "a custom property", report) else { continue };
+        check(&property, keys::CUSTOM, report);
         let (name, value) = (property.required("property", report), property.get("value"));
         if let Some(name) = name {
             if name.starts_with("polder.") && !["polder.rows", "polder.field_id"].contains(&name) {
@@ -212,6 +222,7 @@ fn object(
     report: &mut Report,
 ) -> Option<(String, Contract)> {
     let mut fields = Fields::of(node, "a schema object", report)?;
+    check(&fields, keys::OBJECT, report);
     let name = fields.required("name", report);
     let table = fields.required("physicalName", report);
     if let Some(table) = table
@@ -233,6 +244,7 @@ fn object(
     }
     let columns = columns(properties, tags, report);
     addresses(&columns, report);
+    bindings(&columns, report);
     let (major, version) = version?;
     let contract = Contract {
         major,
@@ -265,12 +277,31 @@ fn addresses(columns: &[Column], report: &mut Report) {
     walk("", columns, &mut BTreeSet::new(), report);
 }
 
+/// A table's column under two names could be protected under one of them and raw under the other.
+fn bindings(columns: &[Column], report: &mut Report) {
+    let mut seen: BTreeMap<&str, &Column> = BTreeMap::new();
+    for column in columns {
+        bindings(&column.fields, report);
+        if let Some(other) = seen.insert(&column.physical_name, column)
+            && other.name != column.name
+        {
+            let (physical, name) = (quote(&column.physical_name), quote(&other.name));
+            let message = format!("{physical} is read here, and as {name} at {} already", other.place);
+            report
+                .error("contract/two-columns-of-one", &column.place, message)
+                .help("one column of a table is one column of a contract");
+        }
+    }
+}
+
 fn columns(nodes: &[Node], tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Column> {
     nodes.iter().filter_map(|node| column(node, tags, report)).collect()
 }
 
 fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Column> {
     let mut fields = Fields::of(node, "a property", report)?;
+    check(&fields, keys::PROPERTY, report);
+    unread(&mut fields, report);
     let name = fields.required("name", report);
     if let Some(name) = name {
         let place = fields.key_place("name");
@@ -311,6 +342,8 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
 /// The fields of a list's element; a list of lists hands on what lies deepest.
 fn element(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Column> {
     let Some(mut fields) = Fields::of(node, "`items`", report) else { return Vec::new() };
+    check(&fields, keys::PROPERTY, report);
+    unread(&mut fields, report);
     tags_of(&mut fields, tags, report);
     if !fields.texts("tags", &mut Report::default()).is_empty() {
         let message = "tags on `items` are not supported: tag the column";
@@ -321,6 +354,15 @@ fn element(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Colu
         nested.extend(element(items, tags, report));
     }
     nested
+}
+
+/// Tags inside of `map` would be lost.
+fn unread(fields: &mut Fields<'_>, report: &mut Report) {
+    if fields.get("map").is_some() {
+        report
+            .error("contract/map", fields.key_place("map"), "`map` is not supported yet")
+            .help("write `physicalType: map`, and describe the fields of its values in `properties`");
+    }
 }
 
 fn kind(fields: &mut Fields<'_>, report: &mut Report) -> Option<Type> {

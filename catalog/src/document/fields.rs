@@ -85,6 +85,11 @@ impl<'a> Fields<'a> {
         self.get(key).map(|node| map(node, key, report)).unwrap_or_default()
     }
 
+    /// Every key that is written.
+    pub fn keys(&self) -> impl Iterator<Item = &'a Key> + use<'a> {
+        self.entries.iter().map(|(key, _)| key)
+    }
+
     /// Reports every key that was not asked for.
     pub fn close(self, report: &mut Report) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !self.known.contains(&key.text.as_str())) {

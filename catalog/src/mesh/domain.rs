@@ -224,6 +224,12 @@ fn products(
         let Some(file) = File::read(dir, &path, report) else { continue };
         let Some(root) = Node::parse(&file, report) else { continue };
         let Some(document) = read(&root, report) else { continue };
+        if let Some((written, place)) = &document.domain
+            && written != domain.as_str()
+        {
+            let message = format!("the contract is one of the domain {}, and lies in `{domain}`", quote(written));
+            report.error("contract/domain", place, message);
+        }
         for (tag, place) in &document.tags {
             if !declared.tags.contains_key(tag) {
                 report

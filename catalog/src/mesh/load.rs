@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::declared::Declared;
-use super::{Domain, Mesh, domain, standards};
+use super::{Domain, Mesh, alias, domain, standards};
 use crate::document::file::{File, list};
 use crate::document::yaml::Node;
 use crate::document::{Finding, Place, Report};
@@ -44,6 +44,16 @@ fn load_here(dir: &Path) -> Result<Mesh, Vec<Finding>> {
         None => return Err(report.into_findings()),
     };
     let mut candidates = candidates(&dir, &declared, &mut report, &mut aside);
+    for (name, place, message) in alias::across(candidates.values().filter_map(|c| c.domain.as_ref())) {
+        if let Some(candidate) = candidates.get_mut(&name) {
+            candidate.report.error("domain/shared-place", &place, message);
+        }
+    }
+    for Candidate { domain, report } in candidates.values_mut() {
+        if let Some(domain) = domain {
+            alias::within(domain, &declared, report);
+        }
+    }
     let known = Known::new(
         &declared,
         candidates.values().filter_map(|candidate| candidate.domain.as_ref()),

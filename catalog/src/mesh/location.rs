@@ -42,6 +42,57 @@ pub(crate) fn url(text: &str, dir: &Path) -> Option<String> {
     Some(format!("file://{}", absolute(path, dir).display()))
 }
 
+/// The file behind an absolute `sqlite:` URI, as a URL.
+pub(crate) fn sqlite_file(uri: &str) -> String {
+    let path = uri.strip_prefix("sqlite://").unwrap_or(uri);
+    let path = path.split('?').next().unwrap_or(path);
+    format!("file://{}", decode(path))
+}
+
+/// What a metadata file is one of: the directory of its table, where it lies as Iceberg writes it.
+pub(crate) fn table(url: &str) -> &str {
+    match url.rsplit_once('/') {
+        Some((folder, _)) => folder.strip_suffix("/metadata").unwrap_or(url),
+        None => url,
+    }
+}
+
+/// The parts of an absolute URL's path after its scheme: two spellings of a place have the same ones.
+pub(crate) fn parts(url: &str) -> Vec<String> {
+    let (scheme, path) = url.split_once("://").unwrap_or(("file", url));
+    // On this machine a link is what it leads to.
+    let real = (scheme == "file").then(|| real(&absolute(path, Path::new("/"))));
+    let path = real.as_deref().map_or(path.into(), |path| path.to_string_lossy());
+    let parts = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned);
+    std::iter::once(scheme.to_owned()).chain(parts).collect()
+}
+
+/// `path` with the links in as much of it as exists followed.
+fn real(path: &Path) -> PathBuf {
+    for there in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (std::fs::canonicalize(there), path.strip_prefix(there)) {
+            return real.components().chain(rest.components()).collect();
+        }
+    }
+    path.to_owned()
+}
+
+/// Percents decoded, as SQLx does with the path of a database.
+fn decode(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, more @ ..] = rest {
+        let code = match (first, more) {
+            (b'%', [a, b, ..]) => char::from(*a).to_digit(16).zip(char::from(*b).to_digit(16)),
+            _ => None,
+        };
+        let code = code.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { more.get(2..).unwrap_or_default() } else { more };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// `path` under `dir` without `.` and `..`.
 fn absolute(path: &str, dir: &Path) -> PathBuf {
     let mut absolute = PathBuf::new();
@@ -82,6 +133,24 @@ mod tests {
         assert_eq!(sqlite("sqlite::memory:"), None);
         assert_eq!(sqlite("sqlite:"), None);
         assert_eq!(sqlite("postgres://x"), None);
+    }
+
+    #[test]
+    fn two_spellings_of_a_place_have_the_same_parts() {
+        let same = |a: &str, b: &str| assert_eq!(parts(a), parts(b));
+        same(&sqlite_file("sqlite:///no%2Fx/a%20b.db?mode=ro"), "file:///no/x//y/../a b.db");
+        same("s3://bucket//a/", "s3://bucket/a");
+        same(table("s3://b/t/metadata/v1.metadata.json"), table("s3://b/t/metadata/v2.metadata.json"));
+        assert_ne!(parts(table("s3://b/t/v1.metadata.json")), parts(table("s3://b/t/v2.metadata.json")));
+        assert_ne!(parts("file:///bucket"), parts("s3://bucket"));
+    }
+
+    #[test]
+    fn a_link_is_what_it_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("link")).unwrap();
+        let url = |path: &str| format!("file://{}/{path}", dir.path().display());
+        assert_eq!(parts(&url("link/new/x")), parts(&url("new/x")));
     }
 
     #[test]

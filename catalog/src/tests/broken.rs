@@ -169,6 +169,118 @@ fn faults_of_contracts() {
 }
 
 #[test]
+fn a_misspelt_key_of_a_contract_protects_nothing_and_says_so() {
+    let slip = |from, to, place, said| changed(CONTRACT, from, to, Domain, "contract/unknown-key", place, said);
+    slip("tags: [pii.email]", "tag: [pii.email]", "17:72", "did you mean `tags`?");
+    slip("tags: [pii]", "Tags: [pii]", "27:76", "did you mean `tags`?");
+    slip("logicalType: string", "physicalType: string, logicalTyp: string", "18:65", "did you mean `logicalType`?");
+    slip("price:", "tag: [pii]\nprice:", "10:1", "did you mean `tags`?");
+    slip("{ purpose: to", "{ usag: x, purpose: to", "7:16", "did you mean `usage`?");
+    slip("{ purpose: to", "{ tags: [pii], purpose: to", "7:16", "means nothing here");
+    slip("tool: slack", "toll: slack", "8:31", "did you mean `tool`?");
+    slip("unit: h", "units: h", "9:50", "did you mean `unit`?");
+    slip("description: One", "tgas: [pii]\n    description: One", "14:5", "did you mean `tags`?");
+    slip("value: 4", "value: 4, vale: 4", "22:67", "did you mean `value`?");
+    slip("physicalType: struct", "physicalType: list\n        items: { tag: [pii] }", "25:18", "did you mean `tags`?");
+    let own = |from, to, place| changed(CONTRACT, from, to, Nothing, "contract/unknown-key", place, "customProperties");
+    own("price:", "costCenter: 7\nprice:", "10:1");
+    own("classification: restricted }", "classification: restricted, glossaryTerm: x }", "17:119");
+    let at = |from, to, code, place, said| changed(CONTRACT, from, to, Domain, code, place, said);
+    at("physicalType: struct", "physicalType: map\n        map: {}", "contract/map", "25:9", "`properties`");
+    at("price:", "domain: depot\nprice:", "contract/domain", "10:1", "lies in `shop`");
+    check(
+        Files::valid().change(CONTRACT, "price:", "domain: shop\nprice:").change(CONTRACT, "price:", "oddity:"),
+        Nothing,
+        "contract/unknown-key",
+        &format!("{CONTRACT}:11:1"),
+        "`oddity`",
+    );
+}
+
+#[test]
+fn one_column_of_a_table_is_one_column_of_a_contract() {
+    let code = "contract/two-columns-of-one";
+    changed(CONTRACT, "physicalName: town", "physicalName: email", Domain, code, "18:9", "17:9");
+    let nested = "physicalName: street, physicalType: string, description: the country";
+    changed(CONTRACT, "physicalType: string, description: the country", nested, Domain, code, "28:13", "`street`");
+}
+
+#[test]
+fn what_reads_the_same_column_carries_the_same_protection() {
+    let other = "shop/products/other.odcs.yaml";
+    let another = |text: String, place: &str, said: &str| {
+        let files = Files::valid().with(other, text);
+        check(files, Domain, "contract/tags-differ", &format!("{other}:{place}"), said);
+    };
+    let object = CUSTOMERS.replace("- name: customers", "- name: others");
+    another(object.replace("tags: [pii.email]", "tags: []"), "17:9", "`shop.customers@1` reads the same column");
+    another(object.replace("tags: [pii]", "tags: []"), "23:9", "`home.street`");
+    let less = object.split("          - { name: street").next().unwrap();
+    another(format!("{less}          - {{ name: country, physicalType: string }}\n"), "23:9", "`home.street`");
+    another(object.replace("price:", "tags: [pii]\nprice:"), "17:9", "`id`");
+    let major = CUSTOMERS.replace("1.2.0", "2.0.0").replace("name: email", "name: mail, physicalName: email");
+    another(
+        major.replace("tags: [pii.email]", "tags: [id.customer]"),
+        "17:9",
+        "shop/products/customers.odcs.yaml:17:9",
+    );
+
+    // What is no protection may differ, and so may the name, a tag of the same tree, and another table.
+    let renamed = major.replace("tags: [pii.email]", "tags: [pii]").replace("tags: [id.customer]", "tags: []");
+    for text in [renamed, major.replace("tags: [pii.email], ", "").replace("people.customers", "people.past")] {
+        let mesh = Files::valid().with(other, text).load().unwrap();
+        assert_eq!((mesh.findings(), mesh.domains_out().count()), (&[][..], 0));
+    }
+    let retired = object.replace("tags: [pii.email]", "tags: []").replace("status: active", "status: retired");
+    assert_eq!(Files::valid().with(other, retired).load().unwrap().domains_out().count(), 0);
+}
+
+#[test]
+fn a_metadata_file_under_two_names_is_one_table() {
+    let tables = "stock.parcels: \"s3://bucket/parcels/v1.metadata.json\"";
+    let parcels = "depot/products/more.odcs.yaml";
+    let more = PARCELS.replace("- name: parcels", "- name: more").replace("stock.parcels", "stock.more");
+    let files = Files::valid().with(parcels, more.replace("its number", "its number, tags: [pii]")).change(
+        "depot/domain.yaml",
+        tables,
+        &format!("{tables}, stock.more: \"s3://bucket/parcels/v1.metadata.json\""),
+    );
+    let mesh = files.load().unwrap();
+    assert!(mesh.findings().iter().any(|finding| finding.code == "contract/tags-differ"));
+    assert_eq!(mesh.domains().count(), 1);
+}
+
+#[test]
+fn a_place_that_two_domains_read_takes_both_out() {
+    let depot = |catalog: &str| {
+        let text = format!("name: depot\nkind: shared\nowner: {{ team: depot }}\ncatalog: {{ {catalog} }}\n");
+        Files::valid().with("depot/domain.yaml", text).load().unwrap()
+    };
+    for catalog in [
+        "type: sql, name: shop, uri: \"sqlite:./lake/../lake/shop.db\", warehouse: \"file:lake/depot\"",
+        "type: sql, uri: \"sqlite:lake/depot.db\", warehouse: \"file:lake/shop/\"",
+        "type: sql, uri: \"sqlite:lake/depot.db\", warehouse: \"file:lake/shop/inner\"",
+        "type: sql, uri: \"sqlite:lake/depot.db\", warehouse: \"file:lake\"",
+        "type: metadata, tables: { stock.parcels: \"file:lake/shop/people/customers/metadata/v1.metadata.json\" }",
+    ] {
+        let mesh = depot(catalog);
+        let found: Vec<_> = mesh.findings().iter().map(|f| (f.code, f.place.to_string(), f.message.clone())).collect();
+        let [(first, depot, names_shop), (second, shop, names_depot)] = found.as_slice() else { panic!("{found:#?}") };
+        assert_eq!((*first, *second), ("domain/shared-place", "domain/shared-place"));
+        assert_eq!((depot.as_str(), shop.as_str()), ("depot/domain.yaml:4:1", "shop/domain.yaml:5:1"));
+        assert!(names_shop.contains("`shop`") && names_shop.contains(shop), "{names_shop}");
+        assert!(names_depot.contains("`depot`") && names_depot.contains(depot), "{names_depot}");
+        assert_eq!(mesh.domains().count(), 0, "{catalog}");
+    }
+    for catalog in [
+        "type: sql, uri: \"sqlite:lake/shop.db\", warehouse: \"file:lake/depot\"",
+        "type: sql, uri: \"sqlite:lake/depot.db\", warehouse: \"file:lake/shop2\"",
+    ] {
+        assert_eq!(depot(catalog).domains().count(), 2, "{catalog}");
+    }
+}
+
+#[test]
 fn shortfalls_of_standards_are_warnings() {
     let at = |from, to, code, place, said| changed(CONTRACT, from, to, Nothing, code, place, said);
     at("name: city", "name: City", "standards/naming", "18:9", "`City`");

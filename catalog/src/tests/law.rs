@@ -218,10 +218,11 @@ impl World {
         for p in &self.products {
             let text = format!(
                 "apiVersion: v3.1.0\nkind: DataContract\nid: x\nversion: {}.0.0\nstatus: active\ntags: [{}]\n\
-                 schema: [{{ name: {}, physicalName: n.t, properties: {} }}]\n",
+                 schema: [{{ name: {}, physicalName: n.t{}, properties: {} }}]\n",
                 p.major,
                 quoted(&p.tags),
                 p.name,
+                p.major,
                 columns_yaml(&p.columns),
             );
             files = files.with(&format!("{}/products/{}@{}.odcs.yaml", p.domain, p.name, p.major), text);

@@ -47,6 +47,14 @@ fn the_small_mesh_is_read_as_written() {
 }
 
 #[test]
+fn the_demo_mesh_is_clean() {
+    let packly = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/packly");
+    let mesh = Mesh::load(&packly).unwrap();
+    assert_eq!(mesh.findings(), []);
+    assert_eq!((mesh.domains().count(), mesh.products().count()), (5, 13));
+}
+
+#[test]
 fn each_principal_sees_its_part() {
     let mesh = valid();
     let ann = mesh.principal("ann").unwrap();
