@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use self::declared::Declared;
 use crate::contract::{Contract, Status};
-use crate::document::{Finding, Place};
+use crate::document::{Finding, Place, quote};
 use crate::name::{DomainName, ProductName, ProductRef};
 use crate::policy::{Decision, Policies};
 use crate::principal::{Attribute, Principal};
@@ -91,14 +91,14 @@ pub struct User {
     pub(crate) attributes: BTreeMap<String, Attribute>,
 }
 
-/// Why a purpose cannot be declared.
+/// Why a purpose cannot be declared. Both read the same: who may not declare a purpose learns not that it exists.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PurposeError {
     /// The mesh does not declare it.
-    #[error("the purpose `{0}` is not declared")]
+    #[error("the purpose {} may not be declared by you", quote(.0))]
     Unknown(String),
     /// The principal is in none of the groups that may declare it.
-    #[error("the purpose `{0}` may not be declared by `{1}`")]
+    #[error("the purpose {} may not be declared by you", quote(.0))]
     NotEntitled(String, String),
 }
 

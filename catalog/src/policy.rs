@@ -46,8 +46,8 @@ struct Known {
 #[derive(Debug, Clone)]
 #[must_use]
 pub enum Decision {
-    /// It must not even be seen to exist.
-    Hidden,
+    /// It must not even be seen to exist. A policy that failed is named for the server's log alone.
+    Hidden(Option<Reason>),
     /// It may be discovered, but a policy failed while it was decided, so nothing of it is served.
     Refused(Reason),
     /// It may be discovered, and this much of it read.

@@ -168,7 +168,7 @@ impl Mesh {
 /// A decision in a line.
 pub(crate) fn show(decision: &Decision) -> String {
     match decision {
-        Decision::Hidden => "hidden".into(),
+        Decision::Hidden(_) => "hidden".into(),
         Decision::Refused(reason) => format!("refused by {}", reason.policy),
         Decision::Granted(grants) => grants.columns.iter().map(show_column).collect::<Vec<_>>().join(", "),
     }

@@ -106,7 +106,13 @@ impl Resolver {
         let product = self.mesh.product(&name).ok_or_else(unknown)?;
         let domain = self.mesh.domain(name.product.domain()).ok_or_else(unknown)?;
         match self.mesh.decide(&self.principal, product) {
-            Decision::Hidden => Err(unknown()),
+            Decision::Hidden(reason) => {
+                if let Some(reason) = reason {
+                    tracing::warn!(policy = %reason.policy, place = %reason.place, product = %name,
+                        "a policy could not be evaluated, so the product is hidden");
+                }
+                Err(unknown())
+            }
             Decision::Refused(reason) => Err(refused(&name, &reason, &domain.owner)),
             Decision::Granted(grants) => Ok((name, domain, product, grants)),
         }

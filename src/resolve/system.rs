@@ -175,7 +175,11 @@ impl Resolver {
         for (name, product) in self.mesh.products() {
             let Some(domain) = self.mesh.domain(name.product.domain()) else { continue };
             match self.mesh.decide(&self.principal, product) {
-                Decision::Hidden => {}
+                Decision::Hidden(None) => {}
+                Decision::Hidden(Some(reason)) => {
+                    tracing::warn!(policy = %reason.policy, place = %reason.place, product = %name,
+                        "a policy could not be evaluated, so the product is hidden");
+                }
                 Decision::Refused(_) => found.push((name, domain, product, Vec::new())),
                 Decision::Granted(grants) => found.push((name, domain, product, grants.columns)),
             }

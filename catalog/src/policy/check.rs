@@ -72,6 +72,10 @@ impl Known {
         for user in declared.users.keys() {
             add("User", user.clone());
         }
+        for purpose in declared.purposes.keys() {
+            // No type of entities: policies compare texts with it.
+            add("purpose", purpose.clone());
+        }
         for domain in domains {
             add("Domain", domain.name.to_string());
             for product in domain.products.values().flatten() {
@@ -169,6 +173,10 @@ impl Sources {
                 let message =
                     format!("{} is compared by `==` or `contains`, which no major version equals", quote(&address));
                 report.error("policy/equality", &place, message).help("write `resource in …`");
+            }
+            for purpose in scope::purposes(&policy).iter().filter(|purpose| !known.has("purpose", purpose)) {
+                let message = format!("the purpose {} is not declared", quote(purpose));
+                report.error("policy/unknown-purpose", &place, message).did_you_mean(purpose, known.names("purpose"));
             }
             let mask = mask.and_then(|text| parse_mask(&text, &policy, known, &place, report));
             let Some(policy) = scope::addressed(policy) else {

@@ -32,7 +32,7 @@ impl Answer<'_> {
 impl Policies {
     pub(crate) fn decide(&self, mesh: &Mesh, principal: &Principal, product: &Product) -> Decision {
         // What cannot be asked cannot be allowed: `None` is an unknown domain or an entity that could not be made.
-        self.try_decide(mesh, principal, product).unwrap_or(Decision::Hidden)
+        self.try_decide(mesh, principal, product).unwrap_or(Decision::Hidden(None))
     }
 
     fn try_decide(&self, mesh: &Mesh, principal: &Principal, product: &Product) -> Option<Decision> {
@@ -47,7 +47,8 @@ impl Policies {
         };
         match question.ask("discover", uid(&self.types.product, &address(product)))? {
             Ok(answer) if answer.allowed => {}
-            Ok(_) | Err(Failed(_)) => return Some(Decision::Hidden),
+            Ok(_) => return Some(Decision::Hidden(None)),
+            Err(Failed(reason)) => return Some(Decision::Hidden(Some(reason))),
         }
         let mut columns = Vec::new();
         for column in &product.contract.columns {

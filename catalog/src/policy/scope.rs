@@ -3,7 +3,7 @@
 //! `resource == Product::"storefront.customers"` is how one names a product, but what is decided is always one of its
 //! majors, which lies *in* the plain product and equals it never: taken literally, a `forbid` with it would load and
 //! never fire. In the scope `==` therefore means `in`; in conditions, where it cannot be turned without changing what
-//! the policy says, it is refused.
+//! the policy says, it is refused. Purposes are named by texts, which are found here as well.
 
 use cedar_policy::{Policy, PolicyId, ResourceConstraint};
 use serde_json::{Value, json};
@@ -60,6 +60,57 @@ pub(crate) fn compared(policy: &Policy) -> Vec<String> {
     found
 }
 
+/// The texts that the policy's conditions compare with `context.purpose`.
+pub(crate) fn purposes(policy: &Policy) -> Vec<String> {
+    let Ok(json) = policy.to_json() else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut rest: Vec<&Value> = json.get("conditions").into_iter().collect();
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Array(items) => rest.extend(items),
+            Value::Object(fields) => {
+                rest.extend(fields.values());
+                for operation in fields.values() {
+                    let (Some(left), Some(right)) = (operation.get("left"), operation.get("right")) else { continue };
+                    for (one, other) in [(left, right), (right, left)] {
+                        if members(one).iter().any(|member| is_purpose(member)) {
+                            found.extend(members(other).into_iter().filter_map(text));
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn is_purpose(expression: &Value) -> bool {
+    let is_text = |value: Option<&Value>, text| value.and_then(Value::as_str) == Some(text);
+    expression.get(".").is_some_and(|access| {
+        is_text(access.get("attr"), "purpose") && is_text(access.get("left").and_then(|v| v.get("Var")), "context")
+    })
+}
+
+fn text(expression: &Value) -> Option<String> {
+    expression.get("Value")?.as_str().map(str::to_owned)
+}
+
+/// The expression and, where it is a set or a choice, what it may consist of.
+fn members(expression: &Value) -> Vec<&Value> {
+    let mut found = vec![expression];
+    let mut next = 0;
+    while let Some(value) = found.get(next) {
+        next += 1;
+        let items = value.get("Set").and_then(Value::as_array);
+        let choice = value.get("if-then-else").map(|choice| [choice.get("then"), choice.get("else")]);
+        found.extend(items.into_iter().flatten().chain(choice.into_iter().flatten().flatten()));
+    }
+    found
+}
+
 /// The address that an expression is, if it is the literal of a product or a column.
 fn address(expression: &Value) -> Option<String> {
     let entity = expression.get("Value")?.get("__entity")?;
@@ -92,6 +143,22 @@ mod tests {
             ("resource in (if resource == Product::\"d.p\" then Product::\"a.b\" else Product::\"c.d\")", 3),
         ] {
             assert_eq!(compared_in(condition), found, "{condition}");
+        }
+    }
+
+    #[test]
+    fn every_text_that_a_purpose_is_compared_with_is_found() {
+        for (condition, found) in [
+            ("context has purpose && context.purpose == \"a\"", &["a"][..]),
+            ("!(\"a\" != context[\"purpose\"])", &["a"]),
+            ("[\"a\", \"b\"].contains(context.purpose)", &["a", "b"]),
+            ("[context.purpose].containsAny([\"a\"])", &["a"]),
+            ("context.purpose == (if context has purpose then \"a\" else \"b\")", &["a", "b"]),
+            ("(if principal has x then context.purpose else \"b\") == \"a\"", &["a"]),
+            ("principal.region == \"EU\" && context.purpose == principal.team", &[]),
+        ] {
+            let policy = format!("permit (principal, action, resource) when {{ {condition} }};");
+            assert_eq!(purposes(&Policy::parse(None, policy).unwrap()), found, "{condition}");
         }
     }
 

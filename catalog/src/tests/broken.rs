@@ -394,6 +394,13 @@ fn faults_of_policies() {
     add(&when("principal has region && principal.region == 3"), "policy/invalid", "2:98", "");
     add(&when("resource == Column::\"shop.customers.id\""), "policy/equality", "2:3", "resource in");
     add(&when("context.reason == \"x\""), "policy/unknown-attribute", "2:74", "");
+    add(&when("context has purpose && context.purpose == \"frad\""), "policy/unknown-purpose", "2:3", "`fraud`?");
+    add(
+        &when("context has purpose && [\"fraud\", \"x\"].contains(context.purpose)"),
+        "policy/unknown-purpose",
+        "2:3",
+        "`x`",
+    );
     let taken = Files::valid().with(RULES, on("read", "resource").replace("\"x\"", "\"privacy-reads\""));
     check(taken, Domain, "policy/duplicate-id", &format!("{RULES}:2:3"), "policies/all.cedar:5:1");
 }

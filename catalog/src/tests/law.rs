@@ -414,7 +414,7 @@ fn find<'m>(mesh: &'m Mesh, prod: &Prod) -> &'m Product {
 
 fn told(decision: &Decision) -> String {
     match decision {
-        Decision::Hidden => "hidden".into(),
+        Decision::Hidden(_) => "hidden".into(),
         Decision::Refused(_) => "refused".into(),
         Decision::Granted(grants) => {
             let column = |grant: &crate::policy::ColumnGrant| match &grant.access {
@@ -485,7 +485,7 @@ fn another_forbid_never_shows_more() {
                 let is = after.decide(&who, find(&after, product));
                 fewer += usize::from(told(&was) != told(&is));
                 match (&was, &is) {
-                    (_, Decision::Hidden) => {}
+                    (_, Decision::Hidden(_)) => {}
                     (Decision::Granted(_) | Decision::Refused(_), Decision::Refused(_)) => {}
                     (Decision::Granted(was), Decision::Granted(is)) => {
                         for (was, is) in was.columns.iter().zip(&is.columns) {

@@ -153,6 +153,10 @@ fn only_entitled_groups_declare_a_purpose() {
     assert_eq!(mesh.with_purpose(pia, "frawd"), Err(PurposeError::Unknown("frawd".into())));
     let ann = mesh.principal("ann").unwrap();
     assert_eq!(mesh.with_purpose(ann, "fraud"), Err(PurposeError::NotEntitled("fraud".into(), "ann".into())));
+    let told =
+        |principal, purpose| mesh.with_purpose(principal, purpose).unwrap_err().to_string().replace(purpose, "…");
+    let guest = mesh.principal("guest").unwrap();
+    assert_eq!(told(guest.clone(), "fraud"), told(guest, "frawd"));
     // A principal that claims what it may not declare is as one without a purpose.
     let mut forged = with;
     forged.groups = ["analysts".to_owned()].into();
@@ -172,9 +176,22 @@ fn a_policy_that_fails_denies_the_product() {
         let mesh = Files::valid().with("shop/policies/more.cedar", failing(action)).load().unwrap();
         let pia = mesh.principal("pia").unwrap();
         assert_eq!(mesh.ask(&pia, "shop.customers"), seen, "{action}");
+        let (Decision::Hidden(Some(reason)) | Decision::Refused(reason)) =
+            mesh.decide(&pia, mesh.find("shop.customers"))
+        else {
+            panic!("{action}: no reason for the log");
+        };
+        assert_eq!((&*reason.policy, reason.place.to_string()), ("fails", "shop/policies/more.cedar:1:1".into()));
         assert_eq!(mesh.ask(&pia, "depot.parcels"), "parcel denied by nothing", "it reaches no further");
         assert!(mesh.ask(&mesh.principal("ann").unwrap(), "shop.customers").contains("id raw"));
     }
+}
+
+#[test]
+fn what_no_policy_shows_is_hidden_without_a_reason() {
+    let mesh = valid();
+    let guest = mesh.principal("guest").unwrap();
+    assert!(matches!(mesh.decide(&guest, mesh.find("shop.customers")), Decision::Hidden(None)));
 }
 
 #[test]
