@@ -31,13 +31,15 @@ async fn ask(engine: &Arc<Engine>, sql: &str) -> Result<Vec<i64>, Error> {
 fn a_sort_larger_than_the_memory_spills_and_stays_right() {
     packly().block_on(async {
         let spill = tempfile::tempdir().unwrap();
-        let options = Options { memory: 16 << 20, spill: Some(spill.path().to_owned()), ..Options::default() };
+        let options = Options { memory: 24 << 20, spill: Some(spill.path().to_owned()), ..Options::default() };
         let engine = engine(options);
-        let sql = "SELECT x FROM unnest(range(0, 3000000)) AS t(x) ORDER BY -x";
+        let sql = "SELECT a.x * 2000 + b.y AS z FROM unnest(range(0, 1500)) AS a(x) \
+                   CROSS JOIN unnest(range(0, 2000)) AS b(y) ORDER BY -(a.x * 2000 + b.y)";
         let principal = engine.mesh().principal("guest").unwrap();
         let mut rows = engine.plan(&principal, sql, &Pins::new()).await.unwrap().run().unwrap();
         let mut next = 3_000_000;
         while let Some(batch) = rows.next().await {
+            assert!(std::fs::read_dir(spill.path()).unwrap().next().is_some(), "it was spilled");
             for x in batch.unwrap().column(0).as_primitive::<Int64Type>().values() {
                 next -= 1;
                 assert_eq!(*x, next);
