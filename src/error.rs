@@ -26,6 +26,19 @@ pub enum Class {
 }
 
 impl Class {
+    /// Every class, once.
+    pub const ALL: [Self; 9] = [
+        Self::BadRequest,
+        Self::UnknownName,
+        Self::Denied,
+        Self::Unauthenticated,
+        Self::Limit,
+        Self::Storage,
+        Self::Drift,
+        Self::Cancelled,
+        Self::Bug,
+    ];
+
     /// The words for this class, as errors and logs show them.
     pub fn as_str(self) -> &'static str {
         match self {

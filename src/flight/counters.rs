@@ -7,24 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Class, Error};
 
-const CLASSES: [Class; 9] = [
-    Class::BadRequest,
-    Class::UnknownName,
-    Class::Denied,
-    Class::Unauthenticated,
-    Class::Limit,
-    Class::Storage,
-    Class::Drift,
-    Class::Cancelled,
-    Class::Bug,
-];
-
 /// Counts since the start of the process.
 #[derive(Debug)]
 pub struct Counters {
     started: AtomicU64,
     running: AtomicU64,
-    failed: [AtomicU64; CLASSES.len()],
+    failed: [AtomicU64; Class::ALL.len()],
 }
 
 /// A query that is running until this is dropped.
@@ -66,7 +54,7 @@ impl Counters {
             self.started.load(Ordering::Relaxed),
             self.running.load(Ordering::Relaxed),
         );
-        for (class, count) in CLASSES.iter().zip(&self.failed) {
+        for (class, count) in Class::ALL.iter().zip(&self.failed) {
             let class = class.as_str().replace(' ', "_");
             let _ = writeln!(text, "polder_calls_failed_total{{class=\"{class}\"}} {}", count.load(Ordering::Relaxed));
         }
@@ -90,7 +78,7 @@ mod tests {
         let running = counters.start();
         assert!(counters.render().contains("\npolder_queries_running 1\n"));
         drop(running);
-        for class in CLASSES {
+        for class in Class::ALL {
             counters.fail(&Error::new(class, ""));
         }
         counters.fail(&Error::new(Class::Denied, ""));
