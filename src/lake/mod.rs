@@ -2,6 +2,7 @@
 
 mod catalog;
 mod error;
+pub mod memory;
 mod registry;
 mod root;
 mod storage;
@@ -22,6 +23,7 @@ use tokio::sync::OnceCell;
 
 use crate::error::Error;
 use error::LakeError;
+use memory::Memory;
 use root::Root;
 use storage::LakeStorage;
 
@@ -33,6 +35,7 @@ pub const SCHEME: &str = "polder-lake";
 pub struct Lake {
     domains: Mutex<HashMap<String, Arc<DomainLake>>>,
     stores: Arc<registry::Stores>,
+    memory: Memory,
 }
 
 /// What is open of one domain. A domain whose configuration changed gets another one.
@@ -60,6 +63,8 @@ pub struct OpenTable {
     /// The name under which DataFusion finds `store`; it names the domain, so that no domain reads with another's
     /// credentials.
     pub url: ObjectStoreUrl,
+    /// What was decoded from files of this lake and of others.
+    pub memory: Memory,
     root: Root,
 }
 
@@ -117,7 +122,7 @@ impl Lake {
                 (table.into_table(), opened)
             }
         };
-        Ok(OpenTable { table, store: opened.store, url: opened.url, root: opened.root })
+        Ok(OpenTable { table, store: opened.store, url: opened.url, memory: self.memory.clone(), root: opened.root })
     }
 
     /// The domain's catalog itself. With `create` it can be written, and comes into being with its directories.

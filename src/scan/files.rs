@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Column, ColumnStatistics, Result, ScalarValue, Statistics};
@@ -12,12 +12,11 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, Datum, Literal, ManifestContentType, PartitionField, PrimitiveLiteral,
-    SnapshotRef, Transform,
+    DataContentType, DataFile, DataFileFormat, Datum, Literal, PartitionField, PrimitiveLiteral, SnapshotRef, Transform,
 };
-use object_store::path::Path;
 
 use super::columns::Bound;
+use super::entry::{DataFile as DataFileEntry, DeleteFile, DeleteKind, Known, Partition};
 use super::error::ScanError;
 use crate::error::Error;
 use crate::lake::OpenTable;
@@ -25,34 +24,13 @@ use crate::lake::OpenTable;
 /// How many manifests are read at once.
 const MANIFESTS: usize = 8;
 
-/// One live data file.
-#[derive(Debug, Clone)]
-pub(super) struct DataFileEntry {
-    pub(super) path: Path,
-    pub(super) size: u64,
-    pub(super) rows: u64,
-    pub(super) columns: Vec<Known>,
-}
-
-/// What a manifest knows about one column of one file.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Known {
-    min: Option<ScalarValue>,
-    max: Option<ScalarValue>,
-    nulls: Option<u64>,
-    /// Whether there is a NaN for certain.
-    nan: bool,
-    /// Whether the bounds are values that are there. Those of text may be cut short, and those of floats leave out NaN.
-    exact: bool,
-}
-
 /// Reads the manifests of `snapshot`, and refuses what would make an answer wrong.
 pub(super) async fn read(
     open: &OpenTable,
     snapshot: &SnapshotRef,
     columns: &[Bound],
     schema: &SchemaRef,
-) -> Result<Vec<DataFileEntry>, Error> {
+) -> Result<(Vec<DataFileEntry>, Vec<DeleteFile>), Error> {
     let table = open.table.identifier().to_string();
     let failed = |source| ScanError::Metadata { table: table.clone(), source: Box::new(source) };
     let unsupported = |what: &str| ScanError::Unsupported { table: table.clone(), what: what.to_owned() };
@@ -70,48 +48,67 @@ pub(super) async fn read(
     }
     let io = open.table.file_io();
     let loaded: Vec<_> = stream::iter(manifests)
-        .map(|file| async move { file.load_manifest(io).await.map(|manifest| (file.content, manifest)) })
+        .map(|file| async move { file.load_manifest(io).await })
         .buffered(MANIFESTS)
         .try_collect()
         .await
         .map_err(failed)?;
 
     let mut files = Vec::new();
-    for (content, manifest) in loaded {
-        let partition = manifest.metadata().partition_spec().fields();
+    let mut deletes = Vec::new();
+    for manifest in loaded {
+        let spec = manifest.metadata().partition_spec();
         for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
             let file = entry.data_file();
-            match (content, file.content_type()) {
-                (ManifestContentType::Data, DataContentType::Data) => {}
-                (_, DataContentType::EqualityDeletes) => return Err(unsupported("equality deletes").into()),
-                (_, DataContentType::PositionDeletes) if file.file_format() == DataFileFormat::Puffin => {
-                    return Err(unsupported("deletion vectors").into());
-                }
-                _ => return Err(unsupported("position deletes").into()),
-            }
-            match file.file_format() {
-                DataFileFormat::Parquet => {}
-                other => return Err(unsupported(&format!("data files in the format `{other}`")).into()),
-            }
             if file.key_metadata().is_some_and(|key| !key.is_empty()) {
                 return Err(unsupported("encryption").into());
             }
-            files.push(DataFileEntry {
-                path: open.path(file.file_path())?,
+            let sequence = entry.sequence_number().ok_or_else(|| unsupported("files without a sequence number"))?;
+            let path = open.path(file.file_path())?;
+            let partition = Partition { spec: spec.spec_id(), values: file.partition().clone() };
+            let kind = match (file.content_type(), file.file_format()) {
+                (DataContentType::Data, DataFileFormat::Parquet) => {
+                    let known = |bound: &Bound, field: &FieldRef| {
+                        partition_value(file, spec.fields(), bound.field.id, field.data_type())
+                            .unwrap_or_else(|| known(file, bound.field.id, field.data_type()))
+                    };
+                    files.push(DataFileEntry {
+                        path,
+                        location: file.file_path().to_owned(),
+                        size: file.file_size_in_bytes(),
+                        rows: file.record_count(),
+                        sequence,
+                        first_row: file.first_row_id(),
+                        partition,
+                        columns: columns.iter().zip(schema.fields()).map(|(b, f)| known(b, f)).collect(),
+                    });
+                    continue;
+                }
+                (DataContentType::EqualityDeletes, DataFileFormat::Parquet) => {
+                    DeleteKind::Equality { ids: file.equality_ids().unwrap_or_default() }
+                }
+                (DataContentType::PositionDeletes, DataFileFormat::Parquet) => DeleteKind::Positions,
+                (DataContentType::PositionDeletes, DataFileFormat::Puffin) => {
+                    let place = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+                    match (place(file.content_offset()), place(file.content_size_in_bytes())) {
+                        (Some(offset), Some(length)) => DeleteKind::Vector { offset, length },
+                        _ => return Err(unsupported("deletion vectors without their place").into()),
+                    }
+                }
+                (_, other) => return Err(unsupported(&format!("files in the format `{other}`")).into()),
+            };
+            deletes.push(DeleteFile {
+                kind,
+                path,
                 size: file.file_size_in_bytes(),
                 rows: file.record_count(),
-                columns: columns
-                    .iter()
-                    .zip(schema.fields())
-                    .map(|(bound, field)| {
-                        let constant = partition_value(file, partition, bound.field.id, field.data_type());
-                        constant.unwrap_or_else(|| known(file, bound.field.id, field.data_type()))
-                    })
-                    .collect(),
+                sequence,
+                partition,
+                data_file: file.referenced_data_file(),
             });
         }
     }
-    Ok(files)
+    Ok((files, deletes))
 }
 
 /// A column that the file is partitioned by has one value, which DataFusion then takes instead of the file's column:

@@ -2,9 +2,11 @@
 
 mod adapter;
 mod columns;
+mod entry;
 mod error;
 mod files;
 mod reader;
+mod source;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,8 +30,9 @@ use sha2::{Digest, Sha256};
 use crate::error::Error;
 use crate::lake::{OpenTable, SCHEME};
 use columns::Bound;
+use entry::{DataFile, DeleteFile};
 use error::ScanError;
-use files::DataFileEntry;
+use source::{FileFacts, LakeSource};
 
 /// How much of a file's end is read at first; it holds most footers whole.
 const FOOTER_HINT: usize = 64 * 1024;
@@ -51,7 +54,8 @@ pub struct IcebergScan {
     snapshot: Option<i64>,
     columns: Arc<[Bound]>,
     schema: SchemaRef,
-    files: Vec<DataFileEntry>,
+    files: Vec<DataFile>,
+    deletes: Vec<Arc<DeleteFile>>,
     /// Whether the planner may answer from statistics alone.
     exact: bool,
 }
@@ -73,12 +77,16 @@ impl IcebergScan {
             }
         };
         let (columns, schema) = columns::bind(&open.table, columns)?;
-        let files = match pinned {
+        let (files, deletes) = match pinned {
             Some(snapshot) => files::read(&open, snapshot, &columns, &schema).await?,
-            None => Vec::new(),
+            None => Default::default(),
         };
+        if !deletes.is_empty() {
+            return Err(ScanError::Unsupported { table: name.to_string(), what: "delete files".into() }.into());
+        }
+        let deletes = deletes.into_iter().map(Arc::new).collect();
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
-        Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, open, exact: true }))
+        Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, deletes, open, exact: true }))
     }
 
     /// The same scan with statistics that are estimates: nothing can be answered from them, or read off a plan.
@@ -118,27 +126,31 @@ impl IcebergScan {
         url.split_once("://").is_some_and(|(scheme, _)| scheme == SCHEME).then_some(url)
     }
 
-    fn file(&self, entry: &DataFileEntry) -> PartitionedFile {
+    fn file(&self, entry: &DataFile) -> PartitionedFile {
         let mut file = PartitionedFile::new("", entry.size);
         file.object_meta.location = entry.path.clone();
         file.object_meta.last_modified += self.identity(entry);
-        file.with_statistics(Arc::new(self.believed(entry.statistics())))
-            .with_extension(reader::ManifestRows(entry.rows))
+        file.with_statistics(Arc::new(self.believed(entry.statistics()))).with_extension(FileFacts {
+            rows: entry.rows,
+            sequence: entry.sequence,
+            first_row: entry.first_row,
+            location: entry.location.as_str().into(),
+            deletes: Arc::from([]),
+        })
     }
 
     /// A time that never changes for a file and differs between stores. DataFusion's footer cache knows a file by path,
     /// size and time, so this is what keeps one domain's footers from another's files.
-    fn identity(&self, entry: &DataFileEntry) -> Duration {
+    fn identity(&self, entry: &DataFile) -> Duration {
         let hash = Sha256::new().chain_update(self.open.url.as_str()).chain_update(entry.path.as_ref()).finalize();
         let number = hash.iter().take(8).fold(0u64, |number, byte| (number << 8) | u64::from(*byte));
         Duration::new(number >> 32, u32::try_from(number & 0x1fff_ffff).unwrap_or_default())
     }
 
     /// Whole files, each to the group with the fewest bytes so far.
-    fn groups<'a>(&self, mut files: Vec<&'a DataFileEntry>, partitions: usize) -> Vec<FileGroup> {
+    fn groups<'a>(&self, mut files: Vec<&'a DataFile>, partitions: usize) -> Vec<FileGroup> {
         files.sort_by_key(|entry| std::cmp::Reverse(entry.size));
-        let mut groups: Vec<(u64, Vec<&'a DataFileEntry>)> =
-            vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
+        let mut groups: Vec<(u64, Vec<&'a DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
         for entry in files {
             if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
                 *bytes += entry.size.max(1);
@@ -148,7 +160,7 @@ impl IcebergScan {
         groups.into_iter().map(|(_, group)| FileGroup::new(group.into_iter().map(|e| self.file(e)).collect())).collect()
     }
 
-    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<&DataFileEntry>> {
+    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<&DataFile>> {
         let Some(filter) = conjunction(filters.iter().cloned()) else {
             return Ok(self.files.iter().collect());
         };
@@ -219,7 +231,7 @@ impl TableProvider for IcebergScan {
             .with_metadata_size_hint(FOOTER_HINT)
             .with_parquet_file_reader_factory(Arc::new(readers));
         let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(&self.columns) };
-        let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(source))
+        let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(LakeSource::new(source)))
             .with_file_groups(self.groups(files, state.config().target_partitions()))
             .with_statistics(statistics)
             .with_expr_adapter(Some(Arc::new(by_id)))

@@ -16,6 +16,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::error::ScanError;
+use super::source::FileFacts;
 use crate::error::Error;
 
 /// Wraps the readers of another factory.
@@ -24,10 +25,6 @@ pub(super) struct CheckedReaders {
     pub(super) table: Arc<str>,
     pub(super) inner: Arc<dyn ParquetFileReaderFactory>,
 }
-
-/// How many rows the manifest says a file has; it travels with the file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ManifestRows(pub(super) u64);
 
 impl ParquetFileReaderFactory for CheckedReaders {
     fn create_reader(
@@ -40,7 +37,7 @@ impl ParquetFileReaderFactory for CheckedReaders {
         let place = Place {
             table: Arc::clone(&self.table),
             file: file.object_meta.location.to_string(),
-            rows: file.extension::<ManifestRows>().map(|rows| rows.0),
+            rows: file.extension::<FileFacts>().map(|facts| facts.rows),
         };
         let inner = self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?;
         Ok(Box::new(CheckedReader { place, inner }))
