@@ -47,7 +47,7 @@ pub(super) enum DeleteKind {
 }
 
 /// The partition that a file is in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Partition {
     pub(super) spec: i32,
     pub(super) values: Struct,

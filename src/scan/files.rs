@@ -18,6 +18,7 @@ use iceberg::spec::{
 use super::columns::Bound;
 use super::entry::{DataFile as DataFileEntry, DeleteFile, DeleteKind, Known, Partition};
 use super::error::ScanError;
+use super::lineage;
 use crate::error::Error;
 use crate::lake::OpenTable;
 
@@ -46,6 +47,7 @@ pub(super) async fn read(
         }
         manifests.push(manifest.clone());
     }
+    let first_rows: Vec<_> = manifests.iter().map(|manifest| manifest.first_row_id).collect();
     let io = open.table.file_io();
     let loaded: Vec<_> = stream::iter(manifests)
         .map(|file| async move { file.load_manifest(io).await })
@@ -56,7 +58,8 @@ pub(super) async fn read(
 
     let mut files = Vec::new();
     let mut deletes = Vec::new();
-    for manifest in loaded {
+    for (manifest, first_row) in loaded.into_iter().zip(first_rows) {
+        let mut next_row = first_row.and_then(|row| i64::try_from(row).ok());
         let spec = manifest.metadata().partition_spec();
         for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
             let file = entry.data_file();
@@ -68,17 +71,25 @@ pub(super) async fn read(
             let partition = Partition { spec: spec.spec_id(), values: file.partition().clone() };
             let kind = match (file.content_type(), file.file_format()) {
                 (DataContentType::Data, DataFileFormat::Parquet) => {
-                    let known = |bound: &Bound, field: &FieldRef| {
-                        partition_value(file, spec.fields(), bound.field.id, field.data_type())
-                            .unwrap_or_else(|| known(file, bound.field.id, field.data_type()))
+                    let known = |bound: &Bound, field: &FieldRef| match lineage::field(bound.field.id) {
+                        // What a file holds of row lineage is not what its rows have.
+                        Some(_) => Known::default(),
+                        None => partition_value(file, spec.fields(), bound.field.id, field.data_type())
+                            .unwrap_or_else(|| known(file, bound.field.id, field.data_type())),
                     };
+                    // Files that were added with their manifest have their rows numbered by it.
+                    let first_row = next_row.map(|next| file.first_row_id().unwrap_or(next));
+                    if file.first_row_id().is_none() {
+                        let rows = i64::try_from(file.record_count()).unwrap_or(i64::MAX);
+                        next_row = next_row.map(|next| next.saturating_add(rows));
+                    }
                     files.push(DataFileEntry {
                         path,
                         location: file.file_path().to_owned(),
                         size: file.file_size_in_bytes(),
                         rows: file.record_count(),
                         sequence,
-                        first_row: file.first_row_id(),
+                        first_row,
                         partition,
                         columns: columns.iter().zip(schema.fields()).map(|(b, f)| known(b, f)).collect(),
                     });

@@ -2,9 +2,11 @@
 
 mod adapter;
 mod columns;
+mod deletes;
 mod entry;
 mod error;
 mod files;
+pub mod lineage;
 mod reader;
 mod source;
 
@@ -29,10 +31,10 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::lake::{OpenTable, SCHEME};
-use columns::Bound;
-use entry::{DataFile, DeleteFile};
+use deletes::DeleteIndex;
+use entry::DataFile;
 use error::ScanError;
-use source::{FileFacts, LakeSource};
+use source::{FileFacts, Ground, LakeSource};
 
 /// How much of a file's end is read at first; it holds most footers whole.
 const FOOTER_HINT: usize = 64 * 1024;
@@ -52,10 +54,11 @@ pub struct IcebergScan {
     open: OpenTable,
     name: Arc<str>,
     snapshot: Option<i64>,
-    columns: Arc<[Bound]>,
     schema: SchemaRef,
     files: Vec<DataFile>,
-    deletes: Vec<Arc<DeleteFile>>,
+    deletes: DeleteIndex,
+    /// What its files are opened with.
+    ground: Arc<Ground>,
     /// Whether the planner may answer from statistics alone.
     exact: bool,
 }
@@ -64,8 +67,8 @@ impl IcebergScan {
     /// Pins a snapshot (the current one, or `snapshot`) and binds the columns.
     ///
     /// # Errors
-    /// `Drift` for a feature that is not supported (delete files, formats other than Parquet, types that arrow cannot
-    /// hold) or an unknown field or snapshot; `Storage` when metadata cannot be read.
+    /// `Drift` for a feature that is not supported (formats other than Parquet, types that arrow cannot hold) or an
+    /// unknown field or snapshot; `Storage` when metadata cannot be read.
     pub async fn pin(open: OpenTable, columns: Vec<ScanColumn>, snapshot: Option<i64>) -> Result<Arc<Self>, Error> {
         let name: Arc<str> = open.table.identifier().to_string().into();
         let metadata = open.table.metadata();
@@ -81,12 +84,21 @@ impl IcebergScan {
             Some(snapshot) => files::read(&open, snapshot, &columns, &schema).await?,
             None => Default::default(),
         };
-        if !deletes.is_empty() {
-            return Err(ScanError::Unsupported { table: name.to_string(), what: "delete files".into() }.into());
-        }
-        let deletes = deletes.into_iter().map(Arc::new).collect();
+        let unpartitioned = metadata.partition_specs_iter().filter(|spec| spec.is_unpartitioned());
+        let unpartitioned = unpartitioned.map(|spec| spec.spec_id()).collect();
+        let oldest = files.iter().map(|file| file.sequence).min().unwrap_or_default();
+        let deletes = DeleteIndex::new(&name, deletes.into_iter().map(Arc::new).collect(), &unpartitioned, oldest)?;
+        let hidden = deletes::hidden(&open.table, &deletes.key_fields(), &columns)?;
+        let ground = Arc::new(Ground::new(
+            Arc::clone(&open.store),
+            open.url.clone(),
+            open.memory.clone(),
+            Arc::clone(&name),
+            (&columns, &schema),
+            &hidden,
+        ));
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
-        Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, deletes, open, exact: true }))
+        Ok(Arc::new(Self { name, snapshot, schema, files, deletes, ground, open, exact: true }))
     }
 
     /// The same scan with statistics that are estimates: nothing can be answered from them, or read off a plan.
@@ -96,7 +108,7 @@ impl IcebergScan {
     }
 
     fn believed(&self, statistics: Statistics) -> Statistics {
-        if self.exact { statistics } else { statistics.to_inexact() }
+        if self.exact && self.deletes.is_empty() { statistics } else { statistics.to_inexact() }
     }
 
     /// The columns' arrow schema.
@@ -135,7 +147,7 @@ impl IcebergScan {
             sequence: entry.sequence,
             first_row: entry.first_row,
             location: entry.location.as_str().into(),
-            deletes: Arc::from([]),
+            deletes: self.deletes.of(entry),
         })
     }
 
@@ -226,18 +238,21 @@ impl TableProvider for IcebergScan {
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
-        let source = ParquetSource::new(Arc::clone(&self.schema))
+        let source = ParquetSource::new(Arc::clone(self.ground.schema()))
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_HINT)
             .with_parquet_file_reader_factory(Arc::new(readers));
-        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(&self.columns) };
-        let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(LakeSource::new(source)))
-            .with_file_groups(self.groups(files, state.config().target_partitions()))
-            .with_statistics(statistics)
-            .with_expr_adapter(Some(Arc::new(by_id)))
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
+        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
+        let config = FileScanConfigBuilder::new(
+            self.open.url.clone(),
+            Arc::new(LakeSource::new(Arc::clone(&self.ground), source)),
+        )
+        .with_file_groups(self.groups(files, state.config().target_partitions()))
+        .with_statistics(statistics)
+        .with_expr_adapter(Some(Arc::new(by_id)))
+        .with_projection_indices(projection.cloned())?
+        .with_limit(limit)
+        .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
@@ -256,7 +271,7 @@ impl TableProvider for IcebergScan {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        files::together(self.files.iter(), &self.schema).ok()
+        files::together(self.files.iter(), &self.schema).ok().map(|statistics| self.believed(statistics))
     }
 
     async fn insert_into(
