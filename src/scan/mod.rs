@@ -111,6 +111,12 @@ impl IcebergScan {
         if self.exact && self.deletes.is_empty() { statistics } else { statistics.to_inexact() }
     }
 
+    /// What opening a file may rely on. Its bounds hold for the rows that are left as well, and a column that its manifest
+    /// knows to have one value is taken from there.
+    fn believed_of_file(&self, statistics: Statistics) -> Statistics {
+        if self.exact { statistics } else { statistics.to_inexact() }
+    }
+
     /// The columns' arrow schema.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -142,7 +148,7 @@ impl IcebergScan {
         let mut file = PartitionedFile::new("", entry.size);
         file.object_meta.location = entry.path.clone();
         file.object_meta.last_modified += self.identity(entry);
-        file.with_statistics(Arc::new(self.believed(entry.statistics()))).with_extension(FileFacts {
+        file.with_statistics(Arc::new(self.believed_of_file(entry.statistics()))).with_extension(FileFacts {
             rows: entry.rows,
             sequence: entry.sequence,
             first_row: entry.first_row,

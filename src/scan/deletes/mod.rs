@@ -31,7 +31,7 @@ pub(super) use index::DeleteIndex;
 pub(super) use keys::hidden;
 pub(super) use open::{Opener, Opening, projected};
 #[cfg(test)]
-pub(super) use vector::encode;
+pub(super) use vector::encode as encode_vector;
 
 use keys::Keys;
 
