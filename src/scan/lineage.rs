@@ -10,7 +10,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use datafusion::arrow::compute::is_not_null;
 use datafusion::arrow::compute::kernels::zip::zip;
 use datafusion::arrow::datatypes::Int64Type;
-use datafusion::common::{Result, internal_err};
+use datafusion::common::Result;
 use iceberg::spec::{NestedField, NestedFieldRef, PrimitiveType, Type};
 
 /// The reserved field of a row's id.
@@ -39,47 +39,16 @@ pub(super) fn fill(held: &ArrayRef, inherited: &Int64Array) -> Result<ArrayRef> 
     Ok(zip(&is_not_null(held.as_ref())?, held.as_primitive::<Int64Type>(), inherited)?)
 }
 
-/// The positions of the rows of a file as they are read: the live ones, in the file's order.
-#[derive(Debug)]
-pub(super) struct Positions {
-    left: std::vec::IntoIter<Range<u64>>,
-    now: Range<u64>,
-}
-
-impl Positions {
-    pub(super) fn new(live: Vec<Range<u64>>) -> Self {
-        Self { left: live.into_iter(), now: 0..0 }
-    }
-
-    /// The ids of the next `rows` rows of a file whose first row has the id `first`.
-    pub(super) fn next_ids(&mut self, first: i64, rows: usize) -> Result<Int64Array> {
-        let mut ids = Vec::with_capacity(rows);
-        while ids.len() < rows {
-            let Some(position) = self.now.next() else {
-                let Some(range) = self.left.next() else {
-                    return internal_err!("a file gave more rows than it has");
-                };
-                self.now = range;
-                continue;
-            };
-            ids.push(i64::try_from(position).unwrap_or(i64::MAX).saturating_add(first));
-        }
-        Ok(ids.into())
-    }
+/// The ids of the rows at these positions of a file whose first row has the id `first`.
+pub(super) fn ids(positions: &[Range<u64>], first: i64) -> Int64Array {
+    let id = |position: u64| i64::try_from(position).unwrap_or(i64::MAX).saturating_add(first);
+    positions.iter().cloned().flatten().map(id).collect()
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::single_range_in_vec_init, reason = "tests")]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_jump_over_what_is_not_read() {
-        let mut positions = Positions::new(vec![2..4, 4..4, 7..9]);
-        assert_eq!(positions.next_ids(100, 3).unwrap().values(), &[102, 103, 107]);
-        assert_eq!(positions.next_ids(100, 1).unwrap().values(), &[108]);
-        assert!(positions.next_ids(100, 1).is_err());
-    }
 
     #[test]
     fn what_a_file_holds_goes_before_what_it_inherits() {

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! file without deletes          -> DataFusion's Parquet source, untouched
-//! file with deleted positions   -> the same, with a row selection
+//! file with deleted positions   -> the same, with a row selection; or read whole, and rows are filtered
 //! file with deleted keys        -> the same, with the keys' columns behind the query's; rows are filtered, keys dropped
 //! row lineage asked for         -> the plain columns; lineage is filled in, then the query's projection is evaluated
 //! ```
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err, internal_err};
@@ -24,12 +25,17 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::ObjectStore;
 use parquet::file::metadata::ParquetMetaData;
+use roaring::RoaringTreemap;
 
 use super::keys::Keys;
-use super::{load, rows};
+use super::load;
+use super::rows::{self, Leave, Positions};
 use crate::scan::FOOTER_HINT;
-use crate::scan::lineage::{self, Positions};
+use crate::scan::lineage;
 use crate::scan::source::{FileFacts, Ground};
+
+/// More than one row in so many is many.
+const MANY: u64 = 64;
 
 /// The files of one partition of a scan.
 #[derive(Debug)]
@@ -94,21 +100,30 @@ impl Opening {
         let failed = |error| DataFusionError::External(Box::new(error));
         let deleted = load(&self.ground, &file.object_meta.location, &facts).await.map_err(failed)?;
         let asks_ids = self.ground.asks(&self.projection, lineage::ROW_ID) && facts.first_row.is_some();
+        let leave = self.leave(deleted.positions.as_deref(), &facts);
         let (mut file, mut positions) = (file, None);
         if deleted.positions.is_some() || asks_ids {
             let metadata = self.footer(&file).await?;
-            let plan = rows::plan(&metadata, file.range.as_ref(), deleted.positions.as_deref());
-            positions = asks_ids.then(|| Positions::new(rows::live(&metadata, &plan)));
+            let plan = rows::plan(&metadata, file.range.as_ref(), deleted.positions.as_deref(), leave);
+            positions = (asks_ids || leave == Leave::ToFilter).then(|| Positions::new(&metadata, &plan));
             file = file.with_extension(plan);
         }
-        if deleted.keys.is_empty() && !self.asks_lineage() {
+        let gone = deleted.positions.filter(|_| leave == Leave::ToFilter);
+        if gone.is_none() && deleted.keys.is_empty() && !self.asks_lineage() {
             return self.morselizer(&self.projection, self.config.limit)?.plan_file(file);
         }
-        let (inner, finish) = self.finish(deleted.keys, positions, &facts)?;
+        let (inner, finish) = self.finish(gone, deleted.keys, positions, &facts)?;
         // What is filtered here must not count against the limit there; the stream above counts again.
-        let limit = self.config.limit.filter(|_| finish.keys.is_empty());
+        let limit = self.config.limit.filter(|_| !finish.filters());
         let planner = self.morselizer(&inner, limit)?.plan_file(file)?;
         Ok(Box::new(Finishing { planner, finish }))
+    }
+
+    /// A selection of many short runs costs more than it saves, but rows can be told by counting them only where nothing
+    /// else is left out of a row group.
+    fn leave(&self, deleted: Option<&RoaringTreemap>, facts: &FileFacts) -> Leave {
+        let is_dense = deleted.is_some_and(|deleted| deleted.len() > facts.rows / MANY);
+        if is_dense && self.parquet.filter().is_none() { Leave::ToFilter } else { Leave::Unread }
     }
 
     /// The Parquet source's own. Order is kept because DataFusion 54 forgets a row selection where a limit alone decides
@@ -134,6 +149,7 @@ impl Opening {
     /// What the Parquet source is asked for, and what becomes of it.
     fn finish(
         &self,
+        gone: Option<Arc<RoaringTreemap>>,
         keys: Vec<Arc<Keys>>,
         positions: Option<Positions>,
         facts: &FileFacts,
@@ -169,7 +185,7 @@ impl Opening {
         if asks_lineage {
             let read = inner.project_schema(schema)?;
             for (id, value) in [
-                (lineage::ROW_ID, Inherited::Id { first: facts.first_row, positions }),
+                (lineage::ROW_ID, Inherited::Id(facts.first_row)),
                 (lineage::LAST_UPDATED, Inherited::Changed(facts.first_row.map(|_| facts.sequence))),
             ] {
                 let column = self.ground.visible_by_id(id).and_then(|bound| read.index_of(&bound.name).ok());
@@ -178,7 +194,7 @@ impl Opening {
             let outer = self.projection.clone().try_map_exprs(|expr| reassign_expr_columns(expr, &read))?;
             projector = Some(outer.make_projector(&read)?);
         }
-        Ok((inner, Finish { keys, given, sequence: facts.sequence, lineage, projector }))
+        Ok((inner, Finish { positions, gone, keys, given, sequence: facts.sequence, lineage, projector }))
     }
 }
 
@@ -193,6 +209,9 @@ pub(in crate::scan) fn projected(
 
 /// What is done to the batches of one file.
 struct Finish {
+    positions: Option<Positions>,
+    /// Deleted rows that are in the batches.
+    gone: Option<Arc<RoaringTreemap>>,
     keys: Vec<(Arc<Keys>, Vec<usize>)>,
     /// How many columns come before the keys.
     given: usize,
@@ -203,29 +222,27 @@ struct Finish {
     projector: Option<Projector>,
 }
 
+/// What NULL stands for in a column of row lineage. A file from before the table kept track has none, whatever its
+/// columns say.
 enum Inherited {
-    Id { first: Option<i64>, positions: Option<Positions> },
+    /// The id of the file's first row.
+    Id(Option<i64>),
+    /// The sequence number of the file.
     Changed(Option<i64>),
 }
 
-impl Inherited {
-    /// A file from before the table kept track has no lineage, whatever its columns say.
-    fn column(&mut self, held: &ArrayRef) -> Result<ArrayRef> {
-        let rows = held.len();
-        match self {
-            Self::Id { first: Some(first), positions: Some(positions) } => {
-                lineage::fill(held, &positions.next_ids(*first, rows)?)
-            }
-            Self::Changed(Some(sequence)) => lineage::fill(held, &Int64Array::from_value(*sequence, rows)),
-            _ => Ok(Arc::new(Int64Array::new_null(rows))),
-        }
-    }
-}
-
 impl Finish {
+    fn filters(&self) -> bool {
+        self.gone.is_some() || !self.keys.is_empty()
+    }
+
     fn apply(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
-        let batch = self.inherit(batch)?;
-        let deleted = self.deleted(&batch)?;
+        let positions = match &mut self.positions {
+            Some(positions) => positions.next(batch.num_rows())?,
+            None => Vec::new(),
+        };
+        let batch = self.inherit(batch, &positions)?;
+        let deleted = self.deleted(&batch, &positions)?;
         let columns: Vec<usize> = (0..self.given).collect();
         let mut batch = batch.project(&columns)?;
         if let Some(deleted) = deleted {
@@ -237,22 +254,27 @@ impl Finish {
         }
     }
 
-    fn inherit(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+    fn inherit(&self, batch: RecordBatch, positions: &[Range<u64>]) -> Result<RecordBatch> {
         if self.lineage.is_empty() {
             return Ok(batch);
         }
-        let (schema, mut columns, _) = batch.into_parts();
-        for (index, inherited) in &mut self.lineage {
-            if let Some(column) = columns.get_mut(*index) {
-                *column = inherited.column(column)?;
-            }
+        let (schema, mut columns, rows) = batch.into_parts();
+        for (index, inherited) in &self.lineage {
+            let Some(column) = columns.get_mut(*index) else {
+                return internal_err!("a batch lacks a column of row lineage");
+            };
+            *column = match inherited {
+                Inherited::Id(Some(first)) => lineage::fill(column, &lineage::ids(positions, *first))?,
+                Inherited::Changed(Some(sequence)) => lineage::fill(column, &Int64Array::from_value(*sequence, rows))?,
+                Inherited::Id(None) | Inherited::Changed(None) => Arc::new(Int64Array::new_null(rows)),
+            };
         }
         Ok(RecordBatch::try_new(schema, columns)?)
     }
 
-    /// The rows with a deleted key, or `None` when there are none.
-    fn deleted(&self, batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
-        let mut all: Option<BooleanBuffer> = None;
+    /// The deleted rows of a batch, or `None` when there are none.
+    fn deleted(&self, batch: &RecordBatch, positions: &[Range<u64>]) -> Result<Option<BooleanBuffer>> {
+        let mut all = self.gone.as_ref().map(|gone| rows::deleted(positions, gone));
         for (keys, places) in &self.keys {
             let columns: Option<Vec<ArrayRef>> =
                 places.iter().map(|place| batch.columns().get(*place).cloned()).collect();
