@@ -4,7 +4,7 @@ mod adapter;
 mod columns;
 mod entry;
 mod error;
-mod files;
+mod index;
 mod reader;
 mod source;
 
@@ -32,6 +32,7 @@ use crate::lake::{OpenTable, SCHEME};
 use columns::Bound;
 use entry::{DataFile, DeleteFile};
 use error::ScanError;
+use index::{Asked, Chosen, FileIndex};
 use source::{FileFacts, LakeSource};
 
 /// How much of a file's end is read at first; it holds most footers whole.
@@ -54,7 +55,7 @@ pub struct IcebergScan {
     snapshot: Option<i64>,
     columns: Arc<[Bound]>,
     schema: SchemaRef,
-    files: Vec<DataFile>,
+    files: Arc<FileIndex>,
     deletes: Vec<Arc<DeleteFile>>,
     /// Whether the planner may answer from statistics alone.
     exact: bool,
@@ -78,13 +79,13 @@ impl IcebergScan {
         };
         let (columns, schema) = columns::bind(&open.table, columns)?;
         let (files, deletes) = match pinned {
-            Some(snapshot) => files::read(&open, snapshot, &columns, &schema).await?,
+            Some(snapshot) => index::read(&open, snapshot).await?,
             None => Default::default(),
         };
         if !deletes.is_empty() {
             return Err(ScanError::Unsupported { table: name.to_string(), what: "delete files".into() }.into());
         }
-        let deletes = deletes.into_iter().map(Arc::new).collect();
+        let files = Arc::new(files);
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
         Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, deletes, open, exact: true }))
     }
@@ -130,7 +131,7 @@ impl IcebergScan {
         let mut file = PartitionedFile::new("", entry.size);
         file.object_meta.location = entry.path.clone();
         file.object_meta.last_modified += self.identity(entry);
-        file.with_statistics(Arc::new(self.believed(entry.statistics()))).with_extension(FileFacts {
+        file.with_statistics(Arc::new(entry.statistics(self.exact))).with_extension(FileFacts {
             rows: entry.rows,
             sequence: entry.sequence,
             first_row: entry.first_row,
@@ -148,9 +149,10 @@ impl IcebergScan {
     }
 
     /// Whole files, each to the group with the fewest bytes so far.
-    fn groups<'a>(&self, mut files: Vec<&'a DataFile>, partitions: usize) -> Vec<FileGroup> {
+    fn groups(&self, files: &[DataFile], partitions: usize) -> Vec<FileGroup> {
+        let mut files: Vec<&DataFile> = files.iter().collect();
         files.sort_by_key(|entry| std::cmp::Reverse(entry.size));
-        let mut groups: Vec<(u64, Vec<&'a DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
+        let mut groups: Vec<(u64, Vec<&DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
         for entry in files {
             if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
                 *bytes += entry.size.max(1);
@@ -160,14 +162,28 @@ impl IcebergScan {
         groups.into_iter().map(|(_, group)| FileGroup::new(group.into_iter().map(|e| self.file(e)).collect())).collect()
     }
 
-    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<&DataFile>> {
+    fn asked(&self) -> Asked<'_> {
+        Asked { columns: &self.columns, schema: &self.schema }
+    }
+
+    /// The files that may match, and the columns that a query with these filters reads.
+    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Chosen<'_>> {
         let Some(filter) = conjunction(filters.iter().cloned()) else {
-            return Ok(self.files.iter().collect());
+            return Ok(self.files.all());
         };
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let predicate = state.create_physical_expr(filter, &schema)?;
-        let keep = files::prune(&self.files, &self.schema, predicate)?;
-        Ok(self.files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
+        self.files.prune(self.asked(), state.create_physical_expr(filter, &schema)?)
+    }
+
+    /// The columns that a query reads. Others carry no statistics.
+    fn needed(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Vec<usize> {
+        let all = || (0..self.schema.fields().len()).collect();
+        let mut needed: Vec<usize> = projection.map_or_else(all, Clone::clone);
+        let filtered = filters.iter().flat_map(Expr::column_refs);
+        needed.extend(filtered.filter_map(|column| self.schema.index_of(&column.name).ok()));
+        needed.sort_unstable();
+        needed.dedup();
+        needed
     }
 }
 
@@ -213,7 +229,8 @@ impl TableProvider for IcebergScan {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let statistics = self.believed(files::together(files.iter().copied(), &self.schema)?);
+        let needed = self.needed(projection, filters);
+        let statistics = self.believed(files.statistics(self.asked(), &needed)?);
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
         let readers = reader::CheckedReaders {
@@ -222,7 +239,8 @@ impl TableProvider for IcebergScan {
         };
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
-        let may_prune = !files.iter().any(|file| file.has_nan());
+        // Filters that come later may be about any column that is read.
+        let may_prune = !files.may_hold_nan(self.asked(), &needed)?;
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
@@ -232,7 +250,9 @@ impl TableProvider for IcebergScan {
             .with_parquet_file_reader_factory(Arc::new(readers));
         let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(&self.columns) };
         let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(LakeSource::new(source)))
-            .with_file_groups(self.groups(files, state.config().target_partitions()))
+            .with_file_groups(
+                self.groups(&files.files(&self.open, self.asked(), &needed)?, state.config().target_partitions()),
+            )
             .with_statistics(statistics)
             .with_expr_adapter(Some(Arc::new(by_id)))
             .with_projection_indices(projection.cloned())?
@@ -256,7 +276,8 @@ impl TableProvider for IcebergScan {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        files::together(self.files.iter(), &self.schema).ok()
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        self.files.all().statistics(self.asked(), &all).ok().map(|statistics| self.believed(statistics))
     }
 
     async fn insert_into(
