@@ -63,8 +63,6 @@ pub(super) struct Known {
     pub(super) min: Option<ScalarValue>,
     pub(super) max: Option<ScalarValue>,
     pub(super) nulls: Option<u64>,
-    /// Whether there may be a NaN.
-    pub(super) nan: bool,
     /// Whether the bounds are values that are there. Those of text may be cut short, and those of floats leave out NaN.
     pub(super) exact: bool,
     /// Whether all rows have the value of the file's partition: that of both bounds, or null.

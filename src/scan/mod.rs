@@ -163,7 +163,7 @@ impl IcebergScan {
     }
 
     fn asked(&self) -> Asked<'_> {
-        Asked { columns: &self.columns, schema: &self.schema }
+        Asked { ids: self.columns.iter().map(|bound| bound.field.id).collect(), schema: &self.schema }
     }
 
     /// The files that may match, and the columns that a query with these filters reads.
@@ -172,7 +172,7 @@ impl IcebergScan {
             return Ok(self.files.all());
         };
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-        self.files.prune(self.asked(), state.create_physical_expr(filter, &schema)?)
+        self.files.prune(&self.asked(), state.create_physical_expr(filter, &schema)?)
     }
 
     /// The columns that a query reads. Others carry no statistics.
@@ -230,7 +230,7 @@ impl TableProvider for IcebergScan {
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let needed = self.needed(projection, filters);
-        let statistics = self.believed(files.statistics(self.asked(), &needed)?);
+        let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
         let readers = reader::CheckedReaders {
@@ -240,7 +240,7 @@ impl TableProvider for IcebergScan {
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         // Filters that come later may be about any column that is read.
-        let may_prune = !files.may_hold_nan(self.asked(), &needed)?;
+        let may_prune = !files.may_hold_nan(&self.asked(), &needed)?;
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
@@ -251,7 +251,7 @@ impl TableProvider for IcebergScan {
         let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(&self.columns) };
         let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(LakeSource::new(source)))
             .with_file_groups(
-                self.groups(&files.files(&self.open, self.asked(), &needed)?, state.config().target_partitions()),
+                self.groups(&files.files(&self.open, &self.asked(), &needed)?, state.config().target_partitions()),
             )
             .with_statistics(statistics)
             .with_expr_adapter(Some(Arc::new(by_id)))
@@ -277,7 +277,7 @@ impl TableProvider for IcebergScan {
 
     fn statistics(&self) -> Option<Statistics> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
-        self.files.all().statistics(self.asked(), &all).ok().map(|statistics| self.believed(statistics))
+        self.files.all().statistics(&self.asked(), &all).ok().map(|statistics| self.believed(statistics))
     }
 
     async fn insert_into(

@@ -26,7 +26,6 @@ use datafusion::common::{DataFusionError, Result as DfResult};
 use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::spec::{PartitionSpecRef, SnapshotRef};
 
-use super::columns::Bound;
 use super::entry::{DataFile, DeleteFile, DeleteKind, Partition};
 use super::error::ScanError;
 use crate::error::Error;
@@ -199,11 +198,6 @@ fn partition(spec: &PartitionSpecRef, values: Arc<[u8]>) -> Partition {
 }
 
 impl FileIndex {
-    /// How many files there are.
-    pub(super) fn len(&self) -> usize {
-        self.manifests.iter().map(|manifest| manifest.len()).sum()
-    }
-
     /// All files.
     pub(super) fn all(&self) -> Chosen<'_> {
         Chosen { parts: self.manifests.iter().map(|manifest| Part { manifest, rows: None }).collect() }
@@ -227,22 +221,26 @@ impl FileIndex {
     }
 }
 
-/// The columns that a scan asks about: fields, and the types under which it sees them.
-#[derive(Debug, Clone, Copy)]
+/// The columns that a scan asks about: field ids, and the names and types under which it sees them.
+#[derive(Debug, Clone)]
 pub(super) struct Asked<'a> {
-    pub(super) columns: &'a [Bound],
+    pub(super) ids: Vec<i32>,
     pub(super) schema: &'a SchemaRef,
 }
 
 impl<'a> Asked<'a> {
     fn get(&self, column: usize) -> Option<(i32, &'a DataType)> {
-        Some((self.columns.get(column)?.field.id, self.schema.fields().get(column)?.data_type()))
+        Some((*self.ids.get(column)?, self.schema.fields().get(column)?.data_type()))
+    }
+
+    fn named(&self, name: &str) -> Option<(i32, &'a DataType)> {
+        self.get(self.schema.index_of(name).ok()?)
     }
 }
 
 impl Chosen<'_> {
     /// The files themselves. What is known of a column is there for those in `needed` only.
-    pub(super) fn files(&self, open: &OpenTable, asked: Asked<'_>, needed: &[usize]) -> DfResult<Vec<DataFile>> {
+    pub(super) fn files(&self, open: &OpenTable, asked: &Asked<'_>, needed: &[usize]) -> DfResult<Vec<DataFile>> {
         let known = self.known(asked, needed)?;
         let mut files = Vec::with_capacity(self.len());
         for part in &self.parts {
@@ -269,3 +267,7 @@ impl Chosen<'_> {
         Ok(files)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests;

@@ -16,7 +16,7 @@ use super::{Asked, Chosen, FileIndex};
 
 impl FileIndex {
     /// Leaves out the files that cannot match.
-    pub(in crate::scan) fn prune(&self, asked: Asked<'_>, predicate: Arc<dyn PhysicalExpr>) -> Result<Chosen<'_>> {
+    pub(in crate::scan) fn prune(&self, asked: &Asked<'_>, predicate: Arc<dyn PhysicalExpr>) -> Result<Chosen<'_>> {
         let all = self.all();
         let predicate = PruningPredicate::try_new(predicate, Arc::clone(asked.schema))?;
         if all.is_empty() || predicate.always_true() {
@@ -30,7 +30,7 @@ impl FileIndex {
 /// The index in the form that a pruning predicate reads. Arrays are made for the columns that it asks about.
 struct Bounds<'a> {
     all: &'a Chosen<'a>,
-    asked: Asked<'a>,
+    asked: &'a Asked<'a>,
     made: Mutex<HashMap<String, Option<Arc<Facts>>>>,
 }
 
@@ -38,7 +38,7 @@ impl Bounds<'_> {
     fn facts(&self, column: &Column) -> Option<Arc<Facts>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let (field, of) = self.asked.get(self.asked.schema.index_of(&column.name).ok()?)?;
+            let (field, of) = self.asked.named(&column.name)?;
             self.all.facts(field, of, Purpose::Pruning).ok().map(Arc::new)
         };
         made.entry(column.name.clone()).or_insert_with(make).clone()
@@ -68,7 +68,7 @@ impl PruningStatistics for Bounds<'_> {
 
     /// By buckets: a file whose bucket none of the values is in has none of them.
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        let (field, of) = self.asked.get(self.asked.schema.index_of(&column.name).ok()?)?;
+        let (field, of) = self.asked.named(&column.name)?;
         let values: Vec<ScalarValue> = values.iter().map(|value| value.cast_to(of)).collect::<Result<_>>().ok()?;
         let mut found = false;
         let mut all: Vec<Option<bool>> = Vec::with_capacity(self.all.len());

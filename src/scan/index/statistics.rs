@@ -162,7 +162,6 @@ impl Facts {
             min: value(&self.min)?,
             max: value(&self.max)?,
             nulls: self.null_count(row),
-            nan: self.nan.value(row),
             exact: constant || is_exact(of),
             constant,
         })
@@ -223,8 +222,8 @@ impl Chosen<'_> {
     }
 
     /// For each file one entry for each column of the scan.
-    pub(super) fn known(&self, asked: Asked<'_>, needed: &[usize]) -> Result<Vec<Vec<Known>>> {
-        let mut all = vec![vec![Known::default(); asked.columns.len()]; self.len()];
+    pub(super) fn known(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<Vec<Vec<Known>>> {
+        let mut all = vec![vec![Known::default(); asked.ids.len()]; self.len()];
         for column in needed {
             let Some((field, of)) = asked.get(*column) else { continue };
             let facts = self.facts(field, of, Purpose::Statistics)?;
@@ -238,7 +237,7 @@ impl Chosen<'_> {
     }
 
     /// The statistics of all files together, of the columns in `needed`.
-    pub(in crate::scan) fn statistics(&self, asked: Asked<'_>, needed: &[usize]) -> Result<Statistics> {
+    pub(in crate::scan) fn statistics(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<Statistics> {
         let rows = self.row_counts()?;
         let count = rows.values().iter().try_fold(0u64, |sum, rows| sum.checked_add(*rows));
         let mut statistics = Statistics::new_unknown(asked.schema);
@@ -260,7 +259,7 @@ impl Chosen<'_> {
 
     /// Whether a column among `needed` may hold NaN. Parquet's own statistics leave NaN out, DataFusion prunes by them
     /// all the same, and would lose rows that its own comparison keeps.
-    pub(in crate::scan) fn may_hold_nan(&self, asked: Asked<'_>, needed: &[usize]) -> Result<bool> {
+    pub(in crate::scan) fn may_hold_nan(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<bool> {
         for (field, of) in needed.iter().filter_map(|column| asked.get(*column)) {
             if is_float(of) && self.facts(field, of, Purpose::Statistics)?.nan.true_count() > 0 {
                 return Ok(true);
