@@ -2,9 +2,12 @@
 
 mod adapter;
 mod columns;
+mod defaults;
 mod entry;
 mod error;
 mod files;
+mod footer;
+mod mapping;
 mod reader;
 mod source;
 
@@ -18,13 +21,13 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, not_impl_err};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use iceberg::spec::{PartitionField, Transform};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -32,6 +35,7 @@ use crate::lake::{OpenTable, SCHEME};
 use columns::Bound;
 use entry::{DataFile, DeleteFile};
 use error::ScanError;
+use footer::Constants;
 use source::{FileFacts, LakeSource};
 
 /// How much of a file's end is read at first; it holds most footers whole.
@@ -44,6 +48,8 @@ pub struct ScanColumn {
     pub name: String,
     /// The Iceberg field id.
     pub field_id: i32,
+    /// The fields to read of the struct that it is, or that its lists and maps hold; without, all of them.
+    pub fields: Option<Vec<ScanColumn>>,
 }
 
 /// A table at one pinned snapshot, as DataFusion's table provider. Its schema is exactly the columns it was given.
@@ -76,7 +82,7 @@ impl IcebergScan {
                 Some(metadata.snapshot_by_id(id).ok_or_else(missing)?)
             }
         };
-        let (columns, schema) = columns::bind(&open.table, columns)?;
+        let (columns, schema) = columns::bind(&open, columns)?;
         let (files, deletes) = match pinned {
             Some(snapshot) => files::read(&open, snapshot, &columns, &schema).await?,
             None => Default::default(),
@@ -135,8 +141,24 @@ impl IcebergScan {
             sequence: entry.sequence,
             first_row: entry.first_row,
             location: entry.location.as_str().into(),
+            constants: self.constants(entry),
             deletes: Arc::from([]),
         })
+    }
+
+    /// The values that the file's partition gives to columns, by their ids.
+    fn constants(&self, entry: &DataFile) -> Constants {
+        let partitioning = self.open.table.metadata().partition_spec_by_id(entry.partition.spec);
+        let value = |bound: &Bound| {
+            let Some(spec) = partitioning else { return Some((bound.field.id, None)) };
+            let is_plain =
+                |field: &PartitionField| field.source_id == bound.field.id && field.transform == Transform::Identity;
+            let index = spec.fields().iter().position(is_plain)?;
+            let literal = entry.partition.values.fields().get(index);
+            let data_type = bound.wanted.field.data_type();
+            Some((bound.field.id, literal.and_then(|value| columns::partition_value(value.as_ref(), data_type))))
+        };
+        self.columns.iter().filter(|bound| bound.partition).filter_map(value).collect()
     }
 
     /// A time that never changes for a file and differs between stores. DataFusion's footer cache knows a file by path,
@@ -216,16 +238,16 @@ impl TableProvider for IcebergScan {
         let statistics = self.believed(files::together(files.iter().copied(), &self.schema)?);
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
-        let readers = reader::CheckedReaders {
-            table: Arc::clone(&self.name),
-            inner: Arc::new(CachedParquetFileReaderFactory::new(Arc::clone(&self.open.store), footers)),
-        };
+        let store = Arc::clone(&self.open.store);
+        let readers = reader::CheckedReaders::new(Arc::clone(&self.name), &self.open.table, store, footers);
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         let may_prune = !files.iter().any(|file| file.has_nan());
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
+        // Spark's oldest timestamps count nanoseconds in twelve bytes; the tables that have them count microseconds.
+        options.global.coerce_int96 = Some("us".to_owned());
         let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_HINT)
@@ -309,4 +331,4 @@ pub fn cause(error: &DataFusionError) -> Option<&Error> {
     clippy::disallowed_methods,
     reason = "tests, which make their own DataFusion sessions"
 )]
-mod tests;
+pub(crate) mod tests;

@@ -24,6 +24,7 @@ use datafusion_datasource::morsel::Morselizer;
 use object_store::ObjectStore;
 
 use super::entry::DeleteFile;
+use super::footer::Constants;
 
 /// What a scan knows about a data file beyond its place; it travels with the file.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub(super) struct FileFacts {
     pub(super) first_row: Option<i64>,
     /// Its location as the manifest writes it.
     pub(super) location: Arc<str>,
+    /// What its partition alone says of columns that it may leave out.
+    pub(super) constants: Constants,
     /// The deletes that apply to it.
     pub(super) deletes: Arc<[Arc<DeleteFile>]>,
 }
