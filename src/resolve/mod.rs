@@ -12,7 +12,7 @@ pub mod bind;
 pub mod describe;
 pub mod system;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
@@ -57,6 +57,8 @@ pub struct Table {
     pub owner: Option<Owner>,
     /// The snapshot that was pinned.
     pub snapshot: Option<i64>,
+    /// The types that keep columns from being read, by the columns' names.
+    pub unavailable: BTreeMap<String, String>,
     /// What the user should know.
     pub notices: Vec<String>,
 }
@@ -74,8 +76,11 @@ impl Table {
         self.grants.iter().any(|grant| grant.access != Access::Raw)
     }
 
-    /// The error for a query that names `column`, when that is a denied column of this table.
+    /// The error for a query that names `column`, when that is a denied column of this table, or one that cannot be read.
     pub fn denial(&self, column: &str) -> Option<Error> {
+        if let Some(kind) = self.unavailable.get(column) {
+            return Some(bind::unavailable(&self.name, column, kind));
+        }
         let grant = self.grants.iter().find(|grant| grant.column == column && grant.access == Access::Denied)?;
         Some(denied_column(&self.name, grant, self.owner.as_ref()))
     }
@@ -129,7 +134,9 @@ impl Resolver {
         let Grants { columns: mut grants } = grants;
         granted(name, &grants, &domain.owner)?;
         let open = self.lake.open(domain, &product.contract.table).await?;
-        let bound = bind::bind(name, &product.contract, open.table.metadata().current_schema())?;
+        let schema = open.table.metadata().current_schema();
+        let bind::Binding { columns: bound, unavailable } = bind::bind(name, &product.contract, schema, &open.beyond)?;
+        let unavailable = withheld(name, &mut grants, unavailable)?;
         let columns = |grants: &[ColumnGrant]| {
             let shown = |column: &&ScanColumn| {
                 grants.iter().any(|grant| grant.column == column.name && grant.access != Access::Denied)
@@ -165,6 +172,7 @@ impl Resolver {
             descriptions,
             owner: Some(domain.owner.clone()),
             snapshot,
+            unavailable,
             notices,
         })
     }
@@ -193,7 +201,10 @@ pub async fn survey(lake: &Lake, domain: &Domain) -> Vec<Error> {
     for product in domain.products.values().flatten() {
         let name = ProductRef { product: product.name.clone(), major: Some(product.contract.major) };
         let bound = match lake.open(domain, &product.contract.table).await {
-            Ok(open) => bind::bind(&name, &product.contract, open.table.metadata().current_schema()).map(drop),
+            Ok(open) => {
+                let schema = open.table.metadata().current_schema();
+                bind::bind(&name, &product.contract, schema, &open.beyond).map(drop)
+            }
             Err(error) if error.class == Class::Storage => {
                 found.push(error);
                 return found;
@@ -219,6 +230,24 @@ fn granted(name: &ProductRef, grants: &[ColumnGrant], owner: &Owner) -> Result<(
         return Ok(());
     }
     Err(Error::new(Class::Denied, format!("no column of `{name}` is granted to you")).help(ask(Some(owner))))
+}
+
+/// Takes the columns that cannot be read out of what is shown. Of a column that is denied anyway nothing is told.
+fn withheld(
+    name: &ProductRef,
+    grants: &mut [ColumnGrant],
+    mut unavailable: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Error> {
+    unavailable.retain(|column, _| {
+        let grant = grants.iter_mut().find(|grant| grant.column == *column && grant.access != Access::Denied);
+        grant.map(|grant| grant.access = Access::Denied).is_some()
+    });
+    match unavailable.first_key_value() {
+        Some((column, kind)) if grants.iter().all(|grant| grant.access == Access::Denied) => {
+            Err(bind::unavailable(&name.to_string(), column, kind))
+        }
+        _ => Ok(unavailable),
+    }
 }
 
 /// Denies the columns whose mask is not defined for the type that the table turned out to have, and says whether there

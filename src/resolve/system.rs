@@ -3,6 +3,7 @@
 //! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns` opens tables,
 //! and a product that cannot be opened now has no rows there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, UInt32Builder};
@@ -166,6 +167,7 @@ impl Resolver {
             descriptions: Vec::new(),
             owner: None,
             snapshot: None,
+            unavailable: BTreeMap::new(),
             notices: Vec::new(),
         }))
     }

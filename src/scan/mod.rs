@@ -2,11 +2,14 @@
 
 mod adapter;
 mod columns;
+mod defaults;
 mod deletes;
 mod entry;
 mod error;
+mod footer;
 mod index;
 pub mod lineage;
+mod mapping;
 mod reader;
 mod source;
 
@@ -17,10 +20,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, not_impl_err};
+use datafusion::common::{
+    Constraints, DFSchema, DataFusionError, Result as DfResult, ScalarValue, Statistics, not_impl_err,
+};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::utils::conjunction;
@@ -35,6 +39,7 @@ use columns::Bound;
 use deletes::DeleteIndex;
 use entry::DataFile;
 use error::ScanError;
+use footer::{Constants, Names};
 use index::{Asked, Chosen, FileIndex};
 use source::{FileFacts, Ground, LakeSource};
 
@@ -48,6 +53,8 @@ pub struct ScanColumn {
     pub name: String,
     /// The Iceberg field id.
     pub field_id: i32,
+    /// The fields to read of the struct that it is, or that its lists and maps hold; without, all of them.
+    pub fields: Option<Vec<ScanColumn>>,
 }
 
 /// A table at one pinned snapshot, as DataFusion's table provider. Its schema is exactly the columns it was given.
@@ -81,19 +88,20 @@ impl IcebergScan {
                 Some(metadata.snapshot_by_id(id).ok_or_else(missing)?)
             }
         };
-        let (columns, schema) = columns::bind(&open.table, columns)?;
+        let (columns, schema) = columns::bind(&open, columns)?;
         let (files, deletes) = match pinned {
             Some(snapshot) => index::read(&open, snapshot).await?,
             None => Default::default(),
         };
         let files = Arc::new(files);
         let deletes = DeleteIndex::new(&name, deletes, files.oldest())?;
-        let hidden = deletes::hidden(&open.table, &deletes.key_fields(), &columns)?;
+        let hidden = deletes::hidden(&open, &deletes.key_fields(), &columns)?;
         let ground = Arc::new(Ground::new(
             Arc::clone(&open.store),
             open.url.clone(),
             open.memory.clone(),
             Arc::clone(&name),
+            Names::of(&open.table),
             (&columns, &schema),
             &hidden,
         ));
@@ -147,8 +155,19 @@ impl IcebergScan {
             sequence: entry.sequence,
             first_row: entry.first_row,
             location: entry.location.as_str().into(),
+            constants: self.constants(entry),
             deletes: self.deletes.of(entry),
         })
+    }
+
+    /// The values that the file's partition gives to columns, by their ids.
+    fn constants(&self, entry: &DataFile) -> Constants {
+        let value = |(index, bound): (usize, &Bound)| {
+            let known = entry.columns.get(index).filter(|known| known.constant);
+            let null = || ScalarValue::try_new_null(bound.wanted.field.data_type()).ok();
+            (bound.field.id, known.and_then(|known| known.min.clone().or_else(null)))
+        };
+        self.ground.columns().iter().enumerate().filter(|(_, bound)| bound.partition).map(value).collect()
     }
 
     /// A time that never changes for a file and differs between stores. DataFusion's footer cache knows a file by path,
@@ -247,10 +266,8 @@ impl TableProvider for IcebergScan {
         let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
-        let readers = reader::CheckedReaders {
-            table: Arc::clone(&self.name),
-            inner: Arc::new(CachedParquetFileReaderFactory::new(Arc::clone(&self.open.store), footers)),
-        };
+        let store = Arc::clone(&self.open.store);
+        let readers = reader::CheckedReaders::new(Arc::clone(&self.name), self.ground.names.clone(), store, footers);
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         // Filters that come later may be about any column that is read.
@@ -258,6 +275,8 @@ impl TableProvider for IcebergScan {
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
+        // Spark's oldest timestamps count nanoseconds in twelve bytes; the tables that have them count microseconds.
+        options.global.coerce_int96 = Some("us".to_owned());
         let source = ParquetSource::new(Arc::clone(self.ground.schema()))
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_HINT)
@@ -346,4 +365,4 @@ pub fn cause(error: &DataFusionError) -> Option<&Error> {
     clippy::disallowed_methods,
     reason = "tests, which make their own DataFusion sessions"
 )]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Fields, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::listing::PartitionedFile;
@@ -27,9 +27,10 @@ use datafusion_datasource::file_stream::FileOpener;
 use datafusion_datasource::morsel::Morselizer;
 use object_store::ObjectStore;
 
-use super::columns::{Bound, arrow_type};
+use super::columns::Bound;
 use super::deletes::{Opener, Opening, projected};
 use super::entry::DeleteFile;
+use super::footer::{Constants, Names};
 use super::lineage::{LAST_UPDATED, ROW_ID};
 use crate::lake::memory::Memory;
 
@@ -44,6 +45,8 @@ pub(super) struct FileFacts {
     pub(super) first_row: Option<i64>,
     /// Its location as the manifest writes it.
     pub(super) location: Arc<str>,
+    /// What its partition alone says of columns that it may leave out.
+    pub(super) constants: Constants,
     /// The deletes that apply to it.
     pub(super) deletes: Arc<[Arc<DeleteFile>]>,
 }
@@ -56,6 +59,8 @@ pub(super) struct Ground {
     pub(super) url: ObjectStoreUrl,
     pub(super) memory: Memory,
     pub(super) table: Arc<str>,
+    /// What the names of files without ids mean.
+    pub(super) names: Names,
     /// The query's columns, then those that equality deletes compare.
     columns: Arc<[Bound]>,
     visible: usize,
@@ -69,16 +74,17 @@ impl Ground {
         url: ObjectStoreUrl,
         memory: Memory,
         table: Arc<str>,
+        names: Names,
         (columns, visible): (&[Bound], &SchemaRef),
         hidden: &[Bound],
     ) -> Self {
-        let key = |bound: &Bound| Field::new(&bound.name, arrow_type(&bound.field.field_type), true);
-        let keys = hidden.iter().map(|bound| Arc::new(key(bound)));
+        let keys = hidden.iter().map(|bound| Arc::new(bound.wanted.field.as_ref().clone().with_nullable(true)));
         Self {
             store,
             url,
             memory,
             table,
+            names,
             columns: columns.iter().chain(hidden).cloned().collect(),
             visible: columns.len(),
             schema: Arc::new(Schema::new(visible.fields().iter().cloned().chain(keys).collect::<Fields>())),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int64Array, RecordBatch};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::Result as DfResult;
@@ -20,15 +20,15 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use hashbrown::HashMap;
 use iceberg::spec::{NestedFieldRef, Type};
-use iceberg::table::Table;
 use sha2::{Digest, Sha256};
 
 use super::read;
 use crate::error::{Class, Error};
+use crate::lake::OpenTable;
 use crate::lake::memory::Weighed;
 use crate::scan::adapter::ById;
 use crate::scan::cause;
-use crate::scan::columns::{Bound, arrow_type};
+use crate::scan::columns::{Bound, alone};
 use crate::scan::entry::{DeleteFile, DeleteKind};
 use crate::scan::error::ScanError;
 use crate::scan::source::Ground;
@@ -38,16 +38,16 @@ const BITS_PER_KEY: u64 = 64;
 
 /// The columns that equality deletes compare, under names that no query knows. One that the table no longer has is
 /// looked up in its older schemas, the youngest first.
-pub(in crate::scan) fn hidden(table: &Table, ids: &[i32], visible: &[Bound]) -> Result<Vec<Bound>, ScanError> {
-    let metadata = table.metadata();
+pub(in crate::scan) fn hidden(open: &OpenTable, ids: &[i32], visible: &[Bound]) -> Result<Vec<Bound>, ScanError> {
+    let metadata = open.table.metadata();
+    let unsupported = |what| ScanError::Unsupported { table: open.table.identifier().to_string(), what };
     let mut schemas: Vec<_> = metadata.schemas_iter().collect();
     schemas.sort_by_key(|schema| (schema.schema_id() != metadata.current_schema_id(), -schema.schema_id()));
     let bound = |id: &i32| {
         let fields = schemas.iter().flat_map(|schema| schema.as_struct().fields());
         let plain = |field: &&NestedFieldRef| field.id == *id && matches!(*field.field_type, Type::Primitive(_));
-        let field = fields.into_iter().find(plain).ok_or_else(|| ScanError::Unsupported {
-            table: table.identifier().to_string(),
-            what: format!("equality deletes by field {id}, which is no column of plain values"),
+        let field = fields.into_iter().find(plain).ok_or_else(|| {
+            unsupported(format!("equality deletes by field {id}, which is no column of plain values"))
         })?;
         let mut name = format!("key {id}");
         while visible.iter().any(|bound| bound.name == name) {
@@ -60,7 +60,7 @@ pub(in crate::scan) fn hidden(table: &Table, ids: &[i32], visible: &[Bound]) -> 
             .partition_specs_iter()
             .flat_map(|spec| spec.fields())
             .any(|partition| partition.source_id == *id && partition.transform == iceberg::spec::Transform::Identity);
-        Ok(Bound { name, field: field.into(), partition })
+        alone(field.into(), name, partition, &open.beyond).map_err(unsupported)
     };
     ids.iter().map(bound).collect()
 }
@@ -280,8 +280,8 @@ async fn decode(
     ids: Vec<i32>,
     columns: Arc<[Bound]>,
 ) -> Result<Keys, Error> {
-    let field = |bound: &Bound| Field::new(&bound.name, arrow_type(&bound.field.field_type), !bound.field.required);
-    let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+    let fields: Vec<FieldRef> = columns.iter().map(|bound| Arc::clone(&bound.wanted.field)).collect();
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
     let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
     let bug = |error: ArrowError| {
         tracing::debug!(%error, "keys of equality deletes");
