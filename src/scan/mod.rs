@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod reader;
 mod source;
+pub mod tables;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -2,17 +2,20 @@
 //!
 //! A statement is parsed once and taken apart in full: every field of a query, a `SELECT` and a table factor is named
 //! in a pattern without `..`, so that a part that a newer parser knows is a compile error here before it is something
-//! that the planner silently ignores. DataFusion's planner does ignore table versions, samples, locks and hints, and
-//! its session would run `COPY`, `CREATE` and `SET`. What is implemented and would cost too much is refused as well.
+//! that the planner silently ignores. DataFusion's planner does ignore table versions (which are planned by a planner of
+//! our own), samples, locks and hints, and its session would run `COPY`, `CREATE` and `SET`. What is implemented and would cost too much is refused as well.
 
 mod cost;
 mod parts;
+mod version;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 
+use super::dialect::Versioned;
 use crate::error::{Class, Error};
+
+pub use version::Version;
 
 /// How deep parentheses and subqueries may nest.
 const DEEPEST: usize = 64;
@@ -37,9 +40,9 @@ pub enum Admitted {
 /// # Errors
 /// `BadRequest` for everything that is not admitted, saying which part is not.
 pub fn admit(sql: &str) -> Result<Admitted, Error> {
-    cost::measure(sql)?;
-    let mut statements = DFParserBuilder::new(sql)
-        .with_dialect(&GenericDialect {})
+    let tokens = cost::measure(sql)?;
+    let mut statements = DFParserBuilder::new(tokens)
+        .with_dialect(&Versioned)
         .with_recursion_limit(DEEPEST)
         .build()
         .and_then(|mut parser| parser.parse_statements())

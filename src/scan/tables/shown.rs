@@ -1,0 +1,168 @@
+//! What of a table may be shown: contract columns, and partitions by contract columns, as text.
+
+use std::collections::{BTreeSet, HashMap};
+
+use datafusion::arrow::array::types::{
+    Date32Type, Decimal128Type, DecimalType, Time64MicrosecondType, TimestampMicrosecondType, TimestampNanosecondType,
+};
+use datafusion::arrow::temporal_conversions::{as_date, as_datetime, as_time};
+use iceberg::spec::{Datum, FieldSummary, Literal, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type};
+use iceberg::table::Table;
+
+use super::paths::Paths;
+use crate::scan::ScanColumn;
+
+/// What may be shown of one table.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) paths: Paths,
+    /// The contract's columns by field id.
+    columns: HashMap<i32, String>,
+    /// For each partition spec its fields over contract columns.
+    specs: HashMap<i32, Vec<Part>>,
+}
+
+/// A field of a partition spec over a contract column.
+#[derive(Debug)]
+struct Part {
+    /// Its place in the spec.
+    place: usize,
+    column: String,
+    transform: Transform,
+    kind: PrimitiveType,
+}
+
+/// A partition's value for one column.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PartitionValue {
+    pub(super) column: String,
+    pub(super) transform: String,
+    pub(super) value: Option<String>,
+}
+
+/// What a manifest list knows of the partitions in one manifest, for one column.
+#[derive(Debug)]
+pub(super) struct PartitionBounds {
+    pub(super) column: String,
+    pub(super) transform: String,
+    pub(super) contains_null: bool,
+    pub(super) contains_nan: Option<bool>,
+    pub(super) lower: Option<String>,
+    pub(super) upper: Option<String>,
+}
+
+impl Shown {
+    pub(super) fn new(table: &Table, columns: &[ScanColumn]) -> Self {
+        let metadata = table.metadata();
+        let columns: HashMap<i32, String> = columns.iter().map(|c| (c.field_id, c.name.clone())).collect();
+        let mut names = BTreeSet::new();
+        let mut specs = HashMap::new();
+        for spec in metadata.partition_specs_iter() {
+            let mut parts = Vec::new();
+            for (place, field) in spec.fields().iter().enumerate() {
+                let Some(column) = columns.get(&field.source_id) else { continue };
+                names.insert(field.name.clone());
+                let source = metadata.current_schema().field_by_id(field.source_id).map(|field| &field.field_type);
+                let result = source.and_then(|source| field.transform.result_type(source).ok());
+                if let Some(Type::Primitive(kind)) = result {
+                    parts.push(Part { place, column: column.clone(), transform: field.transform, kind });
+                }
+            }
+            specs.insert(spec.spec_id(), parts);
+        }
+        // A name that also stands for a column outside the contract, in another spec, shows nothing.
+        for field in metadata.partition_specs_iter().flat_map(|spec| spec.fields()) {
+            if !columns.contains_key(&field.source_id) {
+                names.remove(&field.name);
+            }
+        }
+        Self { paths: Paths { location: metadata.location().to_owned(), partitions: names }, columns, specs }
+    }
+
+    /// The contract's columns, by field id.
+    pub(super) fn columns(&self) -> impl Iterator<Item = (i32, &str)> {
+        self.columns.iter().map(|(id, name)| (*id, name.as_str()))
+    }
+
+    fn parts(&self, spec: i32) -> impl Iterator<Item = &Part> {
+        self.specs.get(&spec).into_iter().flatten()
+    }
+
+    /// The values of a partition that may be shown.
+    pub(super) fn partition(&self, spec: i32, values: &Struct) -> Vec<PartitionValue> {
+        let value = |part: &Part| match values.fields().get(part.place) {
+            Some(Some(Literal::Primitive(value))) => text(part.transform, &part.kind, value),
+            _ => None,
+        };
+        let shown = |part: &Part| PartitionValue {
+            column: part.column.clone(),
+            transform: part.transform.to_string(),
+            value: value(part),
+        };
+        self.parts(spec).map(shown).collect()
+    }
+
+    /// What a manifest list knows of a manifest's partitions, as far as it may be shown.
+    pub(super) fn partition_bounds(&self, spec: i32, summaries: &[FieldSummary]) -> Vec<PartitionBounds> {
+        let parts = self.parts(spec).filter_map(|part| Some((part, summaries.get(part.place)?)));
+        let shown = |(part, summary): (&Part, &FieldSummary)| {
+            let bound = |bytes: Option<&[u8]>| {
+                let datum = Datum::try_from_bytes(bytes?, part.kind.clone()).ok()?;
+                text(part.transform, &part.kind, datum.literal())
+            };
+            PartitionBounds {
+                column: part.column.clone(),
+                transform: part.transform.to_string(),
+                contains_null: summary.contains_null,
+                contains_nan: summary.contains_nan,
+                lower: bound(summary.lower_bound.as_ref().map(|bytes| bytes.as_ref())),
+                upper: bound(summary.upper_bound.as_ref().map(|bytes| bytes.as_ref())),
+            }
+        };
+        parts.map(shown).collect()
+    }
+}
+
+/// A bound of a column as text.
+pub(super) fn bound(datum: &Datum) -> Option<String> {
+    text(Transform::Identity, datum.data_type(), datum.literal())
+}
+
+/// A value as text, or nothing for one that its type cannot hold.
+fn text(transform: Transform, kind: &PrimitiveType, value: &PrimitiveLiteral) -> Option<String> {
+    Some(match (value, transform, kind) {
+        (PrimitiveLiteral::Int(year), Transform::Year, _) => (1970 + i64::from(*year)).to_string(),
+        (PrimitiveLiteral::Int(month), Transform::Month, _) => {
+            format!("{}-{:02}", 1970 + i64::from(month.div_euclid(12)), month.rem_euclid(12) + 1)
+        }
+        (PrimitiveLiteral::Int(hour), Transform::Hour, _) => {
+            let day = as_date::<Date32Type>(i64::from(hour.div_euclid(24)))?;
+            format!("{day}-{:02}", hour.rem_euclid(24))
+        }
+        (PrimitiveLiteral::Int(day), Transform::Day, _) | (PrimitiveLiteral::Int(day), _, PrimitiveType::Date) => {
+            as_date::<Date32Type>(i64::from(*day))?.to_string()
+        }
+        (PrimitiveLiteral::Long(time), _, PrimitiveType::Time) => as_time::<Time64MicrosecondType>(*time)?.to_string(),
+        (PrimitiveLiteral::Long(micros), _, PrimitiveType::Timestamp | PrimitiveType::Timestamptz) => {
+            let moment = as_datetime::<TimestampMicrosecondType>(*micros)?;
+            if *kind == PrimitiveType::Timestamptz { format!("{moment}Z") } else { moment.to_string() }
+        }
+        (PrimitiveLiteral::Long(nanos), _, PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs) => {
+            let moment = as_datetime::<TimestampNanosecondType>(*nanos)?;
+            if *kind == PrimitiveType::TimestamptzNs { format!("{moment}Z") } else { moment.to_string() }
+        }
+        (PrimitiveLiteral::Int128(value), _, PrimitiveType::Decimal { precision, scale }) => {
+            let (precision, scale) = (u8::try_from(*precision).ok()?, i8::try_from(*scale).ok()?);
+            Decimal128Type::format_decimal(*value, precision, scale)
+        }
+        (PrimitiveLiteral::UInt128(value), _, _) => uuid::Uuid::from_u128(*value).to_string(),
+        (PrimitiveLiteral::Boolean(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::Int(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::Long(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::Float(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::Double(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::String(value), _, _) => value.clone(),
+        (PrimitiveLiteral::Binary(value), _, _) => value.iter().map(|byte| format!("{byte:02x}")).collect(),
+        (PrimitiveLiteral::Int128(_) | PrimitiveLiteral::AboveMax | PrimitiveLiteral::BelowMin, _, _) => return None,
+    })
+}
