@@ -260,6 +260,82 @@ mod tests {
     }
 
     #[test]
+    fn versions_of_tables_are_admitted_wherever_a_table_stands() {
+        for version in [
+            "FOR SYSTEM_TIME AS OF '2026-01-01 00:00:00'",
+            "FOR TIMESTAMP AS OF TIMESTAMP '2026-01-01'",
+            "TIMESTAMP AS OF now() - INTERVAL '1 day'",
+            "VERSION AS OF 7",
+            "FOR VERSION AS OF 7",
+            "FOR SYSTEM_VERSION AS OF 7",
+            "AT(REF => 'june')",
+            "AT(VERSION => 7)",
+            "AT(TIMESTAMP => now())",
+        ] {
+            for place in places(&format!("d.p {version}")) {
+                check(&place, Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_of_a_version_is_refused_wherever_it_stands() {
+        for (version, what) in [
+            ("VERSION AS OF $1", "a parameter"),
+            ("VERSION AS OF 1.5", "no snapshot id"),
+            ("VERSION AS OF 99999999999999999999", "no snapshot id"),
+            ("AT(VERSION => $1)", "a parameter"),
+            ("AT(VERSION => 'june')", "no snapshot id"),
+            ("AT(REF => $1)", "a parameter"),
+            ("AT(REF => june)", "not a text in quotes"),
+            ("AT(REF => 'june', VERSION => 7)", "this form of a table version"),
+            ("AT(OFFSET => -60)", "this form of a table version"),
+            ("AT(REF = 'june')", "this form of a table version"),
+            ("AT('june')", "this form of a table version"),
+            ("AT()", "this form of a table version"),
+            ("BEFORE(REF => 'june')", "this form of a table version"),
+            ("CHANGES(INFORMATION => DEFAULT) AT(REF => 'june')", "CHANGES"),
+            ("TIMESTAMP AS OF $1", "a parameter"),
+            ("FOR SYSTEM_TIME AS OF (SELECT max(t) FROM d.q)", "a query inside a table version"),
+            ("TIMESTAMP AS OF now() - (SELECT 1)", "a query inside a table version"),
+            ("AT(TIMESTAMP => (SELECT now()))", "a query inside a table version"),
+            ("TIMESTAMP AS OF repeat('x', 2000000000)", "more than 10000 times"),
+        ] {
+            for place in places(&format!("d.p {version}")) {
+                check(&place, Err(what));
+            }
+        }
+        check("SELECT * FROM d.p VERSION AS OF 7 AS x TABLESAMPLE (10 PERCENT)", Err("TABLESAMPLE"));
+        check("SELECT * FROM d.p VERSION AS OF 'june'", Err("cannot be parsed"));
+        check("DESCRIBE d.p VERSION AS OF 7", Err(""));
+    }
+
+    /// Everywhere that a table can stand.
+    fn places(table: &str) -> Vec<String> {
+        [
+            "SELECT * FROM {} AS x",
+            "SELECT * FROM (({} AS x))",
+            "SELECT * FROM d.q JOIN {} AS x USING (a) LEFT JOIN {} AS y ON true",
+            "SELECT * FROM d.q, {} AS x",
+            "SELECT * FROM (d.q CROSS JOIN {} AS x)",
+            "SELECT * FROM (SELECT a FROM {} AS x) AS y",
+            "SELECT * FROM d.q, LATERAL (SELECT a FROM {} AS x) AS y",
+            "WITH c AS (SELECT * FROM {} AS x) SELECT * FROM c",
+            "SELECT a FROM d.q UNION ALL SELECT a FROM {} AS x",
+            "SELECT (SELECT max(a) FROM {} AS x)",
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM {} AS x)",
+            "SELECT 1 WHERE 1 IN (SELECT a FROM {} AS x)",
+            "SELECT a FROM d.q ORDER BY (SELECT max(a) FROM {} AS x)",
+            "SELECT count(*) FROM d.q GROUP BY a HAVING a > (SELECT max(a) FROM {} AS x)",
+            "SELECT a FROM d.q JOIN d.r ON a = (SELECT max(a) FROM {} AS x)",
+            "EXPLAIN SELECT * FROM {} AS x",
+        ]
+        .iter()
+        .map(|place| place.replace("{}", table))
+        .collect()
+    }
+
+    #[test]
     fn a_statement_that_is_too_deep_or_too_long_is_refused_without_harm() {
         let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
         assert_eq!(admit(&deep).unwrap_err().class, Class::BadRequest);
