@@ -55,30 +55,30 @@ pub(super) fn choose(
     which: &Which,
     listed: bool,
 ) -> Result<Option<SnapshotRef>, Error> {
-    let lists = |table: &str| {
+    let shown = |table: &str| {
         let (domain, name) = product.split_once('.').unwrap_or_default();
-        format!("{domain}.\"{name}${table}\" lists them")
+        format!("{domain}.\"{name}${table}\" shows what there is")
     };
-    let gone = |what: String, table: &str| {
-        let error = Error::new(Class::UnknownName, format!("`{product}` has no {what}"));
-        if listed { error.help(lists(table)) } else { error }
+    let missing = |what: String, table: &str| {
+        let error = Error::new(Class::UnknownName, format!("`{product}` {what}"));
+        if listed { error.help(shown(table)) } else { error }
     };
     let kept = |id: i64| match metadata.snapshot_by_id(id) {
         Some(snapshot) => Ok(Some(snapshot.clone())),
-        None => Err(gone(format!("snapshot {id}, or no longer"), "snapshots")),
+        None => Err(missing(format!("keeps no snapshot {id}"), "snapshots")),
     };
     match which {
         Which::Newest => Ok(metadata.current_snapshot().cloned()),
         Which::Id(id) => kept(*id),
         Which::Ref(name) => match metadata.snapshot_for_ref(name) {
             Some(snapshot) => Ok(Some(snapshot.clone())),
-            None => Err(gone(format!("branch or tag `{name}`"), "refs")),
+            None => Err(missing(format!("has no branch or tag `{name}`"), "refs")),
         },
         Which::Time(instant) => {
             let mut log = metadata.history().iter().rev();
             match log.find(|entry| entry.timestamp_ms().saturating_mul(1000) <= *instant) {
                 Some(entry) => kept(entry.snapshot_id),
-                None => Err(gone("snapshot at that time: its history begins later".to_owned(), "history")),
+                None => Err(missing("had no snapshot at that time: its history begins later".to_owned(), "history")),
             }
         }
     }
@@ -149,7 +149,7 @@ mod tests {
         let table = table(&[(1000, 1), (2000, 2)], &[]);
         assert_eq!(id(&table, &Which::Newest), Ok(Some(2)));
         assert_eq!(id(&table, &Which::Id(1)), Ok(Some(1)));
-        assert_eq!(id(&table, &Which::Id(3)), Err("`d.p` has no snapshot 3, or no longer".to_owned()));
+        assert_eq!(id(&table, &Which::Id(3)), Err("`d.p` keeps no snapshot 3".to_owned()));
         assert_eq!(id(&table, &Which::Ref("main".into())), Ok(Some(2)));
         assert_eq!(id(&table, &Which::Ref("june".into())), Ok(Some(1)));
         assert_eq!(id(&table, &Which::Ref("July".into())), Err("`d.p` has no branch or tag `July`".to_owned()));
@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn a_snapshot_that_has_expired_is_named() {
         let table = table(&[(1000, 1), (2000, 2)], &[1]);
-        assert_eq!(at(&table, 1500), Err("`d.p` has no snapshot 1, or no longer".to_owned()));
+        assert_eq!(at(&table, 1500), Err("`d.p` keeps no snapshot 1".to_owned()));
         let told = choose("d.p", &table, &Which::Id(1), true).unwrap_err();
-        assert_eq!(told.help.unwrap(), "d.\"p$snapshots\" lists them");
+        assert_eq!(told.help.unwrap(), "d.\"p$snapshots\" shows what there is");
     }
 }

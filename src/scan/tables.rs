@@ -28,7 +28,7 @@ use crate::error::{Class, Error};
 use crate::lake::OpenTable;
 
 /// How many rows one batch of such a table has at most.
-const ROWS: usize = 8192;
+const ROWS: usize = 1024;
 
 /// What such a table is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,13 +91,26 @@ impl About {
             Self::History => snapshots::history(open.table.metadata()),
             Self::Refs => snapshots::refs(open.table.metadata()),
             Self::Manifests => batches(&files::manifests(open, &shown, snapshot).await?, files::manifest_batch),
-            Self::Files => batches(&files::files(open, &shown, snapshot).await?, files::file_batch),
+            Self::Files => {
+                let (schema, mut all) = batches(&[], files::file_batch).map_err(unmade)?;
+                let each = |rows: Vec<_>| {
+                    all.extend(batches(&rows, files::file_batch).map_err(unmade)?.1);
+                    Ok(())
+                };
+                files::files(open, &shown, snapshot, each).await?;
+                Ok((schema, all))
+            }
             Self::Partitions => {
-                let files = files::files(open, &shown, snapshot).await?;
-                batches(&files::partitions(files), files::partition_batch)
+                let mut partitions = files::Partitions::default();
+                let each = |rows: Vec<_>| {
+                    rows.into_iter().for_each(|row| partitions.add(row));
+                    Ok(())
+                };
+                files::files(open, &shown, snapshot, each).await?;
+                batches(&partitions.rows(), files::partition_batch)
             }
         };
-        made.map_err(|error| Error::new(Class::Bug, format!("the rows of a metadata table could not be made: {error}")))
+        made.map_err(unmade)
     }
 }
 
@@ -109,7 +122,7 @@ impl fmt::Display for About {
 
 type Made = Result<(SchemaRef, Vec<RecordBatch>), ArrowError>;
 
-/// The rows as batches; one empty batch where there is no row, which then has the schema.
+/// The rows as batches, and their schema, which there is also where there is no row.
 fn batches<T>(rows: &[T], batch: impl Fn(&[T]) -> Result<RecordBatch, ArrowError>) -> Made {
     let schema = batch(&[])?.schema();
     Ok((schema, rows.chunks(ROWS).map(batch).collect::<Result<_, _>>()?))
@@ -133,6 +146,10 @@ fn lists(lengths: impl IntoIterator<Item = usize>, items: Vec<(&str, bool, Array
 /// A moment in milliseconds, as Iceberg keeps them.
 fn moment() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+}
+
+fn unmade(error: ArrowError) -> Error {
+    Error::new(Class::Bug, format!("the rows of a metadata table could not be made: {error}"))
 }
 
 fn failed(open: &OpenTable, source: iceberg::Error) -> Error {

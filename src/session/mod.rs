@@ -5,7 +5,8 @@
 //! Planned --run--> Rows: record batches until the end, the deadline, or the drop of the handle
 //! ```
 //!
-//! A statement is planned against a catalog that holds exactly the tables it names, already governed. Planning and
+//! A statement is planned against a catalog that holds exactly the tables it names, already governed; those that it
+//! names with a version are planned by a planner of our own. Planning and
 //! execution happen on threads of their own with large stacks, so that deep plans cannot overflow and busy queries do
 //! not keep the network waiting. Nothing here knows a wire protocol or a user's password.
 

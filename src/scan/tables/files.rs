@@ -7,8 +7,10 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
 };
 use datafusion::arrow::error::ArrowError;
-use futures::{StreamExt, TryStreamExt, stream};
-use iceberg::spec::{DataContentType, DataFile, ManifestContentType, ManifestFile, ManifestList, SnapshotRef};
+use futures::{StreamExt, stream};
+use iceberg::spec::{
+    DataContentType, DataFile, ManifestContentType, ManifestEntry, ManifestFile, ManifestList, SnapshotRef,
+};
 
 use super::shown::{PartitionBounds, PartitionValue, Shown, bound};
 use super::{failed, lists, moment, record};
@@ -46,7 +48,7 @@ pub(super) struct FileRow {
 /// What a manifest knows of one column in one file.
 #[derive(Debug)]
 struct ColumnRow {
-    column: String,
+    column: Arc<str>,
     bytes: Option<i64>,
     values: Option<i64>,
     nulls: Option<i64>,
@@ -95,43 +97,46 @@ pub(super) async fn manifests(
     Ok(list.iter().flat_map(|list| list.entries()).map(row).collect())
 }
 
-/// The live files of a snapshot, in the order of its manifests.
+/// Gives the live files of a snapshot to `each`, manifest by manifest in the order of its list.
 pub(super) async fn files(
     open: &OpenTable,
     shown: &Shown,
     snapshot: Option<&SnapshotRef>,
-) -> Result<Vec<FileRow>, Error> {
+    mut each: impl FnMut(Vec<FileRow>) -> Result<(), Error>,
+) -> Result<(), Error> {
     let list = list(open, snapshot).await?;
     let live = |manifest: &&ManifestFile| manifest.has_added_files() || manifest.has_existing_files();
     let manifests: Vec<ManifestFile> = list.iter().flat_map(|list| list.entries()).filter(live).cloned().collect();
     let io = open.table.file_io();
     let mut loaded = stream::iter(manifests)
         .map(|manifest| async move { (manifest.partition_spec_id, manifest.load_manifest(io).await) })
-        .buffered(MANIFESTS)
-        .map(|(spec, manifest)| Ok::<_, Error>((spec, manifest.map_err(|source| failed(open, source))?)));
-    let mut files = Vec::new();
-    while let Some((spec, manifest)) = loaded.try_next().await? {
-        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-            let added_by = entry.snapshot_id();
-            let snapshot = added_by.and_then(|id| open.table.metadata().snapshot_by_id(id));
-            let file = entry.data_file();
-            files.push(FileRow {
-                content: file.content_type(),
-                path: shown.paths.relative(file.file_path()),
-                format: file.file_format().to_string(),
-                spec,
-                partition: shown.partition(spec, file.partition()),
-                rows: number(file.record_count()),
-                bytes: number(file.file_size_in_bytes()),
-                sequence: entry.sequence_number(),
-                sort_order: file.sort_order_id(),
-                added_by,
-                added_at: snapshot.map(|snapshot| snapshot.timestamp_ms()),
-                columns: columns(shown, file),
-            });
-        }
+        .buffered(MANIFESTS);
+    while let Some((spec, manifest)) = loaded.next().await {
+        let manifest = manifest.map_err(|source| failed(open, source))?;
+        let live = manifest.entries().iter().filter(|entry| entry.is_alive());
+        each(live.map(|entry| row(open, shown, spec, entry)).collect())?;
     }
-    Ok(files)
+    Ok(())
+}
+
+fn row(open: &OpenTable, shown: &Shown, spec: i32, entry: &ManifestEntry) -> FileRow {
+    let added_by = entry.snapshot_id();
+    let snapshot = added_by.and_then(|id| open.table.metadata().snapshot_by_id(id));
+    let file = entry.data_file();
+    FileRow {
+        content: file.content_type(),
+        path: shown.paths.relative(file.file_path()),
+        format: file.file_format().to_string(),
+        spec,
+        partition: shown.partition(spec, file.partition()),
+        rows: number(file.record_count()),
+        bytes: number(file.file_size_in_bytes()),
+        sequence: entry.sequence_number(),
+        sort_order: file.sort_order_id(),
+        added_by,
+        added_at: snapshot.map(|snapshot| snapshot.timestamp_ms()),
+        columns: columns(shown, file),
+    }
 }
 
 /// The contract's columns of which the manifest knows anything, by name.
@@ -139,7 +144,7 @@ fn columns(shown: &Shown, file: &DataFile) -> Vec<ColumnRow> {
     let mut columns: Vec<ColumnRow> = shown
         .columns()
         .map(|(id, column)| ColumnRow {
-            column: column.to_owned(),
+            column: Arc::clone(column),
             bytes: file.column_sizes().get(&id).copied().map(number),
             values: file.value_counts().get(&id).copied().map(number),
             nulls: file.null_value_counts().get(&id).copied().map(number),
@@ -156,11 +161,13 @@ fn columns(shown: &Shown, file: &DataFile) -> Vec<ColumnRow> {
     columns
 }
 
-/// The files added up by partition, in the order of specs and values.
-pub(super) fn partitions(files: Vec<FileRow>) -> Vec<PartitionRow> {
-    let mut partitions: BTreeMap<(i32, Vec<PartitionValue>), PartitionRow> = BTreeMap::new();
-    for file in files {
-        let row = partitions.entry((file.spec, file.partition)).or_default();
+/// Files added up by partition, in the order of specs and values.
+#[derive(Debug, Default)]
+pub(super) struct Partitions(BTreeMap<(i32, Vec<PartitionValue>), PartitionRow>);
+
+impl Partitions {
+    pub(super) fn add(&mut self, file: FileRow) {
+        let row = self.0.entry((file.spec, file.partition)).or_default();
         let (count, rows) = match file.content {
             DataContentType::Data => {
                 row.bytes = row.bytes.saturating_add(file.bytes);
@@ -173,8 +180,10 @@ pub(super) fn partitions(files: Vec<FileRow>) -> Vec<PartitionRow> {
         *rows = rows.saturating_add(file.rows);
         row.updated = row.updated.max(file.added_at.zip(file.added_by));
     }
-    let named = |((spec, partition), row)| PartitionRow { spec, partition, ..row };
-    partitions.into_iter().map(named).collect()
+
+    pub(super) fn rows(self) -> Vec<PartitionRow> {
+        self.0.into_iter().map(|((spec, partition), row)| PartitionRow { spec, partition, ..row }).collect()
+    }
 }
 
 pub(super) fn manifest_batch(rows: &[ManifestRow]) -> Result<RecordBatch, ArrowError> {
@@ -183,7 +192,7 @@ pub(super) fn manifest_batch(rows: &[ManifestRow]) -> Result<RecordBatch, ArrowE
     let partitions = lists(
         rows.iter().map(|row| row.partitions.len()),
         vec![
-            ("column", false, texts(bounds().map(|bounds| Some(bounds.column.as_str())))),
+            ("column", false, texts(bounds().map(|bounds| Some(bounds.column.as_ref())))),
             ("transform", false, texts(bounds().map(|bounds| Some(bounds.transform.as_str())))),
             ("contains_null", false, flags(bounds().map(|bounds| Some(bounds.contains_null)))),
             ("contains_nan", true, flags(bounds().map(|bounds| bounds.contains_nan))),
@@ -213,7 +222,7 @@ pub(super) fn file_batch(rows: &[FileRow]) -> Result<RecordBatch, ArrowError> {
     let columns = lists(
         rows.iter().map(|row| row.columns.len()),
         vec![
-            ("column", false, texts(known().map(|column| Some(column.column.as_str())))),
+            ("column", false, texts(known().map(|column| Some(column.column.as_ref())))),
             ("size_in_bytes", true, longs(known().map(|column| column.bytes))),
             ("value_count", true, longs(known().map(|column| column.values))),
             ("null_count", true, longs(known().map(|column| column.nulls))),
@@ -260,7 +269,7 @@ fn partition_lists<'a>(partitions: impl Iterator<Item = &'a [PartitionValue]> + 
     lists(
         partitions.clone().map(<[PartitionValue]>::len),
         vec![
-            ("column", false, texts(values().map(|value| Some(value.column.as_str())))),
+            ("column", false, texts(values().map(|value| Some(value.column.as_ref())))),
             ("transform", false, texts(values().map(|value| Some(value.transform.as_str())))),
             ("value", true, texts(values().map(|value| value.value.as_deref()))),
         ],

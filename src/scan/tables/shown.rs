@@ -1,6 +1,7 @@
 //! What of a table may be shown: contract columns, and partitions by contract columns, as text.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use datafusion::arrow::array::types::{
     Date32Type, Decimal128Type, DecimalType, Time64MicrosecondType, TimestampMicrosecondType, TimestampNanosecondType,
@@ -12,12 +13,15 @@ use iceberg::table::Table;
 use super::paths::Paths;
 use crate::scan::ScanColumn;
 
+/// How many letters of a value are shown.
+const LONGEST: usize = 256;
+
 /// What may be shown of one table.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) paths: Paths,
     /// The contract's columns by field id.
-    columns: HashMap<i32, String>,
+    columns: HashMap<i32, Arc<str>>,
     /// For each partition spec its fields over contract columns.
     specs: HashMap<i32, Vec<Part>>,
 }
@@ -27,7 +31,7 @@ pub(super) struct Shown {
 struct Part {
     /// Its place in the spec.
     place: usize,
-    column: String,
+    column: Arc<str>,
     transform: Transform,
     kind: PrimitiveType,
 }
@@ -35,7 +39,7 @@ struct Part {
 /// A partition's value for one column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PartitionValue {
-    pub(super) column: String,
+    pub(super) column: Arc<str>,
     pub(super) transform: String,
     pub(super) value: Option<String>,
 }
@@ -43,7 +47,7 @@ pub(super) struct PartitionValue {
 /// What a manifest list knows of the partitions in one manifest, for one column.
 #[derive(Debug)]
 pub(super) struct PartitionBounds {
-    pub(super) column: String,
+    pub(super) column: Arc<str>,
     pub(super) transform: String,
     pub(super) contains_null: bool,
     pub(super) contains_nan: Option<bool>,
@@ -54,7 +58,8 @@ pub(super) struct PartitionBounds {
 impl Shown {
     pub(super) fn new(table: &Table, columns: &[ScanColumn]) -> Self {
         let metadata = table.metadata();
-        let columns: HashMap<i32, String> = columns.iter().map(|c| (c.field_id, c.name.clone())).collect();
+        let columns: HashMap<i32, Arc<str>> =
+            columns.iter().map(|column| (column.field_id, column.name.as_str().into())).collect();
         let mut names = BTreeSet::new();
         let mut specs = HashMap::new();
         for spec in metadata.partition_specs_iter() {
@@ -65,7 +70,7 @@ impl Shown {
                 let source = metadata.current_schema().field_by_id(field.source_id).map(|field| &field.field_type);
                 let result = source.and_then(|source| field.transform.result_type(source).ok());
                 if let Some(Type::Primitive(kind)) = result {
-                    parts.push(Part { place, column: column.clone(), transform: field.transform, kind });
+                    parts.push(Part { place, column: Arc::clone(column), transform: field.transform, kind });
                 }
             }
             specs.insert(spec.spec_id(), parts);
@@ -80,8 +85,8 @@ impl Shown {
     }
 
     /// The contract's columns, by field id.
-    pub(super) fn columns(&self) -> impl Iterator<Item = (i32, &str)> {
-        self.columns.iter().map(|(id, name)| (*id, name.as_str()))
+    pub(super) fn columns(&self) -> impl Iterator<Item = (i32, &Arc<str>)> {
+        self.columns.iter().map(|(id, name)| (*id, name))
     }
 
     fn parts(&self, spec: i32) -> impl Iterator<Item = &Part> {
@@ -95,7 +100,7 @@ impl Shown {
             _ => None,
         };
         let shown = |part: &Part| PartitionValue {
-            column: part.column.clone(),
+            column: Arc::clone(&part.column),
             transform: part.transform.to_string(),
             value: value(part),
         };
@@ -111,7 +116,7 @@ impl Shown {
                 text(part.transform, &part.kind, datum.literal())
             };
             PartitionBounds {
-                column: part.column.clone(),
+                column: Arc::clone(&part.column),
                 transform: part.transform.to_string(),
                 contains_null: summary.contains_null,
                 contains_nan: summary.contains_nan,
@@ -161,8 +166,45 @@ fn text(transform: Transform, kind: &PrimitiveType, value: &PrimitiveLiteral) ->
         (PrimitiveLiteral::Long(value), _, _) => value.to_string(),
         (PrimitiveLiteral::Float(value), _, _) => value.to_string(),
         (PrimitiveLiteral::Double(value), _, _) => value.to_string(),
-        (PrimitiveLiteral::String(value), _, _) => value.clone(),
-        (PrimitiveLiteral::Binary(value), _, _) => value.iter().map(|byte| format!("{byte:02x}")).collect(),
+        (PrimitiveLiteral::String(value), _, _) => match value.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}…", value.get(..end)?),
+            None => value.clone(),
+        },
+        (PrimitiveLiteral::Binary(value), _, _) => {
+            let bytes: String = value.iter().take(LONGEST / 2).map(|byte| format!("{byte:02x}")).collect();
+            if value.len() > LONGEST / 2 { bytes + "…" } else { bytes }
+        }
         (PrimitiveLiteral::Int128(_) | PrimitiveLiteral::AboveMax | PrimitiveLiteral::BelowMin, _, _) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_people_read_them_and_none_is_beyond_its_type() {
+        let check = |transform, kind, value, expect: Option<&str>| {
+            assert_eq!(text(transform, &kind, &value).as_deref(), expect, "{transform} {kind}");
+        };
+        use PrimitiveLiteral::{Binary, Int, Int128, Long, String, UInt128};
+        use Transform::{Bucket, Day, Hour, Identity, Month, Year};
+        check(Year, PrimitiveType::Int, Int(-1), Some("1969"));
+        check(Month, PrimitiveType::Int, Int(660), Some("2025-01"));
+        check(Month, PrimitiveType::Int, Int(-1), Some("1969-12"));
+        check(Day, PrimitiveType::Date, Int(0), Some("1970-01-01"));
+        check(Hour, PrimitiveType::Int, Int(25), Some("1970-01-02-01"));
+        check(Bucket(4), PrimitiveType::Int, Int(3), Some("3"));
+        check(Identity, PrimitiveType::Date, Int(i32::MAX), None);
+        check(Identity, PrimitiveType::Time, Long(-1), None);
+        check(Identity, PrimitiveType::Timestamp, Long(1_500_000), Some("1970-01-01 00:00:01.500"));
+        check(Identity, PrimitiveType::Timestamptz, Long(0), Some("1970-01-01 00:00:00Z"));
+        check(Identity, PrimitiveType::Timestamp, Long(i64::MAX), None);
+        check(Identity, PrimitiveType::TimestampNs, Long(i64::MIN), Some("1677-09-21 00:12:43.145224192"));
+        check(Identity, PrimitiveType::Decimal { precision: 9, scale: 2 }, Int128(-5), Some("-0.05"));
+        check(Identity, PrimitiveType::Uuid, UInt128(1), Some("00000000-0000-0000-0000-000000000001"));
+        check(Identity, PrimitiveType::Binary, Binary(vec![0, 255]), Some("00ff"));
+        check(Identity, PrimitiveType::String, String("é".repeat(300)), Some(&format!("{}…", "é".repeat(256))));
+        check(Identity, PrimitiveType::Long, PrimitiveLiteral::AboveMax, None);
+    }
 }
