@@ -5,7 +5,7 @@
 //!                      --Lake::open--> Iceberg table --bind--> field ids --IcebergScan::pin--> scan --guard--> table
 //! ```
 //!
-//! A name that ends in `$files` and the like means a table about the product's table, in [`metadata`]. All names of one
+//! A name that ends in `$files` and the like means a table about the product's table. All names of one
 //! statement see the same state of a table: it is opened once for each [`Resolver`], however often it is named.
 //!
 //! There is one way out of this room, [`Resolver::table`], and it hands out governed tables alone. A product that may

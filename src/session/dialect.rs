@@ -183,7 +183,7 @@ fn is_system_version(word: &Word) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use datafusion::sql::parser::DFParserBuilder;
 

@@ -3,13 +3,15 @@
 //! The table is Packly's `storefront.customers`: 100 rows at first, then 150, then 200, since copies of its files are
 //! appended. The tag `june` is the first snapshot, the branch `audit` the second.
 
-use std::sync::OnceLock;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::Int64Type;
+use datafusion::common::TableReference;
 use futures::TryStreamExt;
 use iceberg::spec::{DataFile, DataFileBuilder, SnapshotReference, SnapshotRetention, TableMetadataBuilder};
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
@@ -17,12 +19,11 @@ use iceberg::{Catalog, TableIdent};
 use polder::error::{Class, Error};
 use polder::flight::client::{Credentials, Remote};
 use polder::packly::{write_domain, write_files};
+use polder::resolve::{At, Resolver};
 use polder::server::{self, Running};
 use polder::session::{Engine, Options, Pins};
 use polder_catalog::mesh::Mesh;
 use polder_catalog::secret::Secret;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use tonic::transport::Endpoint;
 
 use crate::packly::loopback;
@@ -244,6 +245,10 @@ fn one_statement_reads_a_table_at_several_versions() {
         ),
         (format!("SELECT count(*) FROM packly.{}", v(first)), vec!["100"]),
         (
+            format!("SELECT count(*) FROM {} AS a JOIN packly.{} AS b USING (customer_id, email)", v(first), v(second)),
+            vec!["150"],
+        ),
+        (
             format!("SELECT count(*) FROM {CUSTOMERS} changes, {} AS at WHERE changes.email = at.email", v(first)),
             vec!["200"],
         ),
@@ -371,6 +376,13 @@ fn metadata_tables_tell_the_history_and_the_files_of_each_version() {
         [format!("audit | BRANCH | {second}"), format!("june | TAG | {first}"), format!("main | BRANCH | {third}")]
     );
     assert_eq!(rows("SELECT count(*) FROM storefront.\"customers$history\" WHERE is_current_ancestor"), ["3"]);
+    assert_eq!(
+        rows(
+            "SELECT (SELECT count(*) FROM storefront.customers$files AT(REF => 'june')) AS june, \
+             (SELECT count(*) FROM storefront.customers$files AT(REF => 'audit')) AS audit"
+        ),
+        ["2 | 3"]
+    );
     for (version, files, records) in [("", 4, 200), ("AT(REF => 'audit')", 3, 150), ("AT(REF => 'june')", 2, 100)] {
         assert_eq!(
             rows(&format!("SELECT count(*), sum(record_count) FROM storefront.\"customers$files\" {version}")),
@@ -445,6 +457,24 @@ fn a_ticket_reads_what_was_planned_and_a_prepared_statement_the_newest() {
         assert_eq!(pins.get(&format!("{CUSTOMERS} AT(REF => 'june')")), Some(&shop.snapshots[0].0));
     });
 
+    // All names of one statement see the same state, also when somebody commits between them.
+    shop.runtime.block_on(async {
+        let resolver = || {
+            let principal = shop.engine.mesh().principal(OFFICER).unwrap();
+            Resolver::new(shop.engine.mesh(), shop.engine.lake(), principal)
+        };
+        let newest = async |resolver: &Resolver, name: &str| {
+            resolver.table(&TableReference::parse_str(name), &At::newest(None)).await.unwrap().snapshot.unwrap()
+        };
+        let one = resolver();
+        let first = newest(&one, CUSTOMERS).await;
+        shop.append(1).await;
+        for name in [CUSTOMERS, "packly.storefront.customers", "storefront.\"customers$files\""] {
+            assert_eq!(newest(&one, name).await, first, "{name}");
+        }
+        assert_ne!(newest(&resolver(), CUSTOMERS).await, first);
+    });
+
     // A rollback is a change like any other: what was the newest between is still what it was.
     let before = shop.runtime.block_on(async { shop.table().await.metadata().last_updated_ms() });
     let audit = shop.snapshots[1].0;
@@ -456,5 +486,5 @@ fn a_ticket_reads_what_was_planned_and_a_prepared_statement_the_newest() {
     let count = |version: &str| shop.rows(OFFICER, &format!("SELECT count(*) FROM {CUSTOMERS} {version}"));
     assert_eq!(count(""), ["150"]);
     assert_eq!(count("TIMESTAMP AS OF now()"), ["150"]);
-    assert_eq!(count(&format!("TIMESTAMP AS OF {}", Shop::moment(before))), ["250"]);
+    assert_eq!(count(&format!("TIMESTAMP AS OF {}", Shop::moment(before))), ["300"]);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Int32Array, Int64Array, MapBuilder, StringArray, StringBuilder, TimestampMillisecondArray,
 };
+use datafusion::arrow::error::ArrowError;
 use iceberg::spec::{SnapshotRef, SnapshotReference, SnapshotRetention, TableMetadata};
 
 use super::{Made, batches, record};
@@ -82,7 +83,8 @@ pub(super) fn history(metadata: &TableMetadata) -> Made {
 
 /// Branches and tags, by name.
 pub(super) fn refs(metadata: &TableMetadata) -> Made {
-    let refs: Vec<(String, SnapshotReference)> = named(metadata).into_iter().collect();
+    let refs = named(metadata).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+    let refs: Vec<(String, SnapshotReference)> = refs.into_iter().collect();
     batches(&refs, |rows| {
         let kept = |pick: fn(&SnapshotRetention) -> Option<i64>| -> ArrayRef {
             Arc::new(rows.iter().map(|(_, to)| pick(&to.retention)).collect::<Int64Array>())
@@ -122,16 +124,15 @@ pub(super) fn refs(metadata: &TableMetadata) -> Made {
 
 /// The refs of a table. `iceberg` gives them one by one under names that are known already, and all of them only in
 /// the file that it would write; a table of format 1 has none there but its main branch.
-fn named(metadata: &TableMetadata) -> BTreeMap<String, SnapshotReference> {
-    let written = serde_json::to_value(metadata).ok();
-    let refs = written.as_ref().and_then(|file| file.get("refs")).cloned();
-    let mut refs: BTreeMap<String, SnapshotReference> =
-        refs.and_then(|refs| serde_json::from_value(refs).ok()).unwrap_or_default();
-    if let (true, Some(current)) = (refs.is_empty(), metadata.current_snapshot_id()) {
-        let main = SnapshotReference::new(current, SnapshotRetention::branch(None, None, None));
-        refs.insert("main".to_owned(), main);
+fn named(metadata: &TableMetadata) -> serde_json::Result<BTreeMap<String, SnapshotReference>> {
+    let mut written = serde_json::to_value(metadata)?;
+    match written.get_mut("refs").map(serde_json::Value::take) {
+        Some(refs) => serde_json::from_value(refs),
+        None => {
+            let main = |id| SnapshotReference::new(id, SnapshotRetention::branch(None, None, None));
+            Ok(metadata.current_snapshot_id().map(|id| ("main".to_owned(), main(id))).into_iter().collect())
+        }
     }
-    refs
 }
 
 fn moments(milliseconds: impl Iterator<Item = i64>) -> ArrayRef {
