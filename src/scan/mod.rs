@@ -12,6 +12,7 @@ pub mod lineage;
 mod mapping;
 mod reader;
 mod source;
+pub mod tables;
 
 use std::borrow::Cow;
 use std::sync::Arc;
