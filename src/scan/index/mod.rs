@@ -198,6 +198,12 @@ fn partition(spec: &PartitionSpecRef, values: Arc<[u8]>) -> Partition {
 }
 
 impl FileIndex {
+    /// The lowest sequence number of a file: older deletes are about none.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        let sequences = self.manifests.iter().flat_map(|manifest| manifest.sequences.values().iter().copied());
+        sequences.min()
+    }
+
     /// All files.
     pub(super) fn all(&self) -> Chosen<'_> {
         Chosen { parts: self.manifests.iter().map(|manifest| Part { manifest, rows: None }).collect() }
@@ -257,12 +263,13 @@ impl Chosen<'_> {
                     sequence: sequences.value(row),
                     first_row: first_rows.as_ref().and_then(|ids| ids.is_valid(row).then(|| ids.value(row))),
                     partition: partition(spec, manifest::key(spec, values)),
+                    constants: Vec::new(),
                     columns: Vec::new(),
                 });
             }
         }
-        for (file, columns) in files.iter_mut().zip(known) {
-            file.columns = columns;
+        for ((file, columns), constants) in files.iter_mut().zip(known).zip(self.constants(asked)?) {
+            (file.columns, file.constants) = (columns, constants);
         }
         Ok(files)
     }

@@ -17,6 +17,7 @@ use crate::scan::columns::arrow_type;
 
 mod decoding;
 mod fuzzing;
+mod lake;
 mod pruning;
 
 /// Numbers that are the same in every run.
