@@ -83,8 +83,12 @@ impl Facts {
             match (partition.transform, purpose) {
                 (Transform::Identity, _) => facts.constants(part, &values, of)?,
                 (transform, Purpose::Pruning) if keeps_nulls(transform) => {
-                    facts.partition_nulls(part, &values)?;
-                    if let Some((low, high)) = interval(transform, &values, of) {
+                    if facts.nulls.null_count() > 0 {
+                        facts.partition_nulls(part, &values)?;
+                    }
+                    // Bounds are within the interval of their partition.
+                    let is_open = facts.min.null_count() > 0 || facts.max.null_count() > 0;
+                    if is_open && let Some((low, high)) = interval(transform, &values, of) {
                         facts.min = tighter(&facts.min, &low, true)?;
                         facts.max = tighter(&facts.max, &high, false)?;
                     }

@@ -35,8 +35,8 @@ fn specs(schema: &Arc<Schema>) -> Vec<PartitionSpecRef> {
 
 fn random_file(dice: &mut Dice, spec: &PartitionSpec, at: usize, v3: bool) -> iceberg::spec::DataFile {
     let row: Vec<Option<Datum>> = TYPES.iter().map(|of| (!dice.one_in(6)).then(|| random(dice, of))).collect();
-    let mut some = |dice: &mut Dice, of: &PrimitiveType| (!dice.one_in(5)).then(|| random(dice, of));
-    let mut bounds = |dice: &mut Dice| -> HashMap<i32, Datum> {
+    let some = |dice: &mut Dice, of: &PrimitiveType| (!dice.one_in(5)).then(|| random(dice, of));
+    let bounds = |dice: &mut Dice| -> HashMap<i32, Datum> {
         (1..).zip(&TYPES).filter_map(|(id, of)| Some((id, some(dice, of)?))).collect()
     };
     let (lower, upper) = (bounds(dice), bounds(dice));

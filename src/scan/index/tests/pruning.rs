@@ -90,7 +90,7 @@ fn random_filter(dice: &mut Dice, schema: &SchemaRef, types: &[PrimitiveType], r
     }
     let place = dice.below(types.len());
     let field = schema.field(place);
-    let mut literal = |dice: &mut Dice| {
+    let literal = |dice: &mut Dice| {
         let datum = if dice.one_in(2) { dice.pick(rows)[place].clone() } else { Some(random(dice, &types[place])) };
         lit(scalar(datum.as_ref(), field.data_type()))
     };
@@ -131,7 +131,7 @@ async fn a_file_with_a_matching_row_is_never_pruned_whatever_its_partition() {
         for spec in &specs {
             let mut entries = Vec::new();
             for _ in 0..6 {
-                let mut row = |dice: &mut Dice| -> Row {
+                let row = |dice: &mut Dice| -> Row {
                     let value = |dice: &mut Dice, of: &PrimitiveType| match of {
                         Double if dice.one_in(6) => Some(Datum::double(f64::NAN)),
                         _ => (!dice.one_in(7)).then(|| random(dice, of)),
