@@ -4,6 +4,7 @@
 //! column raw. To others that may discover it they are denied, and where the product is hidden they are as absent as
 //! the product. No listing shows them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::TableReference;
@@ -56,6 +57,7 @@ impl Resolver {
             descriptions: Vec::new(),
             owner: Some(domain.owner.clone()),
             snapshot: snapshot.filter(|_| about.of_one_snapshot()).map(|snapshot| snapshot.snapshot_id()),
+            unavailable: BTreeMap::new(),
             notices: Vec::new(),
         }))
     }

@@ -8,6 +8,7 @@ mod entry;
 mod error;
 mod footer;
 mod index;
+mod late;
 pub mod lineage;
 mod mapping;
 mod reader;
@@ -24,7 +25,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{
     Constraints, DFSchema, DataFusionError, Result as DfResult, ScalarValue, Statistics, not_impl_err,
 };
-use datafusion::config::TableParquetOptions;
+use datafusion::config::{ConfigOptions, TableParquetOptions};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -32,6 +33,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion_datasource::file_groups::FileGroupPartitioner;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -43,6 +45,9 @@ use error::ScanError;
 use footer::{Constants, Names};
 use index::{Asked, Chosen, FileIndex};
 use source::{FileFacts, Ground, LakeSource};
+
+/// Which part of its share a partition may read beyond it before files are cut.
+const UNEVEN: u64 = 8;
 
 /// How much of a file's end is read at first; it holds most footers whole.
 const FOOTER_HINT: usize = 64 * 1024;
@@ -95,7 +100,7 @@ impl IcebergScan {
             None => Default::default(),
         };
         let files = Arc::new(files);
-        let deletes = DeleteIndex::new(&name, deletes, files.oldest())?;
+        let deletes = DeleteIndex::new(&name, deletes, files.oldest().unwrap_or_default())?;
         let hidden = deletes::hidden(&open, &deletes.key_fields(), &columns)?;
         let ground = Arc::new(Ground::new(
             Arc::clone(&open.store),
@@ -179,18 +184,33 @@ impl IcebergScan {
         Duration::new(number >> 32, u32::try_from(number & 0x1fff_ffff).unwrap_or_default())
     }
 
-    /// Whole files, each to the group with the fewest bytes so far.
-    fn groups(&self, files: &[DataFile], partitions: usize) -> Vec<FileGroup> {
+    /// Whole files, each to the group with the fewest bytes so far. Where that leaves a group with much more than its
+    /// share, files are cut: who reads a piece reads the row groups that begin in it.
+    fn groups(&self, files: &[DataFile], options: &ConfigOptions) -> Vec<FileGroup> {
         let mut files: Vec<&DataFile> = files.iter().collect();
         files.sort_by_key(|entry| std::cmp::Reverse(entry.size));
-        let mut groups: Vec<(u64, Vec<&DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
+        let partitions = options.execution.target_partitions.max(1);
+        let mut groups: Vec<(u64, Vec<&DataFile>)> = vec![(0, Vec::new()); partitions];
         for entry in files {
             if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
-                *bytes += entry.size.max(1);
+                *bytes = bytes.saturating_add(entry.size.max(1));
                 group.push(entry);
             }
         }
-        groups.into_iter().map(|(_, group)| FileGroup::new(group.into_iter().map(|e| self.file(e)).collect())).collect()
+        let most = groups.iter().map(|(bytes, _)| *bytes).max().unwrap_or_default();
+        let share = groups.iter().map(|(bytes, _)| *bytes).fold(0, u64::saturating_add) / partitions as u64;
+        let groups = groups.into_iter().filter(|(_, group)| !group.is_empty());
+        let groups: Vec<FileGroup> = groups
+            .map(|(_, group)| FileGroup::new(group.into_iter().map(|entry| self.file(entry)).collect()))
+            .collect();
+        if most <= share.saturating_add(share / UNEVEN) || !options.optimizer.repartition_file_scans {
+            return groups;
+        }
+        let cut = FileGroupPartitioner::new()
+            .with_target_partitions(partitions)
+            .with_repartition_file_min_size(options.optimizer.repartition_file_min_size)
+            .repartition_file_groups(&groups);
+        cut.unwrap_or(groups)
     }
 
     fn asked(&self) -> Asked<'_> {
@@ -209,15 +229,29 @@ impl IcebergScan {
         self.files.prune(&self.asked(), state.create_physical_expr(filter, &schema)?)
     }
 
+    /// The columns that filters are about.
+    fn filtered(&self, filters: &[Expr]) -> Vec<usize> {
+        let columns = filters.iter().flat_map(Expr::column_refs);
+        let mut filtered: Vec<usize> = columns.filter_map(|column| self.schema.index_of(&column.name).ok()).collect();
+        filtered.sort_unstable();
+        filtered.dedup();
+        filtered
+    }
+
     /// The columns that a query reads. Others carry no statistics.
-    fn needed(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Vec<usize> {
-        let all = || (0..self.schema.fields().len()).collect();
-        let mut needed: Vec<usize> = projection.map_or_else(all, Clone::clone);
-        let filtered = filters.iter().flat_map(Expr::column_refs);
-        needed.extend(filtered.filter_map(|column| self.schema.index_of(&column.name).ok()));
+    fn needed(&self, projection: Option<&Vec<usize>>, filtered: &[usize]) -> Vec<usize> {
+        let mut needed = projection.map_or_else(|| (0..self.schema.fields().len()).collect(), Clone::clone);
+        needed.extend(filtered);
         needed.sort_unstable();
         needed.dedup();
         needed
+    }
+
+    fn reads_late(&self, files: &Chosen<'_>, filtered: &[usize], needed: &[usize]) -> bool {
+        let bytes = |column: &usize| self.columns.get(*column).map_or(0, |bound| files.column_bytes(bound.field.id));
+        let (filters, others): (Vec<usize>, Vec<usize>) =
+            needed.iter().partition(|column| filtered.binary_search(column).is_ok());
+        late::pays(filters.iter().map(bytes).sum(), others.iter().map(bytes).sum())
     }
 }
 
@@ -263,7 +297,8 @@ impl TableProvider for IcebergScan {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let needed = self.needed(projection, filters);
+        let filtered = self.filtered(filters);
+        let needed = self.needed(projection, &filtered);
         let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
@@ -273,6 +308,7 @@ impl TableProvider for IcebergScan {
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         // Filters that come later may be about any column that is read.
         let may_prune = !files.may_hold_nan(&self.asked(), &needed)?;
+        options.global.pushdown_filters |= may_prune && self.reads_late(&files, &filtered, &needed);
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
@@ -288,7 +324,7 @@ impl TableProvider for IcebergScan {
             self.open.url.clone(),
             Arc::new(LakeSource::new(Arc::clone(&self.ground), source)),
         )
-        .with_file_groups(self.groups(&files, state.config().target_partitions()))
+        .with_file_groups(self.groups(&files, state.config_options()))
         .with_statistics(statistics)
         .with_expr_adapter(Some(Arc::new(by_id)))
         .with_projection_indices(projection.cloned())?

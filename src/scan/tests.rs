@@ -178,7 +178,7 @@ async fn nan_is_not_pruned_away() {
     assert_eq!(rows(&shop, &[("a", 1)], "SELECT count(*) FROM t WHERE a > 100.0").await.unwrap(), ["1"]);
 }
 
-async fn append_files(shop: &Shop, files: Vec<iceberg::spec::DataFile>) {
+pub(super) async fn append_files(shop: &Shop, files: Vec<iceberg::spec::DataFile>) {
     use iceberg::transaction::{ApplyTransactionAction, Transaction};
     let table = shop.load("t").await;
     let tx = Transaction::new(&table);
