@@ -50,6 +50,8 @@ pub(super) enum DeleteKind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Partition {
     pub(super) spec: i32,
+    /// Whether its spec has no partitions, so that it is the whole table.
+    pub(super) global: bool,
     pub(super) values: Struct,
 }
 

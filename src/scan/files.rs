@@ -68,7 +68,8 @@ pub(super) async fn read(
             }
             let sequence = entry.sequence_number().ok_or_else(|| unsupported("files without a sequence number"))?;
             let path = open.path(file.file_path())?;
-            let partition = Partition { spec: spec.spec_id(), values: file.partition().clone() };
+            let partition =
+                Partition { spec: spec.spec_id(), global: spec.is_unpartitioned(), values: file.partition().clone() };
             let kind = match (file.content_type(), file.file_format()) {
                 (DataContentType::Data, DataFileFormat::Parquet) => {
                     let known = |bound: &Bound, field: &FieldRef| match lineage::field(bound.field.id) {

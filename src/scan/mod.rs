@@ -84,10 +84,8 @@ impl IcebergScan {
             Some(snapshot) => files::read(&open, snapshot, &columns, &schema).await?,
             None => Default::default(),
         };
-        let unpartitioned = metadata.partition_specs_iter().filter(|spec| spec.is_unpartitioned());
-        let unpartitioned = unpartitioned.map(|spec| spec.spec_id()).collect();
         let oldest = files.iter().map(|file| file.sequence).min().unwrap_or_default();
-        let deletes = DeleteIndex::new(&name, deletes.into_iter().map(Arc::new).collect(), &unpartitioned, oldest)?;
+        let deletes = DeleteIndex::new(&name, deletes.into_iter().map(Arc::new).collect(), oldest)?;
         let hidden = deletes::hidden(&open.table, &deletes.key_fields(), &columns)?;
         let ground = Arc::new(Ground::new(
             Arc::clone(&open.store),

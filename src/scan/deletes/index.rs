@@ -4,7 +4,7 @@
 //! is as old as they are or older, equality deletes only to older data; both stay in their partition, except equality
 //! deletes of an unpartitioned spec, which reach everywhere. Where a vector applies, position deletes do not.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::scan::entry::{DataFile, DeleteFile, DeleteKind, Partition};
@@ -26,14 +26,8 @@ pub(in crate::scan) struct DeleteIndex {
 type Group = Vec<Arc<DeleteFile>>;
 
 impl DeleteIndex {
-    /// Sorts the delete files of `table`. `unpartitioned` are the specs whose equality deletes reach everywhere, and
-    /// `oldest` is a sequence number that no data file's is below.
-    pub(in crate::scan) fn new(
-        table: &str,
-        deletes: Vec<Arc<DeleteFile>>,
-        unpartitioned: &HashSet<i32>,
-        oldest: i64,
-    ) -> Result<Self, ScanError> {
+    /// Sorts the delete files of `table`. `oldest` is a sequence number that no data file's is below.
+    pub(in crate::scan) fn new(table: &str, deletes: Vec<Arc<DeleteFile>>, oldest: i64) -> Result<Self, ScanError> {
         let mut index = Self::default();
         let mut groups: BTreeMap<(Option<usize>, Vec<i32>), Group> = BTreeMap::new();
         let mut partitions: Vec<Partition> = Vec::new();
@@ -56,7 +50,7 @@ impl DeleteIndex {
                 },
                 DeleteKind::Equality { .. } if delete.sequence <= oldest => {}
                 DeleteKind::Equality { ids } => {
-                    let partition = (!unpartitioned.contains(&delete.partition.spec)).then(|| {
+                    let partition = (!delete.partition.global).then(|| {
                         *numbers.entry(delete.partition.clone()).or_insert_with(|| {
                             partitions.push(delete.partition.clone());
                             partitions.len() - 1

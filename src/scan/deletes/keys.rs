@@ -49,6 +49,11 @@ pub(in crate::scan) fn hidden(table: &Table, ids: &[i32], visible: &[Bound]) -> 
             table: table.identifier().to_string(),
             what: format!("equality deletes by field {id}, which is no column of plain values"),
         })?;
+        if field.initial_default.is_some() {
+            let (table, what) =
+                (table.identifier().to_string(), format!("equality deletes by field {id}, which has a default"));
+            return Err(ScanError::Unsupported { table, what });
+        }
         let mut name = format!("key {id}");
         while visible.iter().any(|bound| bound.name == name) {
             name.push('\'');
