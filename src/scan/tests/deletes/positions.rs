@@ -129,6 +129,22 @@ async fn nothing_is_answered_from_metadata_that_counts_deleted_rows() {
     assert_eq!(plan.partition_statistics(None).unwrap().num_rows.is_exact(), Some(false));
 }
 
+#[tokio::test]
+async fn a_vector_that_is_older_than_its_data_is_refused() {
+    let shop = table(3).await;
+    let path = format!("{}/data/later.parquet", shop.load("t").await.metadata().location());
+    let mut files = Files::of(&shop);
+    files.vector(&path, [0]).await;
+    files.commit().await;
+    let bytes = parquet(&[("a", 1, longs(20..23))], None);
+    shop.load("t").await.file_io().new_output(&path).unwrap().write(bytes.clone().into()).await.unwrap();
+    let mut files = Files::of(&shop);
+    files.put(bytes, 3, |file| _ = file.file_path(path.clone())).await;
+    files.commit().await;
+    let error = refused(&shop).await;
+    assert!(error.message.contains("older than its data file"), "{error}");
+}
+
 async fn refused(shop: &Shop) -> Error {
     match pin(shop, &ALL).await {
         Err(error) => error,
