@@ -24,7 +24,8 @@ use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselize
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::ObjectStore;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use roaring::RoaringTreemap;
 
 use super::keys::Keys;
@@ -146,7 +147,8 @@ impl Opening {
         let readers = readers.ok_or_else(|| internal_datafusion_err!("a scan of a lake has no readers"))?;
         let mut reader =
             readers.create_reader(self.partition, file.clone(), Some(FOOTER_HINT), self.parquet.metrics())?;
-        Ok(reader.get_metadata(None).await?)
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
+        Ok(reader.get_metadata(Some(&options)).await?)
     }
 
     /// What the Parquet source is asked for, and what becomes of it.
