@@ -101,6 +101,11 @@ impl Ground {
         &self.columns
     }
 
+    /// How many columns are the query's.
+    pub(super) fn visible(&self) -> usize {
+        self.visible
+    }
+
     /// The hidden column of a field, and its index in the schema.
     pub(super) fn key(&self, field: i32) -> Option<(usize, &Bound)> {
         self.columns.iter().enumerate().skip(self.visible).find(|(_, bound)| bound.field.id == field)
@@ -121,9 +126,11 @@ impl Ground {
 /// A Parquet source over the files of one table.
 #[derive(Clone)]
 pub(super) struct LakeSource {
-    ground: Arc<Ground>,
+    pub(super) ground: Arc<Ground>,
     /// What reads the files. It gives all columns of the ground's schema.
-    parquet: Arc<dyn FileSource>,
+    pub(super) parquet: Arc<dyn FileSource>,
+    /// The order that its row groups are read in as far as their statistics allow, for the sort above it.
+    pub(super) order: Option<LexOrdering>,
     /// The query's columns.
     schema: TableSchema,
     projection: ProjectionExprs,
@@ -132,11 +139,17 @@ pub(super) struct LakeSource {
 impl LakeSource {
     /// `parquet` was made for the ground's schema and has no projection yet.
     pub(super) fn new(ground: Arc<Ground>, parquet: ParquetSource) -> Self {
-        let visible: Fields = ground.schema.fields().iter().take(ground.visible).cloned().collect();
+        let visible: Fields = ground.schema.fields().iter().take(ground.visible()).cloned().collect();
         let schema = Arc::new(Schema::new(visible));
         let all: Vec<usize> = (0..ground.visible).collect();
         let projection = ProjectionExprs::from_indices(&all, &schema);
-        Self { ground, parquet: Arc::new(parquet), schema: TableSchema::from_file_schema(schema), projection }
+        Self {
+            ground,
+            parquet: Arc::new(parquet),
+            order: None,
+            schema: TableSchema::from_file_schema(schema),
+            projection,
+        }
     }
 
     fn over(&self, parquet: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
@@ -182,6 +195,7 @@ impl FileSource for LakeSource {
             ground: Arc::clone(&self.ground),
             parquet: Arc::clone(&self.parquet),
             projection: self.projection.clone(),
+            in_order: self.order.is_none(),
             store,
             config: bare,
             partition,
@@ -253,7 +267,13 @@ impl FileSource for LakeSource {
         if self.asks(ROW_ID) || !order.iter().all(|sort| self.is_of_files(&sort.expr)) {
             return Ok(SortOrderPushdownResult::Unsupported);
         }
-        Ok(self.parquet.try_pushdown_sort(order, properties)?.map(|parquet| self.over(parquet)))
+        Ok(match self.parquet.try_pushdown_sort(order, properties)? {
+            SortOrderPushdownResult::Inexact { inner } => {
+                let sorted = Self { parquet: inner, order: LexOrdering::new(order.to_vec()), ..self.clone() };
+                SortOrderPushdownResult::Inexact { inner: Arc::new(sorted) }
+            }
+            other => other.map(|parquet| self.over(parquet)),
+        })
     }
 
     fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
