@@ -246,6 +246,10 @@ impl TableProvider for IcebergScan {
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
+        if self.schema.fields().iter().any(|field| field.data_type().is_nested()) {
+            // Parquet's reader keeps what a filter read, and panics where that is the only leaf of a struct.
+            options.global.max_predicate_cache_size = Some(0);
+        }
         // Spark's oldest timestamps count nanoseconds in twelve bytes; the tables that have them count microseconds.
         options.global.coerce_int96 = Some("us".to_owned());
         let source = ParquetSource::new(Arc::clone(&self.schema))

@@ -2,6 +2,7 @@
 //! table and file.
 
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -166,10 +167,13 @@ impl AsyncFileReader for CheckedReader {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
         async move {
-            let metadata = match self.inner.get_metadata(options).await {
-                Ok(metadata) => metadata,
-                Err(source) => return Err(self.unread(source).await),
-            };
+            // Parquet's decoder of footers does not survive all that a broken file can hold.
+            let read = AssertUnwindSafe(self.inner.get_metadata(options)).catch_unwind().await;
+            let metadata =
+                match read.unwrap_or_else(|_| Err(ParquetError::General("its footer broke the decoder".into()))) {
+                    Ok(metadata) => metadata,
+                    Err(source) => return Err(self.unread(source).await),
+                };
             self.place.check(&metadata)?;
             self.place.fit(metadata)
         }
