@@ -242,6 +242,6 @@ mod tests {
     fn no_mutation_of_metadata_panics() {
         let mut read = 0;
         mutations(V3.as_bytes(), 20_000, |bytes| read += usize::from(decode(bytes).is_ok()));
-        assert!(read > 1000, "{read}");
+        assert!(read > 100, "{read}");
     }
 }
