@@ -30,7 +30,9 @@ use super::error::ScanError;
 use super::footer::{Constant, constant};
 use crate::error::Error;
 use reshape::Reshape;
-use shape::{Shape, field_id};
+use shape::Shape;
+
+pub(super) use shape::field_id;
 
 /// Makes one adapter for each file.
 #[derive(Debug)]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::common::ScalarValue;
-use iceberg::spec::{Literal, NestedFieldRef, PrimitiveLiteral, PrimitiveType, Transform, Type};
+use iceberg::spec::{NestedFieldRef, PrimitiveType, Transform, Type};
 
 use super::ScanColumn;
 use super::defaults;
 use super::error::ScanError;
+use super::lineage;
 use crate::lake::OpenTable;
 use crate::lake::metadata::Beyond;
 
@@ -67,7 +68,8 @@ pub(super) fn bind(open: &OpenTable, columns: Vec<ScanColumn>) -> Result<(Vec<Bo
             return Err(ScanError::TwoColumns { table: name, column: column.name });
         }
         let mut top = schema.as_struct().fields().iter();
-        let Some(field) = top.find(|field| field.id == column.field_id) else {
+        let reserved = lineage::field(column.field_id);
+        let Some(field) = top.find(|field| field.id == column.field_id).or(reserved.as_ref()) else {
             return Err(ScanError::NoField { table: name, field: column.field_id });
         };
         let wanted = match want(field, &column.name, column.fields.as_deref(), &open.beyond) {
@@ -86,7 +88,7 @@ pub(super) fn bind(open: &OpenTable, columns: Vec<ScanColumn>) -> Result<(Vec<Bo
 
 /// What a query sees of a field: all of it, or the selected fields of the struct that is in it, however deep in lists and
 /// maps.
-fn want(
+pub(super) fn want(
     field: &NestedFieldRef,
     name: &str,
     selected: Option<&[ScanColumn]>,
@@ -139,7 +141,8 @@ fn want(
 fn plain(id: i32, primitive: &PrimitiveType, beyond: &Beyond) -> Result<DataType, String> {
     match beyond.kind(id) {
         None => Ok(primitive_type(primitive)),
-        Some("unknown") => Ok(DataType::Null),
+        // It is NULL in every row, and arrow's own type for that cannot be sorted or sent to every client.
+        Some("unknown") => Ok(DataType::Utf8),
         Some(kind) => Err(format!("the type `{kind}`, which cannot be read")),
     }
 }
@@ -167,42 +170,4 @@ fn primitive_type(primitive: &PrimitiveType) -> DataType {
         PrimitiveType::Fixed(length) => i32::try_from(*length).map_or(DataType::Binary, DataType::FixedSizeBinary),
         PrimitiveType::Binary => DataType::Binary,
     }
-}
-
-/// The value of a column of `data_type` that files of one partition have in common, where it can be told. One that was
-/// written before a promotion is of a smaller type of the same kind.
-pub(super) fn partition_value(literal: Option<&Literal>, data_type: &DataType) -> Option<ScalarValue> {
-    use DataType::{
-        Binary, Boolean, Date32, Decimal128, FixedSizeBinary, Float32, Float64, Int32, Int64, Time64, Timestamp, Utf8,
-    };
-    use PrimitiveLiteral as L;
-    let Some(literal) = literal else { return ScalarValue::try_new_null(data_type).ok() };
-    let Literal::Primitive(literal) = literal else { return None };
-    Some(match (literal, data_type) {
-        (L::Boolean(value), Boolean) => ScalarValue::Boolean(Some(*value)),
-        (L::Int(value), Int32) => ScalarValue::Int32(Some(*value)),
-        (L::Int(value), Int64) => ScalarValue::Int64(Some(i64::from(*value))),
-        (L::Int(value), Date32) => ScalarValue::Date32(Some(*value)),
-        (L::Long(value), Int64) => ScalarValue::Int64(Some(*value)),
-        (L::Long(value), Time64(TimeUnit::Microsecond)) => ScalarValue::Time64Microsecond(Some(*value)),
-        (L::Long(value), Timestamp(TimeUnit::Microsecond, zone)) => {
-            ScalarValue::TimestampMicrosecond(Some(*value), zone.clone())
-        }
-        (L::Long(value), Timestamp(TimeUnit::Nanosecond, zone)) => {
-            ScalarValue::TimestampNanosecond(Some(*value), zone.clone())
-        }
-        (L::Float(value), Float32) => ScalarValue::Float32(Some(value.0)),
-        (L::Float(value), Float64) => ScalarValue::Float64(Some(f64::from(value.0))),
-        (L::Double(value), Float64) => ScalarValue::Float64(Some(value.0)),
-        (L::Int128(value), Decimal128(precision, scale)) => ScalarValue::Decimal128(Some(*value), *precision, *scale),
-        (L::String(value), Utf8) => ScalarValue::Utf8(Some(value.clone())),
-        (L::Binary(value), Binary) => ScalarValue::Binary(Some(value.clone())),
-        (L::Binary(value), FixedSizeBinary(length)) if i32::try_from(value.len()) == Ok(*length) => {
-            ScalarValue::FixedSizeBinary(*length, Some(value.clone()))
-        }
-        (L::UInt128(value), FixedSizeBinary(16)) => {
-            ScalarValue::FixedSizeBinary(16, Some(value.to_be_bytes().to_vec()))
-        }
-        _ => return None,
-    })
 }

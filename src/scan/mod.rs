@@ -3,10 +3,12 @@
 mod adapter;
 mod columns;
 mod defaults;
+mod deletes;
 mod entry;
 mod error;
-mod files;
 mod footer;
+mod index;
+pub mod lineage;
 mod mapping;
 mod reader;
 mod source;
@@ -18,7 +20,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, not_impl_err};
+use datafusion::common::{
+    Constraints, DFSchema, DataFusionError, Result as DfResult, ScalarValue, Statistics, not_impl_err,
+};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
@@ -33,10 +37,12 @@ use sha2::{Digest, Sha256};
 use crate::error::Error;
 use crate::lake::{OpenTable, SCHEME};
 use columns::Bound;
-use entry::{DataFile, DeleteFile};
+use deletes::DeleteIndex;
+use entry::DataFile;
 use error::ScanError;
 use footer::Constants;
-use source::{FileFacts, LakeSource};
+use index::{Asked, Chosen, FileIndex};
+use source::{FileFacts, Ground, LakeSource};
 
 /// How much of a file's end is read at first; it holds most footers whole.
 const FOOTER_HINT: usize = 64 * 1024;
@@ -58,10 +64,11 @@ pub struct IcebergScan {
     open: OpenTable,
     name: Arc<str>,
     snapshot: Option<i64>,
-    columns: Arc<[Bound]>,
     schema: SchemaRef,
-    files: Vec<DataFile>,
-    deletes: Vec<Arc<DeleteFile>>,
+    files: Arc<FileIndex>,
+    deletes: DeleteIndex,
+    /// What its files are opened with.
+    ground: Arc<Ground>,
     /// Whether the planner may answer from statistics alone.
     exact: bool,
 }
@@ -70,8 +77,8 @@ impl IcebergScan {
     /// Pins a snapshot (the current one, or `snapshot`) and binds the columns.
     ///
     /// # Errors
-    /// `Drift` for a feature that is not supported (delete files, formats other than Parquet, types that arrow cannot
-    /// hold) or an unknown field or snapshot; `Storage` when metadata cannot be read.
+    /// `Drift` for a feature that is not supported (formats other than Parquet, types that arrow cannot hold) or an
+    /// unknown field or snapshot; `Storage` when metadata cannot be read.
     pub async fn pin(open: OpenTable, columns: Vec<ScanColumn>, snapshot: Option<i64>) -> Result<Arc<Self>, Error> {
         let name: Arc<str> = open.table.identifier().to_string().into();
         let metadata = open.table.metadata();
@@ -84,15 +91,22 @@ impl IcebergScan {
         };
         let (columns, schema) = columns::bind(&open, columns)?;
         let (files, deletes) = match pinned {
-            Some(snapshot) => files::read(&open, snapshot, &columns, &schema).await?,
+            Some(snapshot) => index::read(&open, snapshot).await?,
             None => Default::default(),
         };
-        if !deletes.is_empty() {
-            return Err(ScanError::Unsupported { table: name.to_string(), what: "delete files".into() }.into());
-        }
-        let deletes = deletes.into_iter().map(Arc::new).collect();
+        let files = Arc::new(files);
+        let deletes = DeleteIndex::new(&name, deletes, files.oldest())?;
+        let hidden = deletes::hidden(&open, &deletes.key_fields(), &columns)?;
+        let ground = Arc::new(Ground::new(
+            Arc::clone(&open.store),
+            open.url.clone(),
+            open.memory.clone(),
+            Arc::clone(&name),
+            (&columns, &schema),
+            &hidden,
+        ));
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
-        Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, deletes, open, exact: true }))
+        Ok(Arc::new(Self { name, snapshot, schema, files, deletes, ground, open, exact: true }))
     }
 
     /// The same scan with statistics that are estimates: nothing can be answered from them, or read off a plan.
@@ -102,7 +116,7 @@ impl IcebergScan {
     }
 
     fn believed(&self, statistics: Statistics) -> Statistics {
-        if self.exact { statistics } else { statistics.to_inexact() }
+        if self.exact && self.deletes.is_empty() { statistics } else { statistics.to_inexact() }
     }
 
     /// The columns' arrow schema.
@@ -136,29 +150,30 @@ impl IcebergScan {
         let mut file = PartitionedFile::new("", entry.size);
         file.object_meta.location = entry.path.clone();
         file.object_meta.last_modified += self.identity(entry);
-        file.with_statistics(Arc::new(self.believed(entry.statistics()))).with_extension(FileFacts {
+        file.with_statistics(Arc::new(entry.statistics(self.exact))).with_extension(FileFacts {
             rows: entry.rows,
             sequence: entry.sequence,
             first_row: entry.first_row,
             location: entry.location.as_str().into(),
             constants: self.constants(entry),
-            deletes: Arc::from([]),
+            deletes: self.deletes.of(entry),
         })
     }
 
     /// The values that the file's partition gives to columns, by their ids.
     fn constants(&self, entry: &DataFile) -> Constants {
-        let partitioning = self.open.table.metadata().partition_spec_by_id(entry.partition.spec);
-        let value = |bound: &Bound| {
-            let Some(spec) = partitioning else { return Some((bound.field.id, None)) };
-            let is_plain =
-                |field: &PartitionField| field.source_id == bound.field.id && field.transform == Transform::Identity;
-            let index = spec.fields().iter().position(is_plain)?;
-            let literal = entry.partition.values.fields().get(index);
-            let data_type = bound.wanted.field.data_type();
-            Some((bound.field.id, literal.and_then(|value| columns::partition_value(value.as_ref(), data_type))))
+        let spec = self.open.table.metadata().partition_spec_by_id(entry.partition.spec);
+        let is_of = |field: &PartitionField, id: i32| field.source_id == id && field.transform == Transform::Identity;
+        let constant = |(index, bound): (usize, &Bound)| {
+            let id = bound.field.id;
+            if !bound.partition || spec.is_some_and(|spec| !spec.fields().iter().any(|field| is_of(field, id))) {
+                return None;
+            }
+            let null = || ScalarValue::try_new_null(bound.wanted.field.data_type()).ok();
+            let known = entry.columns.get(index).filter(|known| known.constant);
+            Some((id, known.and_then(|known| known.min.clone().or_else(null))))
         };
-        self.columns.iter().filter(|bound| bound.partition).filter_map(value).collect()
+        self.ground.columns().iter().enumerate().filter_map(constant).collect()
     }
 
     /// A time that never changes for a file and differs between stores. DataFusion's footer cache knows a file by path,
@@ -170,9 +185,10 @@ impl IcebergScan {
     }
 
     /// Whole files, each to the group with the fewest bytes so far.
-    fn groups<'a>(&self, mut files: Vec<&'a DataFile>, partitions: usize) -> Vec<FileGroup> {
+    fn groups(&self, files: &[DataFile], partitions: usize) -> Vec<FileGroup> {
+        let mut files: Vec<&DataFile> = files.iter().collect();
         files.sort_by_key(|entry| std::cmp::Reverse(entry.size));
-        let mut groups: Vec<(u64, Vec<&'a DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
+        let mut groups: Vec<(u64, Vec<&DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
         for entry in files {
             if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
                 *bytes += entry.size.max(1);
@@ -182,14 +198,31 @@ impl IcebergScan {
         groups.into_iter().map(|(_, group)| FileGroup::new(group.into_iter().map(|e| self.file(e)).collect())).collect()
     }
 
-    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<&DataFile>> {
+    fn asked(&self) -> Asked<'_> {
+        // What a file holds of row lineage is not what its rows have.
+        let id = |bound: &Bound| lineage::field(bound.field.id).map_or(bound.field.id, |_| index::UNKNOWN);
+        let visible = self.ground.columns().iter().zip(self.schema.fields());
+        Asked { ids: visible.map(|(bound, _)| id(bound)).collect(), schema: &self.schema }
+    }
+
+    /// The files that may match, and the columns that a query with these filters reads.
+    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Chosen<'_>> {
         let Some(filter) = conjunction(filters.iter().cloned()) else {
-            return Ok(self.files.iter().collect());
+            return Ok(self.files.all());
         };
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let predicate = state.create_physical_expr(filter, &schema)?;
-        let keep = files::prune(&self.files, &self.schema, predicate)?;
-        Ok(self.files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
+        self.files.prune(&self.asked(), state.create_physical_expr(filter, &schema)?)
+    }
+
+    /// The columns that a query reads. Others carry no statistics.
+    fn needed(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Vec<usize> {
+        let all = || (0..self.schema.fields().len()).collect();
+        let mut needed: Vec<usize> = projection.map_or_else(all, Clone::clone);
+        let filtered = filters.iter().flat_map(Expr::column_refs);
+        needed.extend(filtered.filter_map(|column| self.schema.index_of(&column.name).ok()));
+        needed.sort_unstable();
+        needed.dedup();
+        needed
     }
 }
 
@@ -235,14 +268,16 @@ impl TableProvider for IcebergScan {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let statistics = self.believed(files::together(files.iter().copied(), &self.schema)?);
+        let needed = self.needed(projection, filters);
+        let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
         let store = Arc::clone(&self.open.store);
         let readers = reader::CheckedReaders::new(Arc::clone(&self.name), &self.open.table, store, footers);
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
-        let may_prune = !files.iter().any(|file| file.has_nan());
+        // Filters that come later may be about any column that is read.
+        let may_prune = !files.may_hold_nan(&self.asked(), &needed)?;
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
@@ -252,18 +287,22 @@ impl TableProvider for IcebergScan {
         }
         // Spark's oldest timestamps count nanoseconds in twelve bytes; the tables that have them count microseconds.
         options.global.coerce_int96 = Some("us".to_owned());
-        let source = ParquetSource::new(Arc::clone(&self.schema))
+        let source = ParquetSource::new(Arc::clone(self.ground.schema()))
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_HINT)
             .with_parquet_file_reader_factory(Arc::new(readers));
-        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(&self.columns) };
-        let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(LakeSource::new(source)))
-            .with_file_groups(self.groups(files, state.config().target_partitions()))
-            .with_statistics(statistics)
-            .with_expr_adapter(Some(Arc::new(by_id)))
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
+        let files = files.files(&self.open, &self.asked(), &needed)?;
+        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
+        let config = FileScanConfigBuilder::new(
+            self.open.url.clone(),
+            Arc::new(LakeSource::new(Arc::clone(&self.ground), source)),
+        )
+        .with_file_groups(self.groups(&files, state.config().target_partitions()))
+        .with_statistics(statistics)
+        .with_expr_adapter(Some(Arc::new(by_id)))
+        .with_projection_indices(projection.cloned())?
+        .with_limit(limit)
+        .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
@@ -282,7 +321,8 @@ impl TableProvider for IcebergScan {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        files::together(self.files.iter(), &self.schema).ok()
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        self.files.all().statistics(&self.asked(), &all).ok().map(|statistics| self.believed(statistics))
     }
 
     async fn insert_into(

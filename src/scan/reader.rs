@@ -9,7 +9,9 @@ use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, CachedParquetMetaData};
+use datafusion::datasource::physical_plan::parquet::{
+    CachedParquetFileReaderFactory, CachedParquetMetaData, DefaultParquetFileReaderFactory,
+};
 use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
@@ -34,8 +36,8 @@ const ENCRYPTED: &[u8] = b"PARE";
 pub(super) struct CheckedReaders {
     table: Arc<str>,
     names: Names,
-    footers: Arc<dyn FileMetadataCache>,
-    inner: CachedParquetFileReaderFactory,
+    footers: Option<Arc<dyn FileMetadataCache>>,
+    inner: Arc<dyn ParquetFileReaderFactory>,
 }
 
 impl CheckedReaders {
@@ -52,8 +54,14 @@ impl CheckedReaders {
                 NameMapping::parse(text).map_or(Names::Unreadable, |mapping| Names::Mapped(Arc::new(mapping)))
             }
         };
-        let inner = CachedParquetFileReaderFactory::new(store, Arc::clone(&footers));
-        Self { table: name, names, footers, inner }
+        let inner = Arc::new(CachedParquetFileReaderFactory::new(store, Arc::clone(&footers)));
+        Self { table: name, names, footers: Some(footers), inner }
+    }
+
+    /// Readers of files whose footers are not kept, and have ids or cannot be read.
+    pub(super) fn forgetful(table: Arc<str>, store: Arc<dyn ObjectStore>) -> Self {
+        let inner = Arc::new(DefaultParquetFileReaderFactory::new(store));
+        Self { table, names: Names::None, footers: None, inner }
     }
 }
 
@@ -71,7 +79,7 @@ impl ParquetFileReaderFactory for CheckedReaders {
             rows: facts.map(|facts| facts.rows),
             constants: facts.map_or_else(|| Arc::from([]), |facts| Arc::clone(&facts.constants)),
             names: self.names.clone(),
-            footers: Arc::clone(&self.footers),
+            footers: self.footers.clone(),
             object: file.object_meta.clone(),
         };
         let inner = self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?;
@@ -91,7 +99,7 @@ struct Place {
     rows: Option<u64>,
     constants: Constants,
     names: Names,
-    footers: Arc<dyn FileMetadataCache>,
+    footers: Option<Arc<dyn FileMetadataCache>>,
 }
 
 impl Place {
@@ -126,9 +134,9 @@ impl Place {
             })
         })?;
         let Some(fitted) = fitted else { return Ok(metadata) };
-        if fitted.lasting {
+        if let (true, Some(footers)) = (fitted.lasting, &self.footers) {
             let kept = Arc::new(CachedParquetMetaData::new(Arc::clone(&fitted.metadata)));
-            self.footers.put(&self.object.location, CachedFileMetadataEntry::new(self.object.clone(), kept));
+            footers.put(&self.object.location, CachedFileMetadataEntry::new(self.object.clone(), kept));
         }
         Ok(fitted.metadata)
     }
