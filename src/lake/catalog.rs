@@ -74,22 +74,26 @@ pub(super) async fn metadata_location(
     table: &TableIdent,
 ) -> Result<Option<String>, sqlx::Error> {
     // Catalogs of older writers have no column that tells tables from views, and hold tables alone.
-    let is_table = |row: &SqliteRow| match row.try_get::<Option<String>, _>("iceberg_type") {
-        Ok(kind) => Ok(kind.is_none_or(|kind| kind == "TABLE")),
-        Err(sqlx::Error::ColumnNotFound(_)) => Ok(true),
-        Err(error) => Err(error),
-    };
-    let found =
-        sqlx::query("SELECT * FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?")
-            .bind(catalog)
-            .bind(table.namespace().join("."))
-            .bind(table.name())
-            .fetch_optional(pool)
-            .await?;
-    match found {
-        Some(row) if is_table(&row)? => row.try_get("metadata_location"),
-        _ => Ok(None),
+    let mut found = look_up(pool, "iceberg_type", catalog, table).await;
+    if found.as_ref().is_err_and(|error| error.to_string().contains("no such column: iceberg_type")) {
+        found = look_up(pool, "NULL AS iceberg_type", catalog, table).await;
     }
+    let Some(row) = found? else { return Ok(None) };
+    let kind: Option<String> = row.try_get("iceberg_type")?;
+    if kind.is_none_or(|kind| kind == "TABLE") { row.try_get("metadata_location") } else { Ok(None) }
+}
+
+async fn look_up(
+    pool: &SqlitePool,
+    kind: &'static str,
+    catalog: &str,
+    table: &TableIdent,
+) -> Result<Option<SqliteRow>, sqlx::Error> {
+    let sql = format!(
+        "SELECT metadata_location, {kind} FROM iceberg_tables \
+         WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?"
+    );
+    sqlx::query(&sql).bind(catalog).bind(table.namespace().join(".")).bind(table.name()).fetch_optional(pool).await
 }
 
 /// Percent-encodes what a URL would take for something other than a path.

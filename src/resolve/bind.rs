@@ -138,11 +138,11 @@ fn nested(
     }
 }
 
-/// Whether a table's type is what the contract says. A type that cannot be read has a name of its own, and is in no
-/// family of types.
+/// Whether a table's type is what the contract says. A type with a stand-in has a name, which the contract writes without
+/// arguments, and is in no family of types.
 fn keeps(declared: &Type, found: &NestedField, beyond: &Beyond) -> bool {
     match (declared, beyond.kind(found.id)) {
-        (Type::Physical(_), Some(_)) => false,
+        (Type::Physical(declared), Some(kind)) => kind.split('(').next() == Some(declared.to_string().as_str()),
         (Type::Logical(_), Some(_)) => true,
         (Type::Physical(declared), None) => is_physical(declared, &found.field_type),
         (Type::Logical(declared), None) => is_logical(*declared, &found.field_type),
@@ -226,6 +226,10 @@ mod tests {
     }
 
     fn bound(columns: Vec<Column>) -> Result<Binding, Error> {
+        bound_beyond(columns, &Beyond::default())
+    }
+
+    fn bound_beyond(columns: Vec<Column>, beyond: &Beyond) -> Result<Binding, Error> {
         let place = Place { file: "shop/products/p.odcs.yaml".into(), line: 1, column: 1 };
         let contract = Contract {
             major: 1,
@@ -257,7 +261,7 @@ mod tests {
             .build()
             .unwrap();
         let product = ProductRef::parse("shop", "p").unwrap();
-        bind(&product, &contract, &schema, &Beyond::default())
+        bind(&product, &contract, &schema, beyond)
     }
 
     fn check(columns: Vec<Column>, expect: Result<&[i32], &str>) {
@@ -307,6 +311,24 @@ mod tests {
         assert_eq!((inside[0].name.as_str(), inside[0].field_id, inside.len()), ("town", 10, 1));
         check(vec![column("address", PhysicalType::Struct, vec![])], Err("declares none"));
         check(vec![column("people", PhysicalType::List, vec![])], Err("declares none"));
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_read_keeps_its_column_alone() {
+        let text = |name| column(name, PhysicalType::String, vec![]);
+        let beyond = Beyond::of([(1, "unknown"), (10, "variant"), (13, "geometry(srid:4326)")]);
+        let odd = |name, kind, field| column(name, kind, vec![field]);
+        let city = odd("address", PhysicalType::Struct, column("city", PhysicalType::Variant, vec![]));
+        let ssn = odd("address", PhysicalType::Struct, text("ssn"));
+        let people = odd("people", PhysicalType::List, column("name", PhysicalType::Geometry, vec![]));
+        let id = column("id", PhysicalType::Unknown, vec![]);
+        let bound = bound_beyond(vec![id, city, people], &beyond).unwrap();
+        assert_eq!(bound.columns.iter().map(|column| column.field_id).collect::<Vec<_>>(), [1]);
+        let kinds: Vec<_> = bound.unavailable.iter().map(|(name, kind)| (name.as_str(), kind.as_str())).collect();
+        assert_eq!(kinds, [("address", "variant"), ("people", "geometry(srid:4326)")]);
+        assert!(bound_beyond(vec![ssn], &beyond).unwrap().unavailable.is_empty());
+        let error = bound_beyond(vec![column("id", PhysicalType::Long, vec![])], &beyond).unwrap_err();
+        assert!(error.message.contains("has type `unknown`"), "{error}");
     }
 
     #[test]

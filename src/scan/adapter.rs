@@ -31,6 +31,7 @@ use super::footer::{Constant, constant};
 use crate::error::Error;
 use reshape::Reshape;
 use shape::Shape;
+
 pub(super) use shape::field_id;
 
 /// Makes one adapter for each file.

@@ -86,15 +86,9 @@ pub(super) fn bind(open: &OpenTable, columns: Vec<ScanColumn>) -> Result<(Vec<Bo
     Ok((bound, Arc::new(Schema::new(fields))))
 }
 
-/// A field that no query asked for, under a name of its own.
-pub(super) fn alone(field: NestedFieldRef, name: String, partition: bool, beyond: &Beyond) -> Result<Bound, String> {
-    let wanted = want(&field, &name, None, beyond)?;
-    Ok(Bound { name, field, partition, wanted })
-}
-
 /// What a query sees of a field: all of it, or the selected fields of the struct that is in it, however deep in lists and
 /// maps.
-fn want(
+pub(super) fn want(
     field: &NestedFieldRef,
     name: &str,
     selected: Option<&[ScanColumn]>,
@@ -147,7 +141,8 @@ fn want(
 fn plain(id: i32, primitive: &PrimitiveType, beyond: &Beyond) -> Result<DataType, String> {
     match beyond.kind(id) {
         None => Ok(primitive_type(primitive)),
-        Some("unknown") => Ok(DataType::Null),
+        // It is NULL in every row, and arrow's own type for that cannot be sorted or sent to every client.
+        Some("unknown") => Ok(DataType::Utf8),
         Some(kind) => Err(format!("the type `{kind}`, which cannot be read")),
     }
 }

@@ -34,6 +34,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, T
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::file_groups::FileGroupPartitioner;
+use iceberg::spec::{PartitionField, Transform};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -168,12 +169,18 @@ impl IcebergScan {
 
     /// The values that the file's partition gives to columns, by their ids.
     fn constants(&self, entry: &DataFile) -> Constants {
-        let value = |(index, bound): (usize, &Bound)| {
-            let known = entry.columns.get(index).filter(|known| known.constant);
+        let spec = self.open.table.metadata().partition_spec_by_id(entry.partition.spec);
+        let is_of = |field: &PartitionField, id: i32| field.source_id == id && field.transform == Transform::Identity;
+        let constant = |(index, bound): (usize, &Bound)| {
+            let id = bound.field.id;
+            if !bound.partition || spec.is_some_and(|spec| !spec.fields().iter().any(|field| is_of(field, id))) {
+                return None;
+            }
             let null = || ScalarValue::try_new_null(bound.wanted.field.data_type()).ok();
-            (bound.field.id, known.and_then(|known| known.min.clone().or_else(null)))
+            let known = entry.columns.get(index).filter(|known| known.constant);
+            Some((id, known.and_then(|known| known.min.clone().or_else(null))))
         };
-        self.ground.columns().iter().enumerate().filter(|(_, bound)| bound.partition).map(value).collect()
+        self.ground.columns().iter().enumerate().filter_map(constant).collect()
     }
 
     /// A time that never changes for a file and differs between stores. DataFusion's footer cache knows a file by path,
@@ -248,7 +255,7 @@ impl IcebergScan {
     }
 
     fn reads_late(&self, files: &Chosen<'_>, filtered: &[usize], needed: &[usize]) -> bool {
-        let bytes = |column: &usize| self.columns.get(*column).map_or(0, |bound| files.column_bytes(bound.field.id));
+        let bytes = |column: &usize| self.ground.columns().get(*column).map_or(0, |bound| files.column_bytes(bound.field.id));
         let (filters, others): (Vec<usize>, Vec<usize>) =
             needed.iter().partition(|column| filtered.binary_search(column).is_ok());
         late::pays(filters.iter().map(bytes).sum(), others.iter().map(bytes).sum())
@@ -312,6 +319,10 @@ impl TableProvider for IcebergScan {
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
+        if self.schema.fields().iter().any(|field| field.data_type().is_nested()) {
+            // Parquet's reader keeps what a filter read, and panics where that is the only leaf of a struct.
+            options.global.max_predicate_cache_size = Some(0);
+        }
         // Spark's oldest timestamps count nanoseconds in twelve bytes; the tables that have them count microseconds.
         options.global.coerce_int96 = Some("us".to_owned());
         let source = ParquetSource::new(Arc::clone(self.ground.schema()))

@@ -37,7 +37,7 @@ pub(crate) fn mutations(seed: &[u8], count: usize, mut check: impl FnMut(&[u8]))
             let at = chance.below(bytes.len());
             match chance.below(5) {
                 0 => drop(bytes.remove(at)),
-                1 => bytes.insert(at, b"0189-[]{}\",:e.x\xff"[chance.below(18)]),
+                1 => bytes.insert(at, b"0189-[]{}\",:e.x\xff"[chance.below(16)]),
                 2 => bytes[at] = chance.next() as u8,
                 3 => {
                     let length = chance.below(40).min(bytes.len() - at);

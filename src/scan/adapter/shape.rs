@@ -287,7 +287,81 @@ fn plain(file: &DataType, wanted: &DataType) -> Result<Shape, String> {
         (Timestamp(a, _), Timestamp(b, _)) if a == b => Ok(Shape::Relabel(wanted.clone())),
         (Timestamp(Millisecond, _), Timestamp(Microsecond, _)) => cast(),
         (Date32, Timestamp(unit @ (Microsecond | Nanosecond), None)) => Ok(Shape::Midnight(*unit)),
-        (_, Null) => Err("the table has `unknown`, of which files have nothing".to_owned()),
+        (Null, _) => cast(),
         _ => Err(format!("the file has {file} and the table has {wanted}")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use datafusion::arrow::array::{Int32Array, Int64Array};
+    use datafusion::arrow::buffer::NullBuffer;
+
+    use super::*;
+
+    fn structs(values: Vec<Option<i32>>, nulls: Vec<bool>) -> ArrayRef {
+        let fields = Fields::from(vec![Field::new("x", DataType::Int32, true)]);
+        let nulls = Some(NullBuffer::from(nulls));
+        Arc::new(StructArray::new(fields, vec![Arc::new(Int32Array::from(values))], nulls))
+    }
+
+    fn of(field: Field, source: Source) -> Shape {
+        Shape::Struct { fields: vec![field].into(), from: vec![source] }
+    }
+
+    #[test]
+    fn a_list_that_is_a_slice_of_another_keeps_its_own_values_only() {
+        let element = Arc::new(Field::new("element", DataType::Int32, true));
+        let values = Arc::new(Int32Array::from(vec![None, Some(1), Some(2), Some(3), None]));
+        let nulls = Some(NullBuffer::from(vec![true, true, false, true, true]));
+        let list = ListArray::new(element, OffsetBuffer::from_lengths([1, 0, 0, 3, 1]), values, nulls);
+        // NULLs may be outside of the slice where there may be none inside.
+        let element = Arc::new(Field::new("e", DataType::Int64, false));
+        let shape = Shape::List { element, inside: Box::new(Shape::Cast(DataType::Int64)) };
+        let whole: ArrayRef = Arc::new(list);
+        assert!(matches!(shape.apply(&whole), Err(Unshaped::Null)));
+        let shaped = shape.apply(&whole.slice(1, 3)).unwrap();
+        let list = shaped.as_list::<i32>();
+        assert_eq!((list.len(), list.is_null(1), list.value(0).len()), (3, true, 0));
+        assert_eq!(list.value(2).as_ref(), &Int64Array::from(vec![1, 2, 3]) as &dyn Array);
+    }
+
+    #[test]
+    fn what_is_null_stays_null_with_all_that_is_in_it() {
+        let array = structs(vec![Some(1), None, Some(3)], vec![true, false, true]);
+        let filled = of(Field::new("y", DataType::Int64, true), Source::Missing(ScalarValue::Int64(Some(7))));
+        let shaped = filled.apply(&array.slice(1, 2)).unwrap();
+        let column = shaped.as_struct().column(0);
+        assert_eq!(column.as_ref(), &Int64Array::from(vec![None, Some(7)]) as &dyn Array);
+        assert_eq!((shaped.is_null(0), shaped.is_null(1)), (true, false));
+    }
+
+    #[test]
+    fn a_required_field_is_there_or_the_rows_are_refused() {
+        let required = Field::new("y", DataType::Int32, false);
+        let missing = of(required.clone(), Source::Required);
+        assert!(matches!(missing.apply(&structs(vec![None], vec![true])), Err(Unshaped::Missing)));
+        assert_eq!(missing.apply(&structs(vec![None, None], vec![false, false])).unwrap().null_count(), 2);
+        let there = of(required, Source::Child { index: 0, shape: Shape::Same });
+        assert!(matches!(there.apply(&structs(vec![None], vec![true])), Err(Unshaped::Null)));
+        assert!(there.apply(&structs(vec![None, Some(1)], vec![false, true])).is_ok());
+    }
+
+    #[test]
+    fn other_types_are_refused() {
+        for (file, table) in [
+            (DataType::Int64, DataType::Int32),
+            (DataType::Float64, DataType::Float32),
+            (DataType::Decimal128(12, 2), DataType::Decimal128(9, 2)),
+            (DataType::Decimal128(9, 3), DataType::Decimal128(12, 2)),
+            (DataType::Utf8, DataType::Int32),
+            (DataType::Date32, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+            (DataType::Timestamp(TimeUnit::Nanosecond, None), DataType::Timestamp(TimeUnit::Microsecond, None)),
+            (DataType::Timestamp(TimeUnit::Microsecond, None), DataType::Timestamp(TimeUnit::Nanosecond, None)),
+            (DataType::FixedSizeBinary(4), DataType::FixedSizeBinary(5)),
+        ] {
+            assert!(plain(&file, &table).is_err(), "{file} {table}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int64Array, RecordBatch};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::Result as DfResult;
@@ -30,7 +30,7 @@ use crate::lake::OpenTable;
 use crate::lake::memory::Weighed;
 use crate::scan::adapter::ById;
 use crate::scan::cause;
-use crate::scan::columns::{Bound, alone};
+use crate::scan::columns::{Bound, want};
 use crate::scan::entry::{DeleteFile, DeleteKind};
 use crate::scan::error::ScanError;
 use crate::scan::source::Ground;
@@ -42,20 +42,16 @@ const BITS_PER_KEY: u64 = 64;
 /// looked up in its older schemas, the youngest first.
 pub(in crate::scan) fn hidden(open: &OpenTable, ids: &[i32], visible: &[Bound]) -> Result<Vec<Bound>, ScanError> {
     let metadata = open.table.metadata();
-    let unsupported = |what| ScanError::Unsupported { table: open.table.identifier().to_string(), what };
     let mut schemas: Vec<_> = metadata.schemas_iter().collect();
     schemas.sort_by_key(|schema| (schema.schema_id() != metadata.current_schema_id(), -schema.schema_id()));
     let bound = |id: &i32| {
         let fields = schemas.iter().flat_map(|schema| schema.as_struct().fields());
         let plain = |field: &&NestedFieldRef| field.id == *id && matches!(*field.field_type, Type::Primitive(_));
-        let field = fields.into_iter().find(plain).ok_or_else(|| {
-            unsupported(format!("equality deletes by field {id}, which is no column of plain values"))
-        })?;
-        if field.initial_default.is_some() {
-            let (table, what) =
-                (table.identifier().to_string(), format!("equality deletes by field {id}, which has a default"));
-            return Err(ScanError::Unsupported { table, what });
-        }
+        let unsupported = |what: &str| ScanError::Unsupported {
+            table: open.table.identifier().to_string(),
+            what: format!("equality deletes by field {id}, which {what}"),
+        };
+        let field = fields.into_iter().find(plain).ok_or_else(|| unsupported("is no column of plain values"))?;
         let mut name = format!("key {id}");
         while visible.iter().any(|bound| bound.name == name) {
             name.push('\'');
@@ -67,7 +63,9 @@ pub(in crate::scan) fn hidden(open: &OpenTable, ids: &[i32], visible: &[Bound]) 
             .partition_specs_iter()
             .flat_map(|spec| spec.fields())
             .any(|partition| partition.source_id == *id && partition.transform == iceberg::spec::Transform::Identity);
-        alone(field.into(), name, partition, &open.beyond).map_err(unsupported)
+        let field = NestedFieldRef::from(field);
+        let wanted = want(&field, &name, None, &open.beyond).map_err(|_| unsupported("cannot be read"))?;
+        Ok(Bound { name, field, partition, wanted })
     };
     ids.iter().map(bound).collect()
 }
@@ -287,7 +285,7 @@ async fn decode(
     ids: Vec<i32>,
     columns: Arc<[Bound]>,
 ) -> Result<Keys, Error> {
-    let fields: Vec<FieldRef> = columns.iter().map(|bound| Arc::clone(&bound.wanted.field)).collect();
+    let fields: Vec<_> = columns.iter().map(|bound| Arc::clone(&bound.wanted.field)).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
     let bug = |error: ArrowError| {
