@@ -29,6 +29,8 @@ pub enum ScanError {
     Beyond { table: String, file: String },
     #[error("the metadata of table `{table}` cannot be read")]
     Metadata { table: String, source: Box<iceberg::Error> },
+    #[error("manifest `{file}` of table `{table}` cannot be read: {what}")]
+    Manifest { table: String, file: String, what: &'static str },
     #[error("file `{file}` of table `{table}` cannot be read")]
     File { table: String, file: String, source: parquet::errors::ParquetError },
 }
@@ -49,6 +51,7 @@ impl From<ScanError> for Error {
             | ScanError::NoField { .. }
             | ScanError::Unsupported { .. }
             | ScanError::Column { .. }
+            | ScanError::Manifest { .. }
             | ScanError::Misfit { .. }
             | ScanError::NoIds { .. } => Class::Drift,
         };

@@ -237,7 +237,8 @@ async fn one_domains_footers_do_not_answer_for_anothers_file() {
     }
     let there = shop.lake.open(&twin, "ns.t").await.unwrap();
     let there = IcebergScan::pin(there, vec![column("a", 1)], None).await.unwrap();
-    let meta = |scan: &IcebergScan| scan.file(&scan.files[0]).object_meta;
+    let meta =
+        |scan: &IcebergScan| scan.file(&scan.files.all().files(&scan.open, &scan.asked(), &[]).unwrap()[0]).object_meta;
     assert_eq!(meta(&here), meta(&again));
     assert_eq!(meta(&here).location, meta(&there).location);
     assert_ne!(meta(&here).last_modified, meta(&there).last_modified);
