@@ -25,6 +25,8 @@ pub enum ScanError {
     Rows { table: String, file: String },
     #[error("the metadata of table `{table}` cannot be read")]
     Metadata { table: String, source: Box<iceberg::Error> },
+    #[error("a plan that came as bytes holds a scan that cannot be read: {what}")]
+    Bytes { what: &'static str },
     #[error("file `{file}` of table `{table}` cannot be read")]
     File { table: String, file: String, source: parquet::errors::ParquetError },
 }
@@ -37,7 +39,7 @@ impl From<ScanError> for Error {
                 _ => Class::Storage,
             },
             ScanError::File { .. } | ScanError::Rows { .. } => Class::Storage,
-            ScanError::TwoColumns { .. } => Class::Bug,
+            ScanError::TwoColumns { .. } | ScanError::Bytes { .. } => Class::Bug,
             ScanError::NoSnapshot { .. }
             | ScanError::NoField { .. }
             | ScanError::Unsupported { .. }

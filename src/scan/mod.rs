@@ -1,6 +1,7 @@
 //! An Iceberg table becomes a native Parquet scan.
 
 mod adapter;
+mod codec;
 mod columns;
 mod entry;
 mod error;
@@ -16,23 +17,26 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, not_impl_err};
-use datafusion::config::TableParquetOptions;
+use datafusion::config::{ParquetOptions, TableParquetOptions};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use object_store::ObjectStore;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::lake::{OpenTable, SCHEME};
+pub use codec::ScanCodec;
 use columns::Bound;
 use entry::{DataFile, DeleteFile};
 use error::ScanError;
-use source::{FileFacts, LakeSource};
+use source::{FileFacts, LakeSource, TableFacts};
 
 /// How much of a file's end is read at first; it holds most footers whole.
 const FOOTER_HINT: usize = 64 * 1024;
@@ -171,6 +175,26 @@ impl IcebergScan {
     }
 }
 
+/// What reads the files of a table, for a plan that was made here and for one that came as bytes.
+fn parquet_source(
+    table: &TableFacts,
+    schema: SchemaRef,
+    store: Arc<dyn ObjectStore>,
+    runtime: &RuntimeEnv,
+    mut options: ParquetOptions,
+) -> ParquetSource {
+    let footers = runtime.cache_manager.get_file_metadata_cache();
+    let readers = reader::CheckedReaders {
+        table: Arc::clone(&table.name),
+        inner: Arc::new(CachedParquetFileReaderFactory::new(store, footers)),
+    };
+    options.schema_force_view_types = false;
+    ParquetSource::new(schema)
+        .with_table_parquet_options(TableParquetOptions { global: options, ..Default::default() })
+        .with_metadata_size_hint(FOOTER_HINT)
+        .with_parquet_file_reader_factory(Arc::new(readers))
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl TableProvider for IcebergScan {
@@ -214,24 +238,15 @@ impl TableProvider for IcebergScan {
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let statistics = self.believed(files::together(files.iter().copied(), &self.schema)?);
-        let runtime = state.runtime_env();
-        let footers = runtime.cache_manager.get_file_metadata_cache();
-        let readers = reader::CheckedReaders {
-            table: Arc::clone(&self.name),
-            inner: Arc::new(CachedParquetFileReaderFactory::new(Arc::clone(&self.open.store), footers)),
-        };
-        let mut options =
-            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        let mut options = state.config_options().execution.parquet.clone();
         let may_prune = !files.iter().any(|file| file.has_nan());
-        options.global.pruning = may_prune;
-        options.global.enable_page_index = may_prune;
-        options.global.schema_force_view_types = false;
-        let source = ParquetSource::new(Arc::clone(&self.schema))
-            .with_table_parquet_options(options)
-            .with_metadata_size_hint(FOOTER_HINT)
-            .with_parquet_file_reader_factory(Arc::new(readers));
-        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(&self.columns) };
-        let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(LakeSource::new(source)))
+        options.pruning = may_prune;
+        options.enable_page_index = may_prune;
+        let table = Arc::new(TableFacts { name: Arc::clone(&self.name), columns: Arc::clone(&self.columns) });
+        let store = Arc::clone(&self.open.store);
+        let source = parquet_source(&table, Arc::clone(&self.schema), store, state.runtime_env(), options);
+        let by_id = adapter::ById { table: Arc::clone(&table.name), columns: Arc::clone(&table.columns) };
+        let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(LakeSource::new(source, table)))
             .with_file_groups(self.groups(files, state.config().target_partitions()))
             .with_statistics(statistics)
             .with_expr_adapter(Some(Arc::new(by_id)))

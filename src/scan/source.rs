@@ -23,6 +23,7 @@ use datafusion_datasource::file_stream::FileOpener;
 use datafusion_datasource::morsel::Morselizer;
 use object_store::ObjectStore;
 
+use super::columns::Bound;
 use super::entry::DeleteFile;
 
 /// What a scan knows about a data file beyond its place; it travels with the file.
@@ -40,20 +41,30 @@ pub(super) struct FileFacts {
     pub(super) deletes: Arc<[Arc<DeleteFile>]>,
 }
 
+/// What a scan knows about its table, whatever the file.
+#[derive(Debug)]
+pub(super) struct TableFacts {
+    pub(super) name: Arc<str>,
+    pub(super) columns: Arc<[Bound]>,
+}
+
 /// A Parquet source over the files of one table.
 #[derive(Clone)]
 pub(super) struct LakeSource {
     /// What reads the files.
     pub(super) parquet: Arc<dyn FileSource>,
+    pub(super) table: Arc<TableFacts>,
+    /// The order that its row groups are read in as far as their statistics allow, for the sort above it.
+    pub(super) order: Option<LexOrdering>,
 }
 
 impl LakeSource {
-    pub(super) fn new(parquet: ParquetSource) -> Self {
-        Self { parquet: Arc::new(parquet) }
+    pub(super) fn new(parquet: ParquetSource, table: Arc<TableFacts>) -> Self {
+        Self { parquet: Arc::new(parquet), table, order: None }
     }
 
     fn over(&self, parquet: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { parquet })
+        Arc::new(Self { parquet, ..self.clone() })
     }
 }
 
@@ -132,7 +143,13 @@ impl FileSource for LakeSource {
         order: &[PhysicalSortExpr],
         properties: &EquivalenceProperties,
     ) -> Result<SortOrderPushdownResult<Arc<dyn FileSource>>> {
-        Ok(self.parquet.try_pushdown_sort(order, properties)?.map(|parquet| self.over(parquet)))
+        Ok(match self.parquet.try_pushdown_sort(order, properties)? {
+            SortOrderPushdownResult::Inexact { inner } => {
+                let sorted = Self { parquet: inner, order: LexOrdering::new(order.to_vec()), ..self.clone() };
+                SortOrderPushdownResult::Inexact { inner: Arc::new(sorted) }
+            }
+            other => other.map(|parquet| self.over(parquet)),
+        })
     }
 
     fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
