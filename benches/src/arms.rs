@@ -32,6 +32,8 @@ pub(crate) enum Arm {
     Scan,
     /// DataFusion's listing tables over the Parquet files, with their statistics
     Plain,
+    /// The same without string views, to tell what those are worth
+    PlainText,
 }
 
 impl fmt::Display for Arm {
@@ -40,6 +42,7 @@ impl fmt::Display for Arm {
             Self::Session => "session",
             Self::Scan => "scan",
             Self::Plain => "plain",
+            Self::PlainText => "plain-text",
         })
     }
 }
@@ -69,10 +72,12 @@ impl Ready {
                 }
                 Ok(Self::Bare(Box::new(context)))
             }
-            Arm::Plain => {
+            Arm::Plain | Arm::PlainText => {
                 let context = bare(setting, None)?;
+                let parquet = ParquetFormat::default().with_force_view_types(arm == Arm::Plain);
+                let parquet = Arc::new(parquet);
                 for table in TPCH {
-                    register(&context, table, Arc::new(listing(&context, setting, table).await?))?;
+                    register(&context, table, Arc::new(listing(&context, setting, table, parquet.clone()).await?))?;
                 }
                 Ok(Self::Bare(Box::new(context)))
             }
@@ -109,11 +114,15 @@ pub(crate) fn register(context: &SessionContext, table: &str, provider: Arc<dyn 
     Ok(())
 }
 
-async fn listing(context: &SessionContext, setting: &Setting, table: &str) -> Result<ListingTable> {
+async fn listing(
+    context: &SessionContext,
+    setting: &Setting,
+    table: &str,
+    format: Arc<ParquetFormat>,
+) -> Result<ListingTable> {
     let place = ListingTableUrl::parse(format!("{}/", setting.files(table)?.display()))?;
-    let options = ListingOptions::new(Arc::new(ParquetFormat::default()))
-        .with_session_config_options(context.state().config())
-        .with_collect_stat(true);
+    let options =
+        ListingOptions::new(format).with_session_config_options(context.state().config()).with_collect_stat(true);
     let config = ListingTableConfig::new(place).with_listing_options(options);
     let config = config.infer_schema(&context.state()).await?;
     Ok(ListingTable::try_new(config)?)

@@ -5,8 +5,8 @@
 //!            -> tpch | deletes | planning -> JSON lines on stdout, a Markdown report on stderr or in a file
 //! ```
 //!
-//! Only ratios inside one run mean anything: the build is the same for all arms, the machine may be busy. A ratio is one
-//! of medians over rounds in which every arm had its turn, and is told for time and for CPU time, which a busy machine
+//! Only ratios inside one run mean anything: all arms are one build, and the machine may be busy. A ratio is one of
+//! medians over rounds in which every arm had its turn. It is told for time and for CPU time, which a busy machine
 //! disturbs less. `benches/run` does everything in order.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command")]
@@ -17,6 +17,7 @@ mod arms;
 mod deletes;
 mod make;
 mod measure;
+mod peer;
 mod planning;
 mod report;
 mod tables;
@@ -65,9 +66,9 @@ enum What {
     Deletes,
     /// Planning over a table of many files
     Planning,
-    /// Where the data files of a table are; the peers' arms ask for it
+    /// The plan that an arm makes of a query
     Explain {
-        /// scan, session or plain
+        /// An arm of tpch
         arm: arms::Arm,
         /// The query's file
         query: PathBuf,

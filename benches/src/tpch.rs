@@ -9,6 +9,7 @@ use crate::Result;
 use crate::answer::Answer;
 use crate::arms::{Arm, Ready};
 use crate::measure::once;
+use crate::peer::Peer;
 use crate::report::Turns;
 use crate::tables::Setting;
 
@@ -27,11 +28,19 @@ pub(crate) struct Options {
     /// system's memory.
     #[arg(long)]
     cold: bool,
+    /// A command that is an arm of its own, as `peers/` has them; it becomes what the others are held against
+    #[arg(long)]
+    peer: Option<String>,
 }
 
 /// Every query in turn, and every arm in turn at each: first once unmeasured, whose answers are compared.
 pub(crate) async fn run(setting: &Setting, options: &Options) -> Result<String> {
-    let mut turns = Turns::new("tpch", options.arms.iter().map(ToString::to_string).collect());
+    let mut peer = match &options.peer {
+        Some(command) => Some(Peer::start(command)?),
+        None => None,
+    };
+    let arms = options.arms.iter().map(ToString::to_string).chain(peer.iter().map(|peer| peer.name.clone()));
+    let mut turns = Turns::new("tpch", arms.collect());
     let mut ready = Vec::new();
     for arm in &options.arms {
         ready.push((*arm, Ready::start(*arm, setting).await?));
@@ -40,7 +49,13 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> Result<String> 
     for number in numbers {
         let name = format!("q{number:02}");
         let sql = text(&options.texts.join(format!("{name}.sql")))?;
-        compare(&name, &sql, &ready).await?;
+        let rows = compare(&name, &sql, &ready).await?;
+        if let Some(peer) = &mut peer {
+            let (_, theirs) = peer.ask(&sql)?;
+            if rows.is_some_and(|rows| rows != theirs) {
+                return Err(format!("{name}: {} gives {theirs} rows and not {rows:?}", peer.name).into());
+            }
+        }
         for round in 0..setting.rounds {
             for at in 0..ready.len() {
                 // Whoever follows the same arm each time would find the caches of the processor in the same state.
@@ -54,13 +69,18 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> Result<String> 
                 };
                 turns.add(&name, &arm.to_string(), cost);
             }
+            if let Some(peer) = &mut peer {
+                let (cost, _) = peer.ask(&sql)?;
+                turns.add(&name, &peer.name, cost);
+            }
         }
     }
     let state = if options.cold { "cold" } else { "warm" };
     Ok(turns.table(&format!("TPC-H, {state}, {} rounds", setting.rounds)))
 }
 
-async fn compare(name: &str, sql: &str, ready: &[(Arm, Ready)]) -> Result<()> {
+/// Asks every arm, and says how many rows they agree on.
+async fn compare(name: &str, sql: &str, ready: &[(Arm, Ready)]) -> Result<Option<usize>> {
     let mut first: Option<(Arm, Answer)> = None;
     for (arm, ready) in ready {
         let batches = ready.ask(sql).await.map_err(|error| format!("{name} by {arm}: {error}"))?;
@@ -74,7 +94,7 @@ async fn compare(name: &str, sql: &str, ready: &[(Arm, Ready)]) -> Result<()> {
             Some(_) => {}
         }
     }
-    Ok(())
+    Ok(first.map(|(_, answer)| answer.rows()))
 }
 
 fn text(path: &Path) -> Result<String> {

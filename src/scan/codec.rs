@@ -1,7 +1,7 @@
 //! A physical plan with our scan as bytes, and back.
 //!
 //! ```text
-//! DataSourceExec(LakeSource) -> ScanNode: DataFusion's message of a file scan + what that drops -> DataSourceExec(LakeSource)
+//! DataSourceExec(LakeSource) -> ScanNode { DataFusion's message of a file scan, what that drops } -> DataSourceExec(LakeSource)
 //! ```
 //!
 //! DataFusion's message keeps groups, ranges, statistics, projection, orderings and predicate. It drops what it does not
