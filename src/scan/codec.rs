@@ -11,6 +11,7 @@
 //! A dynamic filter goes as the expression that it is when the plan is encoded, which only reads more. The store is named
 //! and never described: it must be one that the decoding side has open. What bytes leave out or get wrong is an error.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -19,9 +20,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::config::ParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{
-    FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
-};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource};
 use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::execution::TaskContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -38,21 +37,26 @@ use datafusion_proto::physical_plan::{
     DefaultPhysicalProtoConverter, PhysicalExtensionCodec, PhysicalPlanDecodeContext,
 };
 use datafusion_proto::protobuf::{FileScanExecConf, PhysicalExprNode, PhysicalSortExprNode};
+use object_store::path::Path;
 use prost::Message;
 
 use super::adapter::{ById, fail};
 use super::columns::Bound;
+use super::entry::{DeleteFile, DeleteKind, Partition};
 use super::error::ScanError;
 use super::parquet_source;
-use super::source::{FileFacts, LakeSource, TableFacts};
+use super::source::{FileFacts, Ground, LakeSource};
 use crate::lake::SCHEME;
+use crate::lake::memory::Memory;
 
 /// What the first field of every message says; another number is another layout.
 const VERSION: u32 = 1;
 
 /// Lets DataFusion's plan messages hold scans of Iceberg tables.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ScanCodec;
+#[derive(Debug, Clone, Default)]
+pub struct ScanCodec {
+    memory: Memory,
+}
 
 #[derive(Clone, PartialEq, Message)]
 struct ScanNode {
@@ -66,6 +70,7 @@ struct ScanNode {
     predicate: Option<PhysicalExprNode>,
     #[prost(message, optional, tag = "5")]
     reading: Option<Reading>,
+    /// The query's columns, then those that equality deletes compare.
     #[prost(message, repeated, tag = "6")]
     columns: Vec<ColumnNode>,
     /// One for each file of the groups, in their order.
@@ -79,6 +84,12 @@ struct ScanNode {
     /// The order of the row groups, over the columns that come out.
     #[prost(message, repeated, tag = "10")]
     order: Vec<PhysicalSortExprNode>,
+    /// How many of the columns are the query's.
+    #[prost(uint64, tag = "11")]
+    visible: u64,
+    /// Each delete file once; files name them by their places here.
+    #[prost(message, repeated, tag = "12")]
+    deletes: Vec<DeleteNode>,
 }
 
 /// How files are read, where a session's settings could say otherwise.
@@ -117,6 +128,54 @@ struct FileNode {
     first_row: Option<i64>,
     #[prost(string, tag = "4")]
     location: String,
+    #[prost(uint64, repeated, tag = "5")]
+    deletes: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeleteNode {
+    #[prost(string, tag = "1")]
+    path: String,
+    #[prost(uint64, tag = "2")]
+    size: u64,
+    #[prost(uint64, tag = "3")]
+    rows: u64,
+    #[prost(int64, tag = "4")]
+    sequence: i64,
+    #[prost(int32, tag = "5")]
+    spec: i32,
+    #[prost(bool, tag = "6")]
+    global: bool,
+    #[prost(bytes = "vec", tag = "7")]
+    partition: Vec<u8>,
+    #[prost(string, optional, tag = "8")]
+    data_file: Option<String>,
+    #[prost(oneof = "KindNode", tags = "9, 10, 11")]
+    kind: Option<KindNode>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum KindNode {
+    #[prost(bool, tag = "9")]
+    Positions(bool),
+    #[prost(message, tag = "10")]
+    Vector(VectorNode),
+    #[prost(message, tag = "11")]
+    Equality(EqualityNode),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct VectorNode {
+    #[prost(uint64, tag = "1")]
+    offset: u64,
+    #[prost(uint64, tag = "2")]
+    length: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EqualityNode {
+    #[prost(int32, repeated, tag = "1")]
+    ids: Vec<i32>,
 }
 
 impl PhysicalExtensionCodec for ScanCodec {
@@ -149,11 +208,16 @@ impl PhysicalExtensionCodec for ScanCodec {
 }
 
 impl ScanCodec {
+    /// `memory` is the decoding lake's: what is read of delete files is kept there.
+    pub fn new(memory: Memory) -> Self {
+        Self { memory }
+    }
+
     fn message(&self, config: &FileScanConfig) -> Result<ScanNode> {
         let source =
             config.file_source().downcast_ref::<LakeSource>().ok_or_else(|| wrong("it is no scan of a lake"))?;
-        let parquet =
-            source.parquet.downcast_ref::<ParquetSource>().ok_or_else(|| wrong("it does not read Parquet"))?;
+        let parquet = source.parquet().ok_or_else(|| wrong("it does not read Parquet"))?;
+        let ground = source.ground();
         let options = &parquet.table_parquet_options().global;
         let reading = Reading {
             pruning: options.pruning,
@@ -162,19 +226,23 @@ impl ScanCodec {
             pushdown_filters: options.pushdown_filters,
             reorder_filters: options.reorder_filters,
         };
+        let mut deletes = Deletes::default();
         let files = config.file_groups.iter().flat_map(FileGroup::iter);
+        let files = files.map(|file| FileNode::of(file, &mut deletes)).collect::<Result<_>>()?;
         Ok(ScanNode {
             version: VERSION,
-            table: source.table.name.to_string(),
+            table: ground.table.to_string(),
             config: Some(serialize_file_scan_config(config, self, &DefaultPhysicalProtoConverter {})?),
             predicate: parquet.filter().map(|filter| serialize_physical_expr(&filter, self)).transpose()?,
             reading: Some(reading),
-            columns: source.table.columns.iter().map(ColumnNode::of).collect::<Result<_>>()?,
-            files: files.map(FileNode::of).collect::<Result<_>>()?,
+            columns: ground.columns().iter().map(ColumnNode::of).collect::<Result<_>>()?,
+            visible: u64::try_from(ground.visible()).unwrap_or(u64::MAX),
+            files,
+            deletes: deletes.nodes,
             limit: config.limit.map(|limit| u64::try_from(limit).unwrap_or(u64::MAX)),
             preserve_order: config.preserve_order,
             order: serialize_physical_sort_exprs(
-                source.order.iter().flatten().cloned(),
+                source.order().into_iter().flatten().cloned(),
                 self,
                 &DefaultPhysicalProtoConverter {},
             )?,
@@ -192,24 +260,29 @@ impl ScanCodec {
         let store = ctx.runtime_env().object_store(&url)?;
         let columns = node.columns.iter().map(ColumnNode::bound).collect::<Result<Vec<_>>>()?;
         let schema = parse_protobuf_file_scan_schema(proto)?;
-        check_columns(&columns, &schema, proto)?;
+        let visible = usize::try_from(node.visible).ok().and_then(|visible| columns.split_at_checked(visible));
+        let (columns, hidden) = visible.ok_or_else(|| wrong("its columns contradict each other"))?;
+        check_columns(columns, &schema, proto)?;
         self.check_projection(proto, &schema, ctx)?;
 
-        let table = Arc::new(TableFacts { name: node.table.into(), columns: columns.into() });
+        let table = node.table.as_str().into();
+        let ground = Ground::new(store, url, self.memory.clone(), table, (columns, &schema), hidden);
+        let ground = Arc::new(ground);
         let options = reading.over(ctx.session_config().options().execution.parquet.clone());
-        let mut parquet = parquet_source(&table, Arc::clone(&schema), store, &ctx.runtime_env(), options);
+        let mut parquet = parquet_source(&ground, &ctx.runtime_env(), options);
         if let Some(predicate) = &node.predicate {
             parquet = parquet.with_predicate(self.expression(predicate, &schema, ctx)?);
         }
-        let by_id = ById { table: Arc::clone(&table.name), columns: Arc::clone(&table.columns) };
-        let source: Arc<dyn FileSource> = Arc::new(LakeSource::new(parquet, table));
+        let by_id = ById { table: Arc::clone(&ground.table), columns: Arc::clone(ground.columns()) };
+        let source: Arc<dyn FileSource> = Arc::new(LakeSource::new(ground, parquet));
         let decoding = PhysicalPlanDecodeContext::new(ctx, self);
         let converter = DefaultPhysicalProtoConverter {};
         let config = parse_protobuf_file_scan_config(proto, &decoding, &converter, source)?;
         if config.output_ordering.iter().flatten().any(|sort| check_expression(&sort.expr, &schema).is_err()) {
             return Err(wrong("its ordering is of no column"));
         }
-        let groups = with_facts(config.file_groups.clone(), &node.files, schema.fields().len())?;
+        let deletes = node.deletes.iter().map(DeleteNode::file).collect::<Result<Vec<_>>>()?;
+        let groups = with_facts(config.file_groups.clone(), &node.files, &deletes, schema.fields().len())?;
         let limit = node.limit.map(usize::try_from).transpose().map_err(|_| wrong("its limit is too large"))?;
         let projected = config.projected_schema()?;
         let order = parse_physical_sort_exprs(&node.order, &decoding, projected.as_ref(), &converter)?;
@@ -263,28 +336,85 @@ impl ColumnNode {
     }
 }
 
-impl FileNode {
-    fn of(file: &PartitionedFile) -> Result<Self> {
-        let facts = file.extension::<FileFacts>().ok_or_else(|| wrong("a file of it is unknown"))?;
-        if !facts.deletes.is_empty() {
-            return Err(wrong("a file of it has deletes"));
+/// The delete files of a scan, each once.
+#[derive(Default)]
+struct Deletes {
+    nodes: Vec<DeleteNode>,
+    places: HashMap<*const DeleteFile, u64>,
+}
+
+impl Deletes {
+    /// Its place. Files share what deletes from many of them, so the pointer tells it.
+    fn place(&mut self, delete: &Arc<DeleteFile>) -> Result<u64> {
+        let next = u64::try_from(self.nodes.len()).map_err(|_| wrong("it has too many deletes"))?;
+        Ok(*self.places.entry(Arc::as_ptr(delete)).or_insert_with(|| {
+            self.nodes.push(DeleteNode::of(delete));
+            next
+        }))
+    }
+}
+
+impl DeleteNode {
+    fn of(delete: &DeleteFile) -> Self {
+        Self {
+            path: delete.path.to_string(),
+            size: delete.size,
+            rows: delete.rows,
+            sequence: delete.sequence,
+            spec: delete.partition.spec,
+            global: delete.partition.global,
+            partition: delete.partition.values.to_vec(),
+            data_file: delete.data_file.clone(),
+            kind: Some(match &delete.kind {
+                DeleteKind::Positions => KindNode::Positions(true),
+                DeleteKind::Vector { offset, length } => {
+                    KindNode::Vector(VectorNode { offset: *offset, length: *length })
+                }
+                DeleteKind::Equality { ids } => KindNode::Equality(EqualityNode { ids: ids.clone() }),
+            }),
         }
+    }
+
+    fn file(&self) -> Result<Arc<DeleteFile>> {
+        let kind = match self.kind.as_ref().ok_or_else(|| wrong("its deletes are not whole"))? {
+            KindNode::Positions(_) => DeleteKind::Positions,
+            KindNode::Vector(place) => DeleteKind::Vector { offset: place.offset, length: place.length },
+            KindNode::Equality(keys) => DeleteKind::Equality { ids: keys.ids.clone() },
+        };
+        Ok(Arc::new(DeleteFile {
+            kind,
+            path: Path::parse(&self.path).map_err(|_| wrong("a delete file of it is nowhere"))?,
+            size: self.size,
+            rows: self.rows,
+            sequence: self.sequence,
+            partition: Partition { spec: self.spec, global: self.global, values: self.partition.as_slice().into() },
+            data_file: self.data_file.clone(),
+        }))
+    }
+}
+
+impl FileNode {
+    fn of(file: &PartitionedFile, deletes: &mut Deletes) -> Result<Self> {
+        let facts = file.extension::<FileFacts>().ok_or_else(|| wrong("a file of it is unknown"))?;
         Ok(Self {
             rows: facts.rows,
             sequence: facts.sequence,
             first_row: facts.first_row,
             location: facts.location.to_string(),
+            deletes: facts.deletes.iter().map(|delete| deletes.place(delete)).collect::<Result<_>>()?,
         })
     }
 
-    fn facts(&self) -> FileFacts {
-        FileFacts {
+    fn facts(&self, deletes: &[Arc<DeleteFile>]) -> Result<FileFacts> {
+        let delete = |place: &u64| usize::try_from(*place).ok().and_then(|place| deletes.get(place)).cloned();
+        let deletes = self.deletes.iter().map(delete).collect::<Option<_>>();
+        Ok(FileFacts {
             rows: self.rows,
             sequence: self.sequence,
             first_row: self.first_row,
             location: self.location.as_str().into(),
-            deletes: Arc::from([]),
-        }
+            deletes: deletes.ok_or_else(|| wrong("it names deletes that it does not have"))?,
+        })
     }
 }
 
@@ -300,7 +430,12 @@ fn ordered(config: &FileScanConfig, order: &[PhysicalSortExpr]) -> Result<Arc<dy
 }
 
 /// Gives every file its facts back.
-fn with_facts(groups: Vec<FileGroup>, nodes: &[FileNode], columns: usize) -> Result<Vec<FileGroup>> {
+fn with_facts(
+    groups: Vec<FileGroup>,
+    nodes: &[FileNode],
+    deletes: &[Arc<DeleteFile>],
+    columns: usize,
+) -> Result<Vec<FileGroup>> {
     if groups.iter().map(FileGroup::len).sum::<usize>() != nodes.len() {
         return Err(wrong("it has other files than it says"));
     }
@@ -310,7 +445,7 @@ fn with_facts(groups: Vec<FileGroup>, nodes: &[FileNode], columns: usize) -> Res
         if file.statistics.as_ref().is_some_and(|known| known.column_statistics.len() != columns) {
             return Err(wrong("its statistics are of other columns"));
         }
-        Ok(file.with_extension(node.facts()))
+        Ok(file.with_extension(node.facts(deletes)?))
     };
     groups
         .into_iter()

@@ -23,10 +23,16 @@ pub enum ScanError {
     NoIds { table: String, file: String },
     #[error("file `{file}` of table `{table}` holds another number of rows than its metadata says")]
     Rows { table: String, file: String },
+    #[error("delete file `{file}` of table `{table}` {what}")]
+    DeleteFile { table: String, file: String, what: &'static str },
+    #[error("the deletes of table `{table}` name rows that file `{file}` does not have")]
+    Beyond { table: String, file: String },
     #[error("the metadata of table `{table}` cannot be read")]
     Metadata { table: String, source: Box<iceberg::Error> },
     #[error("a plan that came as bytes holds a scan that cannot be read: {what}")]
     Bytes { what: &'static str },
+    #[error("manifest `{file}` of table `{table}` cannot be read: {what}")]
+    Manifest { table: String, file: String, what: &'static str },
     #[error("file `{file}` of table `{table}` cannot be read")]
     File { table: String, file: String, source: parquet::errors::ParquetError },
 }
@@ -38,12 +44,16 @@ impl From<ScanError> for Error {
                 ErrorKind::DataInvalid | ErrorKind::FeatureUnsupported => Class::Drift,
                 _ => Class::Storage,
             },
-            ScanError::File { .. } | ScanError::Rows { .. } => Class::Storage,
+            ScanError::File { .. }
+            | ScanError::Rows { .. }
+            | ScanError::DeleteFile { .. }
+            | ScanError::Beyond { .. } => Class::Storage,
             ScanError::TwoColumns { .. } | ScanError::Bytes { .. } => Class::Bug,
             ScanError::NoSnapshot { .. }
             | ScanError::NoField { .. }
             | ScanError::Unsupported { .. }
             | ScanError::Column { .. }
+            | ScanError::Manifest { .. }
             | ScanError::Misfit { .. }
             | ScanError::NoIds { .. } => Class::Drift,
         };

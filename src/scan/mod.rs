@@ -3,9 +3,11 @@
 mod adapter;
 mod codec;
 mod columns;
+mod deletes;
 mod entry;
 mod error;
-mod files;
+mod index;
+pub mod lineage;
 mod reader;
 mod source;
 
@@ -27,16 +29,17 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use object_store::ObjectStore;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::lake::{OpenTable, SCHEME};
 pub use codec::ScanCodec;
 use columns::Bound;
-use entry::{DataFile, DeleteFile};
+use deletes::DeleteIndex;
+use entry::DataFile;
 use error::ScanError;
-use source::{FileFacts, LakeSource, TableFacts};
+use index::{Asked, Chosen, FileIndex};
+use source::{FileFacts, Ground, LakeSource};
 
 /// How much of a file's end is read at first; it holds most footers whole.
 const FOOTER_HINT: usize = 64 * 1024;
@@ -56,10 +59,11 @@ pub struct IcebergScan {
     open: OpenTable,
     name: Arc<str>,
     snapshot: Option<i64>,
-    columns: Arc<[Bound]>,
     schema: SchemaRef,
-    files: Vec<DataFile>,
-    deletes: Vec<Arc<DeleteFile>>,
+    files: Arc<FileIndex>,
+    deletes: DeleteIndex,
+    /// What its files are opened with.
+    ground: Arc<Ground>,
     /// Whether the planner may answer from statistics alone.
     exact: bool,
 }
@@ -68,8 +72,8 @@ impl IcebergScan {
     /// Pins a snapshot (the current one, or `snapshot`) and binds the columns.
     ///
     /// # Errors
-    /// `Drift` for a feature that is not supported (delete files, formats other than Parquet, types that arrow cannot
-    /// hold) or an unknown field or snapshot; `Storage` when metadata cannot be read.
+    /// `Drift` for a feature that is not supported (formats other than Parquet, types that arrow cannot hold) or an
+    /// unknown field or snapshot; `Storage` when metadata cannot be read.
     pub async fn pin(open: OpenTable, columns: Vec<ScanColumn>, snapshot: Option<i64>) -> Result<Arc<Self>, Error> {
         let name: Arc<str> = open.table.identifier().to_string().into();
         let metadata = open.table.metadata();
@@ -82,15 +86,22 @@ impl IcebergScan {
         };
         let (columns, schema) = columns::bind(&open.table, columns)?;
         let (files, deletes) = match pinned {
-            Some(snapshot) => files::read(&open, snapshot, &columns, &schema).await?,
+            Some(snapshot) => index::read(&open, snapshot).await?,
             None => Default::default(),
         };
-        if !deletes.is_empty() {
-            return Err(ScanError::Unsupported { table: name.to_string(), what: "delete files".into() }.into());
-        }
-        let deletes = deletes.into_iter().map(Arc::new).collect();
+        let files = Arc::new(files);
+        let deletes = DeleteIndex::new(&name, deletes, files.oldest())?;
+        let hidden = deletes::hidden(&open.table, &deletes.key_fields(), &columns)?;
+        let ground = Arc::new(Ground::new(
+            Arc::clone(&open.store),
+            open.url.clone(),
+            open.memory.clone(),
+            Arc::clone(&name),
+            (&columns, &schema),
+            &hidden,
+        ));
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
-        Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, deletes, open, exact: true }))
+        Ok(Arc::new(Self { name, snapshot, schema, files, deletes, ground, open, exact: true }))
     }
 
     /// The same scan with statistics that are estimates: nothing can be answered from them, or read off a plan.
@@ -100,7 +111,7 @@ impl IcebergScan {
     }
 
     fn believed(&self, statistics: Statistics) -> Statistics {
-        if self.exact { statistics } else { statistics.to_inexact() }
+        if self.exact && self.deletes.is_empty() { statistics } else { statistics.to_inexact() }
     }
 
     /// The columns' arrow schema.
@@ -134,12 +145,12 @@ impl IcebergScan {
         let mut file = PartitionedFile::new("", entry.size);
         file.object_meta.location = entry.path.clone();
         file.object_meta.last_modified += self.identity(entry);
-        file.with_statistics(Arc::new(self.believed(entry.statistics()))).with_extension(FileFacts {
+        file.with_statistics(Arc::new(entry.statistics(self.exact))).with_extension(FileFacts {
             rows: entry.rows,
             sequence: entry.sequence,
             first_row: entry.first_row,
             location: entry.location.as_str().into(),
-            deletes: Arc::from([]),
+            deletes: self.deletes.of(entry),
         })
     }
 
@@ -152,9 +163,10 @@ impl IcebergScan {
     }
 
     /// Whole files, each to the group with the fewest bytes so far.
-    fn groups<'a>(&self, mut files: Vec<&'a DataFile>, partitions: usize) -> Vec<FileGroup> {
+    fn groups(&self, files: &[DataFile], partitions: usize) -> Vec<FileGroup> {
+        let mut files: Vec<&DataFile> = files.iter().collect();
         files.sort_by_key(|entry| std::cmp::Reverse(entry.size));
-        let mut groups: Vec<(u64, Vec<&'a DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
+        let mut groups: Vec<(u64, Vec<&DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
         for entry in files {
             if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
                 *bytes += entry.size.max(1);
@@ -164,32 +176,43 @@ impl IcebergScan {
         groups.into_iter().map(|(_, group)| FileGroup::new(group.into_iter().map(|e| self.file(e)).collect())).collect()
     }
 
-    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<&DataFile>> {
+    fn asked(&self) -> Asked<'_> {
+        // What a file holds of row lineage is not what its rows have.
+        let id = |bound: &Bound| lineage::field(bound.field.id).map_or(bound.field.id, |_| index::UNKNOWN);
+        let visible = self.ground.columns().iter().zip(self.schema.fields());
+        Asked { ids: visible.map(|(bound, _)| id(bound)).collect(), schema: &self.schema }
+    }
+
+    /// The files that may match, and the columns that a query with these filters reads.
+    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Chosen<'_>> {
         let Some(filter) = conjunction(filters.iter().cloned()) else {
-            return Ok(self.files.iter().collect());
+            return Ok(self.files.all());
         };
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let predicate = state.create_physical_expr(filter, &schema)?;
-        let keep = files::prune(&self.files, &self.schema, predicate)?;
-        Ok(self.files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
+        self.files.prune(&self.asked(), state.create_physical_expr(filter, &schema)?)
+    }
+
+    /// The columns that a query reads. Others carry no statistics.
+    fn needed(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Vec<usize> {
+        let all = || (0..self.schema.fields().len()).collect();
+        let mut needed: Vec<usize> = projection.map_or_else(all, Clone::clone);
+        let filtered = filters.iter().flat_map(Expr::column_refs);
+        needed.extend(filtered.filter_map(|column| self.schema.index_of(&column.name).ok()));
+        needed.sort_unstable();
+        needed.dedup();
+        needed
     }
 }
 
 /// What reads the files of a table, for a plan that was made here and for one that came as bytes.
-fn parquet_source(
-    table: &TableFacts,
-    schema: SchemaRef,
-    store: Arc<dyn ObjectStore>,
-    runtime: &RuntimeEnv,
-    mut options: ParquetOptions,
-) -> ParquetSource {
+fn parquet_source(ground: &Ground, runtime: &RuntimeEnv, mut options: ParquetOptions) -> ParquetSource {
     let footers = runtime.cache_manager.get_file_metadata_cache();
     let readers = reader::CheckedReaders {
-        table: Arc::clone(&table.name),
-        inner: Arc::new(CachedParquetFileReaderFactory::new(store, footers)),
+        table: Arc::clone(&ground.table),
+        inner: Arc::new(CachedParquetFileReaderFactory::new(Arc::clone(&ground.store), footers)),
     };
     options.schema_force_view_types = false;
-    ParquetSource::new(schema)
+    ParquetSource::new(Arc::clone(ground.schema()))
         .with_table_parquet_options(TableParquetOptions { global: options, ..Default::default() })
         .with_metadata_size_hint(FOOTER_HINT)
         .with_parquet_file_reader_factory(Arc::new(readers))
@@ -237,22 +260,26 @@ impl TableProvider for IcebergScan {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let statistics = self.believed(files::together(files.iter().copied(), &self.schema)?);
+        let needed = self.needed(projection, filters);
+        let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
         let mut options = state.config_options().execution.parquet.clone();
-        let may_prune = !files.iter().any(|file| file.has_nan());
+        // Filters that come later may be about any column that is read.
+        let may_prune = !files.may_hold_nan(&self.asked(), &needed)?;
         options.pruning = may_prune;
         options.enable_page_index = may_prune;
-        let table = Arc::new(TableFacts { name: Arc::clone(&self.name), columns: Arc::clone(&self.columns) });
-        let store = Arc::clone(&self.open.store);
-        let source = parquet_source(&table, Arc::clone(&self.schema), store, state.runtime_env(), options);
-        let by_id = adapter::ById { table: Arc::clone(&table.name), columns: Arc::clone(&table.columns) };
-        let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(LakeSource::new(source, table)))
-            .with_file_groups(self.groups(files, state.config().target_partitions()))
-            .with_statistics(statistics)
-            .with_expr_adapter(Some(Arc::new(by_id)))
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
+        let source = parquet_source(&self.ground, state.runtime_env(), options);
+        let files = files.files(&self.open, &self.asked(), &needed)?;
+        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
+        let config = FileScanConfigBuilder::new(
+            self.open.url.clone(),
+            Arc::new(LakeSource::new(Arc::clone(&self.ground), source)),
+        )
+        .with_file_groups(self.groups(&files, state.config().target_partitions()))
+        .with_statistics(statistics)
+        .with_expr_adapter(Some(Arc::new(by_id)))
+        .with_projection_indices(projection.cloned())?
+        .with_limit(limit)
+        .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
@@ -271,7 +298,8 @@ impl TableProvider for IcebergScan {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        files::together(self.files.iter(), &self.schema).ok()
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        self.files.all().statistics(&self.asked(), &all).ok().map(|statistics| self.believed(statistics))
     }
 
     async fn insert_into(

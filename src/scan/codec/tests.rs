@@ -23,11 +23,11 @@ async fn planned(shop: &Shop, columns: &[(&str, i32)], sql: &str) -> (SessionCon
 }
 
 fn encoded(plan: &Arc<dyn ExecutionPlan>) -> Vec<u8> {
-    physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &ScanCodec).unwrap().to_vec()
+    physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &ScanCodec::default()).unwrap().to_vec()
 }
 
 fn decoded(bytes: &[u8], context: &SessionContext) -> Result<Arc<dyn ExecutionPlan>> {
-    physical_plan_from_bytes_with_extension_codec(bytes, &context.task_ctx(), &ScanCodec)
+    physical_plan_from_bytes_with_extension_codec(bytes, &context.task_ctx(), &ScanCodec::default())
 }
 
 async fn table(plan: Arc<dyn ExecutionPlan>, context: &SessionContext) -> String {
@@ -92,9 +92,10 @@ async fn a_file_keeps_its_row_count_and_is_still_held_against_it() {
     assert_eq!(files.len(), 2);
     assert!(files.iter().all(|file| file.extension::<FileFacts>().unwrap().rows == 3));
 
-    let mut nodes: Vec<_> = files.iter().map(|file| FileNode::of(file).unwrap()).collect();
+    let mut none = Deletes::default();
+    let mut nodes: Vec<_> = files.iter().map(|file| FileNode::of(file, &mut none).unwrap()).collect();
     nodes[0].rows = 4;
-    let groups = with_facts(config.file_groups.clone(), &nodes, 1).unwrap();
+    let groups = with_facts(config.file_groups.clone(), &nodes, &[], 1).unwrap();
     let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(groups).build();
     let lying = collect(DataSourceExec::from_data_source(config), context.task_ctx()).await.unwrap_err();
     assert!(cause(&lying).unwrap().message.contains("another number of rows"), "{lying}");
@@ -130,11 +131,11 @@ async fn a_scan_of_anything_but_a_lake_is_refused() {
     let shop = two_files().await;
     let (context, plan) = planned(&shop, &[("a", 1)], "SELECT a FROM t").await;
     let exec = plan.downcast_ref::<DataSourceExec>().unwrap();
-    let node = ScanCodec.message(exec.data_source().downcast_ref::<FileScanConfig>().unwrap()).unwrap();
+    let node = ScanCodec::default().message(exec.data_source().downcast_ref::<FileScanConfig>().unwrap()).unwrap();
     let refused = |change: &dyn Fn(&mut ScanNode)| {
         let mut changed = node.clone();
         change(&mut changed);
-        let error = ScanCodec.try_decode(&changed.encode_to_vec(), &[], &context.task_ctx()).unwrap_err();
+        let error = ScanCodec::default().try_decode(&changed.encode_to_vec(), &[], &context.task_ctx()).unwrap_err();
         let error = cause(&error).cloned().unwrap_or_else(|| panic!("{error}"));
         assert_eq!(error.class, Class::Bug);
         error.message
@@ -145,11 +146,13 @@ async fn a_scan_of_anything_but_a_lake_is_refused() {
     assert!(refused(&|n| n.columns[0].name = "b".into()).contains("contradict"));
     assert!(refused(&|n| n.columns[0].field = b"{}".to_vec()).contains("field"));
     assert!(refused(&|n| n.files.truncate(1)).contains("other files"));
+    assert!(refused(&|n| n.files[0].deletes.push(0)).contains("names deletes"));
+    assert!(refused(&|n| n.visible = 9).contains("contradict"));
     for url in ["file:///", "", "s3://bucket"] {
         assert!(refused(&|n| n.config.as_mut().unwrap().object_store_url = url.into()).contains("its store"), "{url}");
     }
     assert!(
-        ScanCodec
+        ScanCodec::default()
             .try_encode(Arc::new(datafusion::physical_plan::empty::EmptyExec::new(plan.schema())), &mut vec![])
             .is_err()
     );
@@ -172,7 +175,7 @@ async fn damaged_bytes_are_an_error_or_a_plan_and_never_a_panic() {
     let mut node = None;
     plan.apply(|part| {
         if let Some(config) = part.downcast_ref::<DataSourceExec>().and_then(|e| e.data_source().downcast_ref()) {
-            node = Some(ScanCodec.message(config).unwrap());
+            node = Some(ScanCodec::default().message(config).unwrap());
         }
         Ok(TreeNodeRecursion::Continue)
     })
@@ -189,7 +192,8 @@ async fn damaged_bytes_are_an_error_or_a_plan_and_never_a_panic() {
                 _ => bytes.truncate(at.max(1)),
             }
         }
-        let decoded = catch_unwind(AssertUnwindSafe(|| ScanCodec.try_decode(&bytes, &[], &context.task_ctx())));
+        let decoded =
+            catch_unwind(AssertUnwindSafe(|| ScanCodec::default().try_decode(&bytes, &[], &context.task_ctx())));
         match decoded.unwrap() {
             Err(_) => refused += 1,
             Ok(plan) => drop(explained(&plan)),
