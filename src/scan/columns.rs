@@ -32,7 +32,7 @@ pub(super) struct Wanted {
     pub(super) id: i32,
     pub(super) field: FieldRef,
     /// What it is in rows that were written before the field came.
-    default: Option<ScalarValue>,
+    pub(super) default: Option<ScalarValue>,
     pub(super) inside: Inside,
 }
 

@@ -37,6 +37,8 @@ pub enum ScanError {
     Beyond { table: String, file: String },
     #[error("the metadata of table `{table}` cannot be read")]
     Metadata { table: String, source: Box<iceberg::Error> },
+    #[error("a plan that came as bytes holds a scan that cannot be read: {what}")]
+    Bytes { what: &'static str },
     #[error("manifest `{file}` of table `{table}` cannot be read: {what}")]
     Manifest { table: String, file: String, what: &'static str },
     #[error("file `{file}` of table `{table}` cannot be read")]
@@ -54,7 +56,7 @@ impl From<ScanError> for Error {
             | ScanError::Rows { .. }
             | ScanError::DeleteFile { .. }
             | ScanError::Beyond { .. } => Class::Storage,
-            ScanError::TwoColumns { .. } => Class::Bug,
+            ScanError::TwoColumns { .. } | ScanError::Bytes { .. } => Class::Bug,
             ScanError::NoSnapshot { .. }
             | ScanError::NoField { .. }
             | ScanError::Unsupported { .. }

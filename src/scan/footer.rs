@@ -46,9 +46,23 @@ pub(super) enum Names {
 impl Names {
     /// Those of a table.
     pub(super) fn of(table: &Table) -> Self {
-        match table.metadata().properties().get(PROPERTY) {
+        Self::read(table.metadata().properties().get(PROPERTY).map(String::as_str))
+    }
+
+    /// Those of a property's text.
+    pub(super) fn read(text: Option<&str>) -> Self {
+        match text {
             None => Self::None,
             Some(text) => NameMapping::parse(text).map_or(Self::Unreadable, |mapping| Self::Mapped(Arc::new(mapping))),
+        }
+    }
+
+    /// A text that is read as these.
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Unreadable => Some(String::new()),
+            Self::Mapped(mapping) => Some(mapping.to_string()),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parquet::basic::{ConvertedType, LogicalType};
 use parquet::errors::Result;
 use parquet::schema::types::{Type, TypePtr};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The table property that holds it.
 pub(super) const PROPERTY: &str = "schema.name-mapping.default";
@@ -51,6 +51,16 @@ impl NameMapping {
     pub(super) fn apply(&self, root: &Type) -> Result<TypePtr> {
         let inside = children(root).iter().map(|field| with_ids(field, find(&self.fields, field.name())));
         group(root, None, inside.collect::<Result<_>>()?)
+    }
+}
+
+impl std::fmt::Display for NameMapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        fn value(fields: &[Mapped]) -> Value {
+            let field = |m: &Mapped| json!({ "field-id": m.id, "names": m.names, "fields": value(&m.fields) });
+            fields.iter().map(field).collect()
+        }
+        value(&self.fields).fmt(f)
     }
 }
 

@@ -1,6 +1,7 @@
 //! An Iceberg table becomes a native Parquet scan.
 
 mod adapter;
+mod codec;
 mod columns;
 mod defaults;
 mod deletes;
@@ -25,10 +26,11 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{
     Constraints, DFSchema, DataFusionError, Result as DfResult, ScalarValue, Statistics, not_impl_err,
 };
-use datafusion::config::{ConfigOptions, TableParquetOptions};
+use datafusion::config::{ConfigOptions, ParquetOptions, TableParquetOptions};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -39,6 +41,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::lake::{OpenTable, SCHEME};
+pub use codec::ScanCodec;
 use columns::Bound;
 use deletes::DeleteIndex;
 use entry::DataFile;
@@ -263,6 +266,24 @@ impl IcebergScan {
     }
 }
 
+/// What reads the files of a table, for a plan that was made here and for one that came as bytes.
+fn parquet_source(ground: &Ground, runtime: &RuntimeEnv, mut options: ParquetOptions) -> ParquetSource {
+    let footers = runtime.cache_manager.get_file_metadata_cache();
+    let (table, store) = (Arc::clone(&ground.table), Arc::clone(&ground.store));
+    let readers = reader::CheckedReaders::new(table, ground.names.clone(), store, footers);
+    options.schema_force_view_types = false;
+    if ground.schema().fields().iter().any(|field| field.data_type().is_nested()) {
+        // Parquet's reader keeps what a filter read, and panics where that is the only leaf of a struct.
+        options.max_predicate_cache_size = Some(0);
+    }
+    // Spark's oldest timestamps count nanoseconds in twelve bytes; the tables that have them count microseconds.
+    options.coerce_int96 = Some("us".to_owned());
+    ParquetSource::new(Arc::clone(ground.schema()))
+        .with_table_parquet_options(TableParquetOptions { global: options, ..Default::default() })
+        .with_metadata_size_hint(FOOTER_HINT)
+        .with_parquet_file_reader_factory(Arc::new(readers))
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl TableProvider for IcebergScan {
@@ -308,28 +329,13 @@ impl TableProvider for IcebergScan {
         let filtered = self.filtered(filters);
         let needed = self.needed(projection, &filtered);
         let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
-        let runtime = state.runtime_env();
-        let footers = runtime.cache_manager.get_file_metadata_cache();
-        let store = Arc::clone(&self.open.store);
-        let readers = reader::CheckedReaders::new(Arc::clone(&self.name), self.ground.names.clone(), store, footers);
-        let mut options =
-            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        let mut options = state.config_options().execution.parquet.clone();
         // Filters that come later may be about any column that is read.
         let may_prune = !files.may_hold_nan(&self.asked(), &needed)?;
-        options.global.pushdown_filters |= may_prune && self.reads_late(&files, &filtered, &needed);
-        options.global.pruning = may_prune;
-        options.global.enable_page_index = may_prune;
-        options.global.schema_force_view_types = false;
-        if self.schema.fields().iter().any(|field| field.data_type().is_nested()) {
-            // Parquet's reader keeps what a filter read, and panics where that is the only leaf of a struct.
-            options.global.max_predicate_cache_size = Some(0);
-        }
-        // Spark's oldest timestamps count nanoseconds in twelve bytes; the tables that have them count microseconds.
-        options.global.coerce_int96 = Some("us".to_owned());
-        let source = ParquetSource::new(Arc::clone(self.ground.schema()))
-            .with_table_parquet_options(options)
-            .with_metadata_size_hint(FOOTER_HINT)
-            .with_parquet_file_reader_factory(Arc::new(readers));
+        options.pushdown_filters |= may_prune && self.reads_late(&files, &filtered, &needed);
+        options.pruning = may_prune;
+        options.enable_page_index = may_prune;
+        let source = parquet_source(&self.ground, state.runtime_env(), options);
         let files = files.files(&self.open, &self.asked(), &needed)?;
         let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
         let config = FileScanConfigBuilder::new(

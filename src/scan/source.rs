@@ -126,14 +126,14 @@ impl Ground {
 /// A Parquet source over the files of one table.
 #[derive(Clone)]
 pub(super) struct LakeSource {
-    pub(super) ground: Arc<Ground>,
+    ground: Arc<Ground>,
     /// What reads the files. It gives all columns of the ground's schema.
-    pub(super) parquet: Arc<dyn FileSource>,
-    /// The order that its row groups are read in as far as their statistics allow, for the sort above it.
-    pub(super) order: Option<LexOrdering>,
+    parquet: Arc<dyn FileSource>,
     /// The query's columns.
     schema: TableSchema,
     projection: ProjectionExprs,
+    /// The order that row groups are read in as far as their statistics allow, for the sort above.
+    order: Option<LexOrdering>,
 }
 
 impl LakeSource {
@@ -143,13 +143,20 @@ impl LakeSource {
         let schema = Arc::new(Schema::new(visible));
         let all: Vec<usize> = (0..ground.visible).collect();
         let projection = ProjectionExprs::from_indices(&all, &schema);
-        Self {
-            ground,
-            parquet: Arc::new(parquet),
-            order: None,
-            schema: TableSchema::from_file_schema(schema),
-            projection,
-        }
+        let schema = TableSchema::from_file_schema(schema);
+        Self { ground, parquet: Arc::new(parquet), schema, projection, order: None }
+    }
+
+    pub(super) fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    pub(super) fn parquet(&self) -> Option<&ParquetSource> {
+        self.parquet.downcast_ref()
+    }
+
+    pub(super) fn order(&self) -> Option<&LexOrdering> {
+        self.order.as_ref()
     }
 
     fn over(&self, parquet: Arc<dyn FileSource>) -> Arc<dyn FileSource> {

@@ -24,7 +24,7 @@ mod evolution;
 mod foreign;
 mod refusals;
 
-fn column(name: &str, field_id: i32) -> ScanColumn {
+pub(super) fn column(name: &str, field_id: i32) -> ScanColumn {
     ScanColumn { name: name.into(), field_id, fields: None }
 }
 
@@ -72,11 +72,11 @@ impl Chance {
     }
 }
 
-fn longs(values: impl IntoIterator<Item = i64>) -> ArrayRef {
+pub(super) fn longs(values: impl IntoIterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values))
 }
 
-fn texts(values: &[&str]) -> ArrayRef {
+pub(super) fn texts(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
@@ -85,7 +85,7 @@ async fn pin(shop: &Shop, columns: &[(&str, i32)]) -> Result<Arc<IcebergScan>, E
     IcebergScan::pin(shop.open("t").await, columns, None).await
 }
 
-fn context(shop: &Shop) -> SessionContext {
+pub(super) fn context(shop: &Shop) -> SessionContext {
     let runtime = RuntimeEnvBuilder::new().with_object_store_registry(shop.lake.stores()).build_arc().unwrap();
     SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(2), runtime)
 }
@@ -123,7 +123,7 @@ fn the_cause(result: DfResult<Vec<String>>) -> Error {
     cause(&result.unwrap_err()).unwrap().clone()
 }
 
-async fn two_files() -> Shop {
+pub(super) async fn two_files() -> Shop {
     let shop = shop().await;
     shop.create("t", schema(vec![optional(1, "a", Long), optional(2, "b", Text)])).await;
     shop.append("t", vec![longs(0..3), texts(&["x", "y", "z"])]).await;

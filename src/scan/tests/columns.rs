@@ -147,6 +147,7 @@ async fn a_column_that_only_the_partition_has_is_read_from_it() {
     assert_eq!(rows(&shop, &all, "SELECT a FROM t WHERE region = 'eu'").await.unwrap(), ["1"]);
     assert_eq!(rows(&shop, &all, "SELECT a FROM t WHERE region IS NULL").await.unwrap(), ["2"]);
     assert_eq!(rows(&shop, &all, "SELECT max(region), count(region) FROM t").await.unwrap(), ["eu 1"]);
+    super::super::codec::tests::round_trips(&shop, &all, "SELECT * FROM t WHERE region = 'eu'").await;
     // A value that cannot be taken from the partition is an error and not NULL.
     let error = the_cause(rows(&shop, &[("a", 1), ("u", 3)], "SELECT u FROM t").await);
     assert_eq!(error.class, Class::Drift);

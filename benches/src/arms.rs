@@ -1,0 +1,129 @@
+//! The arms of a comparison: ways to ask the same question of the same files.
+
+use std::fmt;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::catalog::{MemorySchemaProvider, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
+use polder::lake::Lake;
+use polder::session::{Engine, Options, Pins};
+use polder_catalog::principal::Principal;
+
+use crate::Result;
+use crate::tables::{Setting, TPCH, open, pin};
+
+/// Bytes that queries may hold, in every arm.
+const MEMORY: usize = 2 << 30;
+
+/// A way to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Arm {
+    /// The whole engine, embedded: resolved, planned and verified for a principal who may read everything
+    Session,
+    /// Our scan of the Iceberg tables in a session of DataFusion's that is otherwise the plain one
+    Scan,
+    /// DataFusion's listing tables over the Parquet files, with their statistics
+    Plain,
+    /// The same without string views, to tell what those are worth
+    PlainText,
+}
+
+impl fmt::Display for Arm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Session => "session",
+            Self::Scan => "scan",
+            Self::Plain => "plain",
+            Self::PlainText => "plain-text",
+        })
+    }
+}
+
+/// An arm that is ready for queries.
+pub(crate) enum Ready {
+    Session(Arc<Engine>, Principal),
+    Bare(Box<SessionContext>),
+}
+
+impl Ready {
+    /// Opens every table; nothing is read yet but metadata, or footers where there is nothing else.
+    pub(crate) async fn start(arm: Arm, setting: &Setting) -> Result<Self> {
+        match arm {
+            Arm::Session => {
+                let options = Options { memory: MEMORY, threads: Some(setting.threads), ..Options::default() };
+                let mesh = setting.mesh()?;
+                let principal = mesh.principal("bench").ok_or("the mesh has no user `bench`")?;
+                Ok(Self::Session(Engine::start(mesh, options)?, principal))
+            }
+            Arm::Scan => {
+                let lake = Lake::default();
+                let context = bare(setting, Some(&lake))?;
+                for table in TPCH {
+                    let scan = pin(open(setting, &lake, "pinned", &format!("tpch.{table}")).await?).await?;
+                    register(&context, table, scan)?;
+                }
+                Ok(Self::Bare(Box::new(context)))
+            }
+            Arm::Plain | Arm::PlainText => {
+                let context = bare(setting, None)?;
+                let parquet = ParquetFormat::default().with_force_view_types(arm == Arm::Plain);
+                let parquet = Arc::new(parquet);
+                for table in TPCH {
+                    register(&context, table, Arc::new(listing(&context, setting, table, parquet.clone()).await?))?;
+                }
+                Ok(Self::Bare(Box::new(context)))
+            }
+        }
+    }
+
+    /// All rows of a query.
+    pub(crate) async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        match self {
+            Self::Session(engine, principal) => {
+                let rows = engine.plan(principal, sql, &Pins::new()).await?.run()?;
+                Ok(rows.try_collect().await?)
+            }
+            Self::Bare(context) => Ok(context.sql(sql).await?.collect().await?),
+        }
+    }
+}
+
+/// A session without a mesh. With a lake it finds that lake's stores and no others.
+pub(crate) fn bare(setting: &Setting, lake: Option<&Lake>) -> Result<SessionContext> {
+    let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(MEMORY)));
+    if let Some(lake) = lake {
+        runtime = runtime.with_object_store_registry(lake.stores());
+    }
+    let config = SessionConfig::new().with_target_partitions(setting.threads).with_collect_statistics(true);
+    let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+    let catalog = context.catalog("datafusion").ok_or("the session has no catalog")?;
+    catalog.register_schema("tpch", Arc::new(MemorySchemaProvider::new()))?;
+    Ok(context)
+}
+
+pub(crate) fn register(context: &SessionContext, table: &str, provider: Arc<dyn TableProvider>) -> Result<()> {
+    context.register_table(TableReference::partial("tpch", table), provider)?;
+    Ok(())
+}
+
+async fn listing(
+    context: &SessionContext,
+    setting: &Setting,
+    table: &str,
+    format: Arc<ParquetFormat>,
+) -> Result<ListingTable> {
+    let place = ListingTableUrl::parse(format!("{}/", setting.files(table)?.display()))?;
+    let options =
+        ListingOptions::new(format).with_session_config_options(context.state().config()).with_collect_stat(true);
+    let config = ListingTableConfig::new(place).with_listing_options(options);
+    let config = config.infer_schema(&context.state()).await?;
+    Ok(ListingTable::try_new(config)?)
+}

@@ -1,0 +1,113 @@
+//! The 22 queries of TPC-H, warm or cold, with answers that must agree.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use datafusion::arrow::util::pretty::pretty_format_batches;
+
+use crate::Result;
+use crate::answer::Answer;
+use crate::arms::{Arm, Ready};
+use crate::measure::once;
+use crate::peer::Peer;
+use crate::report::Turns;
+use crate::tables::Setting;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The arms; the last is what the others are held against
+    #[arg(long, value_delimiter = ',', default_value = "session,scan,plain")]
+    arms: Vec<Arm>,
+    /// Numbers of queries; all of them by default
+    #[arg(long, value_delimiter = ',')]
+    queries: Vec<usize>,
+    /// Where the queries are
+    #[arg(long, default_value = "benches/queries/tpch")]
+    texts: PathBuf,
+    /// A new engine for every turn: no footer, no file list and no index is cached. The pages of the files stay in the
+    /// system's memory.
+    #[arg(long)]
+    cold: bool,
+    /// A command that is an arm of its own, as `peers/` has them; it becomes what the others are held against
+    #[arg(long)]
+    peer: Option<String>,
+}
+
+/// Every query in turn, and every arm in turn at each: first once unmeasured, whose answers are compared.
+pub(crate) async fn run(setting: &Setting, options: &Options) -> Result<String> {
+    let mut peer = match &options.peer {
+        Some(command) => Some(Peer::start(command)?),
+        None => None,
+    };
+    let arms = options.arms.iter().map(ToString::to_string).chain(peer.iter().map(|peer| peer.name.clone()));
+    let mut turns = Turns::new("tpch", arms.collect());
+    let mut ready = Vec::new();
+    for arm in &options.arms {
+        ready.push((*arm, Ready::start(*arm, setting).await?));
+    }
+    let numbers = if options.queries.is_empty() { (1..=22).collect() } else { options.queries.clone() };
+    for number in numbers {
+        let name = format!("q{number:02}");
+        let sql = text(&options.texts.join(format!("{name}.sql")))?;
+        let rows = compare(&name, &sql, &ready).await?;
+        if let Some(peer) = &mut peer {
+            let (_, theirs) = peer.ask(&sql)?;
+            if rows.is_some_and(|rows| rows != theirs) {
+                return Err(format!("{name}: {} gives {theirs} rows and not {rows:?}", peer.name).into());
+            }
+        }
+        for round in 0..setting.rounds {
+            for at in 0..ready.len() {
+                // Whoever follows the same arm each time would find the caches of the processor in the same state.
+                let Some((arm, warm)) = ready.get((at + round) % ready.len()) else { continue };
+                let cost = if options.cold {
+                    let (done, cost) = once(async { Ready::start(*arm, setting).await?.ask(&sql).await }).await;
+                    done.map(|_| cost)?
+                } else {
+                    let (done, cost) = once(warm.ask(&sql)).await;
+                    done.map(|_| cost)?
+                };
+                turns.add(&name, &arm.to_string(), cost);
+            }
+            if let Some(peer) = &mut peer {
+                let (cost, _) = peer.ask(&sql)?;
+                turns.add(&name, &peer.name, cost);
+            }
+        }
+    }
+    let state = if options.cold { "cold" } else { "warm" };
+    Ok(turns.table(&format!("TPC-H, {state}, {} rounds", setting.rounds)))
+}
+
+/// Asks every arm, and says how many rows they agree on.
+async fn compare(name: &str, sql: &str, ready: &[(Arm, Ready)]) -> Result<Option<usize>> {
+    let mut first: Option<(Arm, Answer)> = None;
+    for (arm, ready) in ready {
+        let batches = ready.ask(sql).await.map_err(|error| format!("{name} by {arm}: {error}"))?;
+        let answer = Answer::of(&batches)?;
+        match &first {
+            None => first = Some((*arm, answer)),
+            Some((other, known)) if !answer.agrees(known) => {
+                let (rows, others) = (answer.rows(), known.rows());
+                return Err(format!("{name}: {arm} ({rows} rows) and {other} ({others} rows) do not agree").into());
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(first.map(|(_, answer)| answer.rows()))
+}
+
+fn text(path: &Path) -> Result<String> {
+    Ok(std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?)
+}
+
+/// The plan of one query, and with `analyze` what it did.
+pub(crate) async fn explain(setting: &Setting, arm: Arm, query: &Path, analyze: bool) -> Result<String> {
+    let sql = text(query)?;
+    let ready = Ready::start(arm, setting).await?;
+    if analyze {
+        ready.ask(&sql).await?;
+    }
+    let explain = if analyze { "EXPLAIN ANALYZE" } else { "EXPLAIN" };
+    Ok(pretty_format_batches(&ready.ask(&format!("{explain} {sql}")).await?)?.to_string())
+}
