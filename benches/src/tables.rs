@@ -61,7 +61,8 @@ impl Setting {
 pub(crate) async fn pin(open: OpenTable) -> Result<Arc<IcebergScan>> {
     let schema = open.table.metadata().current_schema();
     let fields = schema.as_struct().fields().iter();
-    let columns = fields.map(|field| ScanColumn { name: field.name.clone(), field_id: field.id }).collect();
+    let columns =
+        fields.map(|field| ScanColumn { name: field.name.clone(), field_id: field.id, fields: None }).collect();
     Ok(IcebergScan::pin(open, columns, None).await?)
 }
 

@@ -57,7 +57,9 @@ async fn a_catalog_of_an_older_writer_opens_and_a_view_is_no_table() {
     shop.create("t", schema(vec![optional(1, "a", PrimitiveType::Long)])).await;
     let CatalogConfig::Sql { uri, .. } = &shop.domain.catalog else { unreachable!() };
     let writing = sqlx::SqlitePool::connect(uri.expose()).await.unwrap();
-    let run = async |sql: &'static str| drop(sqlx::query(sql).execute(&writing).await.unwrap());
+    let run = async |sql: &'static str| {
+        sqlx::query(sql).execute(&writing).await.unwrap();
+    };
     run("UPDATE iceberg_tables SET iceberg_type = 'VIEW'").await;
     let error = shop.lake.open(&shop.domain, "ns.t").await.unwrap_err();
     assert_eq!(error.message, "the catalog of domain `shop` has no table `ns.t`");
@@ -81,7 +83,7 @@ async fn metadata_that_did_not_change_is_decoded_once() {
     let error = Lake::default().open(&shop.domain, "ns.t").await.unwrap_err();
     assert_eq!(error.class, Class::Storage);
     assert_eq!(error.message, "the metadata of table `ns.t` in domain `shop` cannot be read");
-    std::fs::write(&location, &text[..text.len() / 2]).unwrap();
+    std::fs::write(&location, text.get(..text.len() / 2).unwrap()).unwrap();
     let error = Lake::default().open(&shop.domain, "ns.t").await.unwrap_err();
     assert_eq!(error.class, Class::Drift);
     assert_eq!(error.message, "the metadata of table `ns.t` in domain `shop` cannot be understood");

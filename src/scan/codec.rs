@@ -285,7 +285,7 @@ impl ScanCodec {
             return Err(wrong("it is not whole"));
         };
         let url = ObjectStoreUrl::parse(&proto.object_store_url).map_err(|_| wrong("its store has no name"))?;
-        if !url.as_str().split_once("://").is_some_and(|(scheme, _)| scheme == SCHEME) {
+        if url.as_str().split_once("://").is_none_or(|(scheme, _)| scheme != SCHEME) {
             return Err(wrong("its store is no lake's"));
         }
         let store = ctx.runtime_env().object_store(&url)?;
@@ -570,6 +570,7 @@ fn wrong(what: &'static str) -> DataFusionError {
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "tests, which make their own DataFusion sessions"

@@ -416,6 +416,7 @@ pub fn cause(error: &DataFusionError) -> Option<&Error> {
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "tests, which make their own DataFusion sessions"
