@@ -8,7 +8,7 @@ use polder_catalog::contract::{Column, Contract, LogicalType, PhysicalType, Type
 use polder_catalog::name::ProductRef;
 
 use crate::error::{Class, Error};
-use crate::scan::ScanColumn;
+use crate::scan::{ScanColumn, lineage};
 
 /// The contract's columns, in its order and under its names, each with its field id.
 ///
@@ -28,7 +28,9 @@ fn bind_column(product: &ProductRef, column: &Column, schema: &Schema) -> Result
     };
     // Names of nested fields hold dots too, so only the top level is looked through.
     let field = schema.as_struct().fields().iter().find(|field| field.name == column.physical_name);
-    let field = field.ok_or_else(|| drift("is missing".to_owned()))?;
+    // Row lineage is no field of any schema, and every table of the third version has it.
+    let lineage = lineage::reserved(&column.physical_name).and_then(lineage::field);
+    let field = field.or(lineage.as_ref()).ok_or_else(|| drift("is missing".to_owned()))?;
     if column.field_id.is_some_and(|id| id != field.id) {
         return Err(drift("was dropped and added again".to_owned()));
     }
@@ -222,6 +224,14 @@ mod tests {
         let address = column("address", PhysicalType::Struct, vec![text("ssn"), text("city")]);
         let people = column("people", PhysicalType::List, vec![text("name")]);
         check(vec![people, address, column("id", PhysicalType::Long, vec![])], Ok(&[3, 2, 1]));
+    }
+
+    #[test]
+    fn row_lineage_binds_by_its_reserved_names() {
+        let row = |kind| column("_row_id", kind, vec![]);
+        let changed = column("_last_updated_sequence_number", PhysicalType::Long, vec![]);
+        check(vec![row(PhysicalType::Long), changed], Ok(&[lineage::ROW_ID, lineage::LAST_UPDATED]));
+        check(vec![row(PhysicalType::Int)], Err("has type `long`"));
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn promotes(file: &DataType, table: &DataType) -> bool {
     }
 }
 
-fn field_id(field: &Field) -> Option<i32> {
+pub(super) fn field_id(field: &Field) -> Option<i32> {
     field.metadata().get(PARQUET_FIELD_ID_META_KEY)?.parse().ok()
 }
 

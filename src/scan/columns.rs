@@ -9,6 +9,7 @@ use iceberg::table::Table;
 
 use super::ScanColumn;
 use super::error::ScanError;
+use super::lineage;
 
 /// A column with the field that it reads.
 #[derive(Debug, Clone)]
@@ -32,7 +33,8 @@ pub(super) fn bind(table: &Table, columns: Vec<ScanColumn>) -> Result<(Vec<Bound
             return Err(ScanError::TwoColumns { table: name, column: column.name });
         }
         let mut top = schema.as_struct().fields().iter();
-        let Some(field) = top.find(|field| field.id == column.field_id) else {
+        let reserved = lineage::field(column.field_id);
+        let Some(field) = top.find(|field| field.id == column.field_id).or(reserved.as_ref()) else {
             return Err(ScanError::NoField { table: name, field: column.field_id });
         };
         if field.initial_default.is_some() {

@@ -1,7 +1,8 @@
 //! The files of a snapshot, as its manifests have them.
 
+use std::sync::Arc;
+
 use datafusion::common::ScalarValue;
-use iceberg::spec::Struct;
 use object_store::path::Path;
 
 /// One live data file.
@@ -18,7 +19,7 @@ pub(super) struct DataFile {
     /// The row id of its first row, for tables with row lineage.
     pub(super) first_row: Option<i64>,
     pub(super) partition: Partition,
-    /// One for each column of the scan.
+    /// One for each column of the scan; nothing is known of those that a query does not need.
     pub(super) columns: Vec<Known>,
 }
 
@@ -47,10 +48,13 @@ pub(super) enum DeleteKind {
 }
 
 /// The partition that a file is in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Partition {
     pub(super) spec: i32,
-    pub(super) values: Struct,
+    /// Whether its spec has no partitions, so that it is the whole table.
+    pub(super) global: bool,
+    /// In a form that is equal where the values are, among partitions of one spec.
+    pub(super) values: Arc<[u8]>,
 }
 
 /// What a manifest knows about one column of one file.
@@ -59,8 +63,8 @@ pub(super) struct Known {
     pub(super) min: Option<ScalarValue>,
     pub(super) max: Option<ScalarValue>,
     pub(super) nulls: Option<u64>,
-    /// Whether there is a NaN for certain.
-    pub(super) nan: bool,
     /// Whether the bounds are values that are there. Those of text may be cut short, and those of floats leave out NaN.
     pub(super) exact: bool,
+    /// Whether all rows have the value of the file's partition: that of both bounds, or null.
+    pub(super) constant: bool,
 }

@@ -23,8 +23,14 @@ pub enum ScanError {
     NoIds { table: String, file: String },
     #[error("file `{file}` of table `{table}` holds another number of rows than its metadata says")]
     Rows { table: String, file: String },
+    #[error("delete file `{file}` of table `{table}` {what}")]
+    DeleteFile { table: String, file: String, what: &'static str },
+    #[error("the deletes of table `{table}` name rows that file `{file}` does not have")]
+    Beyond { table: String, file: String },
     #[error("the metadata of table `{table}` cannot be read")]
     Metadata { table: String, source: Box<iceberg::Error> },
+    #[error("manifest `{file}` of table `{table}` cannot be read: {what}")]
+    Manifest { table: String, file: String, what: &'static str },
     #[error("file `{file}` of table `{table}` cannot be read")]
     File { table: String, file: String, source: parquet::errors::ParquetError },
 }
@@ -36,12 +42,16 @@ impl From<ScanError> for Error {
                 ErrorKind::DataInvalid | ErrorKind::FeatureUnsupported => Class::Drift,
                 _ => Class::Storage,
             },
-            ScanError::File { .. } | ScanError::Rows { .. } => Class::Storage,
+            ScanError::File { .. }
+            | ScanError::Rows { .. }
+            | ScanError::DeleteFile { .. }
+            | ScanError::Beyond { .. } => Class::Storage,
             ScanError::TwoColumns { .. } => Class::Bug,
             ScanError::NoSnapshot { .. }
             | ScanError::NoField { .. }
             | ScanError::Unsupported { .. }
             | ScanError::Column { .. }
+            | ScanError::Manifest { .. }
             | ScanError::Misfit { .. }
             | ScanError::NoIds { .. } => Class::Drift,
         };

@@ -2,9 +2,11 @@
 
 mod adapter;
 mod columns;
+mod deletes;
 mod entry;
 mod error;
-mod files;
+mod index;
+pub mod lineage;
 mod reader;
 mod source;
 
@@ -30,9 +32,11 @@ use sha2::{Digest, Sha256};
 use crate::error::Error;
 use crate::lake::{OpenTable, SCHEME};
 use columns::Bound;
-use entry::{DataFile, DeleteFile};
+use deletes::DeleteIndex;
+use entry::DataFile;
 use error::ScanError;
-use source::{FileFacts, LakeSource};
+use index::{Asked, Chosen, FileIndex};
+use source::{FileFacts, Ground, LakeSource};
 
 /// How much of a file's end is read at first; it holds most footers whole.
 const FOOTER_HINT: usize = 64 * 1024;
@@ -52,10 +56,11 @@ pub struct IcebergScan {
     open: OpenTable,
     name: Arc<str>,
     snapshot: Option<i64>,
-    columns: Arc<[Bound]>,
     schema: SchemaRef,
-    files: Vec<DataFile>,
-    deletes: Vec<Arc<DeleteFile>>,
+    files: Arc<FileIndex>,
+    deletes: DeleteIndex,
+    /// What its files are opened with.
+    ground: Arc<Ground>,
     /// Whether the planner may answer from statistics alone.
     exact: bool,
 }
@@ -64,8 +69,8 @@ impl IcebergScan {
     /// Pins a snapshot (the current one, or `snapshot`) and binds the columns.
     ///
     /// # Errors
-    /// `Drift` for a feature that is not supported (delete files, formats other than Parquet, types that arrow cannot
-    /// hold) or an unknown field or snapshot; `Storage` when metadata cannot be read.
+    /// `Drift` for a feature that is not supported (formats other than Parquet, types that arrow cannot hold) or an
+    /// unknown field or snapshot; `Storage` when metadata cannot be read.
     pub async fn pin(open: OpenTable, columns: Vec<ScanColumn>, snapshot: Option<i64>) -> Result<Arc<Self>, Error> {
         let name: Arc<str> = open.table.identifier().to_string().into();
         let metadata = open.table.metadata();
@@ -78,15 +83,22 @@ impl IcebergScan {
         };
         let (columns, schema) = columns::bind(&open.table, columns)?;
         let (files, deletes) = match pinned {
-            Some(snapshot) => files::read(&open, snapshot, &columns, &schema).await?,
+            Some(snapshot) => index::read(&open, snapshot).await?,
             None => Default::default(),
         };
-        if !deletes.is_empty() {
-            return Err(ScanError::Unsupported { table: name.to_string(), what: "delete files".into() }.into());
-        }
-        let deletes = deletes.into_iter().map(Arc::new).collect();
+        let files = Arc::new(files);
+        let deletes = DeleteIndex::new(&name, deletes, files.oldest())?;
+        let hidden = deletes::hidden(&open.table, &deletes.key_fields(), &columns)?;
+        let ground = Arc::new(Ground::new(
+            Arc::clone(&open.store),
+            open.url.clone(),
+            open.memory.clone(),
+            Arc::clone(&name),
+            (&columns, &schema),
+            &hidden,
+        ));
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
-        Ok(Arc::new(Self { name, snapshot, columns: columns.into(), schema, files, deletes, open, exact: true }))
+        Ok(Arc::new(Self { name, snapshot, schema, files, deletes, ground, open, exact: true }))
     }
 
     /// The same scan with statistics that are estimates: nothing can be answered from them, or read off a plan.
@@ -96,7 +108,7 @@ impl IcebergScan {
     }
 
     fn believed(&self, statistics: Statistics) -> Statistics {
-        if self.exact { statistics } else { statistics.to_inexact() }
+        if self.exact && self.deletes.is_empty() { statistics } else { statistics.to_inexact() }
     }
 
     /// The columns' arrow schema.
@@ -130,12 +142,12 @@ impl IcebergScan {
         let mut file = PartitionedFile::new("", entry.size);
         file.object_meta.location = entry.path.clone();
         file.object_meta.last_modified += self.identity(entry);
-        file.with_statistics(Arc::new(self.believed(entry.statistics()))).with_extension(FileFacts {
+        file.with_statistics(Arc::new(entry.statistics(self.exact))).with_extension(FileFacts {
             rows: entry.rows,
             sequence: entry.sequence,
             first_row: entry.first_row,
             location: entry.location.as_str().into(),
-            deletes: Arc::from([]),
+            deletes: self.deletes.of(entry),
         })
     }
 
@@ -148,9 +160,10 @@ impl IcebergScan {
     }
 
     /// Whole files, each to the group with the fewest bytes so far.
-    fn groups<'a>(&self, mut files: Vec<&'a DataFile>, partitions: usize) -> Vec<FileGroup> {
+    fn groups(&self, files: &[DataFile], partitions: usize) -> Vec<FileGroup> {
+        let mut files: Vec<&DataFile> = files.iter().collect();
         files.sort_by_key(|entry| std::cmp::Reverse(entry.size));
-        let mut groups: Vec<(u64, Vec<&'a DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
+        let mut groups: Vec<(u64, Vec<&DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
         for entry in files {
             if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
                 *bytes += entry.size.max(1);
@@ -160,14 +173,31 @@ impl IcebergScan {
         groups.into_iter().map(|(_, group)| FileGroup::new(group.into_iter().map(|e| self.file(e)).collect())).collect()
     }
 
-    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<&DataFile>> {
+    fn asked(&self) -> Asked<'_> {
+        // What a file holds of row lineage is not what its rows have.
+        let id = |bound: &Bound| lineage::field(bound.field.id).map_or(bound.field.id, |_| index::UNKNOWN);
+        let visible = self.ground.columns().iter().zip(self.schema.fields());
+        Asked { ids: visible.map(|(bound, _)| id(bound)).collect(), schema: &self.schema }
+    }
+
+    /// The files that may match, and the columns that a query with these filters reads.
+    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Chosen<'_>> {
         let Some(filter) = conjunction(filters.iter().cloned()) else {
-            return Ok(self.files.iter().collect());
+            return Ok(self.files.all());
         };
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let predicate = state.create_physical_expr(filter, &schema)?;
-        let keep = files::prune(&self.files, &self.schema, predicate)?;
-        Ok(self.files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
+        self.files.prune(&self.asked(), state.create_physical_expr(filter, &schema)?)
+    }
+
+    /// The columns that a query reads. Others carry no statistics.
+    fn needed(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Vec<usize> {
+        let all = || (0..self.schema.fields().len()).collect();
+        let mut needed: Vec<usize> = projection.map_or_else(all, Clone::clone);
+        let filtered = filters.iter().flat_map(Expr::column_refs);
+        needed.extend(filtered.filter_map(|column| self.schema.index_of(&column.name).ok()));
+        needed.sort_unstable();
+        needed.dedup();
+        needed
     }
 }
 
@@ -213,7 +243,8 @@ impl TableProvider for IcebergScan {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let statistics = self.believed(files::together(files.iter().copied(), &self.schema)?);
+        let needed = self.needed(projection, filters);
+        let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
         let readers = reader::CheckedReaders {
@@ -222,22 +253,27 @@ impl TableProvider for IcebergScan {
         };
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
-        let may_prune = !files.iter().any(|file| file.has_nan());
+        // Filters that come later may be about any column that is read.
+        let may_prune = !files.may_hold_nan(&self.asked(), &needed)?;
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
-        let source = ParquetSource::new(Arc::clone(&self.schema))
+        let source = ParquetSource::new(Arc::clone(self.ground.schema()))
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_HINT)
             .with_parquet_file_reader_factory(Arc::new(readers));
-        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(&self.columns) };
-        let config = FileScanConfigBuilder::new(self.open.url.clone(), Arc::new(LakeSource::new(source)))
-            .with_file_groups(self.groups(files, state.config().target_partitions()))
-            .with_statistics(statistics)
-            .with_expr_adapter(Some(Arc::new(by_id)))
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
+        let files = files.files(&self.open, &self.asked(), &needed)?;
+        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
+        let config = FileScanConfigBuilder::new(
+            self.open.url.clone(),
+            Arc::new(LakeSource::new(Arc::clone(&self.ground), source)),
+        )
+        .with_file_groups(self.groups(&files, state.config().target_partitions()))
+        .with_statistics(statistics)
+        .with_expr_adapter(Some(Arc::new(by_id)))
+        .with_projection_indices(projection.cloned())?
+        .with_limit(limit)
+        .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
@@ -256,7 +292,8 @@ impl TableProvider for IcebergScan {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        files::together(self.files.iter(), &self.schema).ok()
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        self.files.all().statistics(&self.asked(), &all).ok().map(|statistics| self.believed(statistics))
     }
 
     async fn insert_into(

@@ -4,26 +4,34 @@
 //! PartitionedFile + FileFacts -> LakeSource -> (deletes of this file) -> ParquetSource -> batches
 //! ```
 //!
-//! Whatever depends on one file happens here and nowhere above: the rest of a plan sees a plain file source.
+//! Whatever depends on one file happens here and nowhere above: the rest of a plan sees a plain file source. The columns
+//! that equality deletes compare are known to the Parquet source inside and to nothing outside.
 
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileScanConfig, FileSource, ParquetSource};
+use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
+use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::file_stream::FileOpener;
 use datafusion_datasource::morsel::Morselizer;
 use object_store::ObjectStore;
 
+use super::columns::{Bound, arrow_type};
+use super::deletes::{Opener, Opening, projected};
 use super::entry::DeleteFile;
+use super::lineage::{LAST_UPDATED, ROW_ID};
+use crate::lake::memory::Memory;
 
 /// What a scan knows about a data file beyond its place; it travels with the file.
 #[derive(Debug, Clone)]
@@ -40,20 +48,105 @@ pub(super) struct FileFacts {
     pub(super) deletes: Arc<[Arc<DeleteFile>]>,
 }
 
+/// Where a scan stands: all that opening a file needs beside the file, as plain data.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) store: Arc<dyn ObjectStore>,
+    /// The store's name, which keeps what is remembered of one apart from another's.
+    pub(super) url: ObjectStoreUrl,
+    pub(super) memory: Memory,
+    pub(super) table: Arc<str>,
+    /// The query's columns, then those that equality deletes compare.
+    columns: Arc<[Bound]>,
+    visible: usize,
+    schema: SchemaRef,
+}
+
+impl Ground {
+    /// `columns` have the types of `visible`; `hidden` are what equality deletes compare.
+    pub(super) fn new(
+        store: Arc<dyn ObjectStore>,
+        url: ObjectStoreUrl,
+        memory: Memory,
+        table: Arc<str>,
+        (columns, visible): (&[Bound], &SchemaRef),
+        hidden: &[Bound],
+    ) -> Self {
+        let key = |bound: &Bound| Field::new(&bound.name, arrow_type(&bound.field.field_type), true);
+        let keys = hidden.iter().map(|bound| Arc::new(key(bound)));
+        Self {
+            store,
+            url,
+            memory,
+            table,
+            columns: columns.iter().chain(hidden).cloned().collect(),
+            visible: columns.len(),
+            schema: Arc::new(Schema::new(visible.fields().iter().cloned().chain(keys).collect::<Fields>())),
+        }
+    }
+
+    /// What the Parquet source reads: the query's columns, then the hidden ones.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The same columns with their fields.
+    pub(super) fn columns(&self) -> &Arc<[Bound]> {
+        &self.columns
+    }
+
+    /// The hidden column of a field, and its index in the schema.
+    pub(super) fn key(&self, field: i32) -> Option<(usize, &Bound)> {
+        self.columns.iter().enumerate().skip(self.visible).find(|(_, bound)| bound.field.id == field)
+    }
+
+    /// The query's column of a field.
+    pub(super) fn visible_by_id(&self, field: i32) -> Option<&Bound> {
+        self.columns.iter().take(self.visible).find(|bound| bound.field.id == field)
+    }
+
+    /// Whether something of a projection is computed from the query's column of this field.
+    pub(super) fn asks(&self, projection: &ProjectionExprs, field: i32) -> bool {
+        let index = self.columns.iter().take(self.visible).position(|bound| bound.field.id == field);
+        index.is_some_and(|index| projection.column_indices().contains(&index))
+    }
+}
+
 /// A Parquet source over the files of one table.
 #[derive(Clone)]
 pub(super) struct LakeSource {
-    /// What reads the files.
-    pub(super) parquet: Arc<dyn FileSource>,
+    ground: Arc<Ground>,
+    /// What reads the files. It gives all columns of the ground's schema.
+    parquet: Arc<dyn FileSource>,
+    /// The query's columns.
+    schema: TableSchema,
+    projection: ProjectionExprs,
 }
 
 impl LakeSource {
-    pub(super) fn new(parquet: ParquetSource) -> Self {
-        Self { parquet: Arc::new(parquet) }
+    /// `parquet` was made for the ground's schema and has no projection yet.
+    pub(super) fn new(ground: Arc<Ground>, parquet: ParquetSource) -> Self {
+        let visible: Fields = ground.schema.fields().iter().take(ground.visible).cloned().collect();
+        let schema = Arc::new(Schema::new(visible));
+        let all: Vec<usize> = (0..ground.visible).collect();
+        let projection = ProjectionExprs::from_indices(&all, &schema);
+        Self { ground, parquet: Arc::new(parquet), schema: TableSchema::from_file_schema(schema), projection }
     }
 
     fn over(&self, parquet: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { parquet })
+        Arc::new(Self { parquet, ..self.clone() })
+    }
+
+    fn asks(&self, field: i32) -> bool {
+        self.ground.asks(&self.projection, field)
+    }
+
+    /// Whether a filter can be held against the columns of a file as they are there. What a row inherits is not.
+    fn is_of_files(&self, filter: &Arc<dyn PhysicalExpr>) -> bool {
+        let read = collect_columns(filter);
+        ![ROW_ID, LAST_UPDATED].iter().any(|field| {
+            self.ground.visible_by_id(*field).is_some_and(|bound| read.iter().any(|column| column.name() == bound.name))
+        })
     }
 }
 
@@ -73,11 +166,25 @@ impl FileSource for LakeSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
-        self.parquet.create_morselizer(store, config, partition)
+        let source = projected(&self.parquet, &self.projection)?;
+        let clean = source.create_morselizer(Arc::clone(&store), config, partition)?;
+        let bare = FileScanConfigBuilder::new(config.object_store_url.clone(), source)
+            .with_expr_adapter(config.expr_adapter_factory.clone())
+            .with_limit(config.limit)
+            .build();
+        let opening = Opening {
+            ground: Arc::clone(&self.ground),
+            parquet: Arc::clone(&self.parquet),
+            projection: self.projection.clone(),
+            store,
+            config: bare,
+            partition,
+        };
+        Ok(Box::new(Opener { clean, opening: Arc::new(opening) }))
     }
 
     fn table_schema(&self) -> &TableSchema {
-        self.parquet.table_schema()
+        &self.schema
     }
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
@@ -89,7 +196,7 @@ impl FileSource for LakeSource {
     }
 
     fn projection(&self) -> Option<&ProjectionExprs> {
-        self.parquet.projection()
+        Some(&self.projection)
     }
 
     fn metrics(&self) -> &ExecutionPlanMetricsSet {
@@ -123,6 +230,10 @@ impl FileSource for LakeSource {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn FileSource>>> {
+        // Ids follow from positions, so nothing may be left out of a file whose rows are counted.
+        if self.asks(ROW_ID) || !filters.iter().all(|filter| self.is_of_files(filter)) {
+            return Ok(FilterPushdownPropagation::with_parent_pushdown_result(vec![PushedDown::No; filters.len()]));
+        }
         let FilterPushdownPropagation { filters, updated_node } = self.parquet.try_pushdown_filters(filters, config)?;
         Ok(FilterPushdownPropagation { filters, updated_node: updated_node.map(|parquet| self.over(parquet)) })
     }
@@ -132,6 +243,10 @@ impl FileSource for LakeSource {
         order: &[PhysicalSortExpr],
         properties: &EquivalenceProperties,
     ) -> Result<SortOrderPushdownResult<Arc<dyn FileSource>>> {
+        // The Parquet source would turn a file's row groups around.
+        if self.asks(ROW_ID) || !order.iter().all(|sort| self.is_of_files(&sort.expr)) {
+            return Ok(SortOrderPushdownResult::Unsupported);
+        }
         Ok(self.parquet.try_pushdown_sort(order, properties)?.map(|parquet| self.over(parquet)))
     }
 
@@ -140,6 +255,7 @@ impl FileSource for LakeSource {
     }
 
     fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {
-        Ok(self.parquet.try_pushdown_projection(projection)?.map(|parquet| self.over(parquet)))
+        let projection = self.projection.try_merge(projection)?;
+        Ok(Some(Arc::new(Self { projection, ..self.clone() })))
     }
 }

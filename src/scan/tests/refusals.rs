@@ -80,53 +80,6 @@ async fn a_file_without_field_ids_is_refused() {
 }
 
 #[tokio::test]
-async fn delete_files_are_refused() {
-    for content in [DataContentType::PositionDeletes, DataContentType::EqualityDeletes] {
-        let shop = two_files().await;
-        let table = shop.load("t").await;
-        let metadata = table.metadata();
-        let current = metadata.current_snapshot().unwrap().clone();
-        let (id, sequence) = (77, current.sequence_number() + 1);
-        let place = |name: &str| format!("{}/metadata/{name}.avro", metadata.location());
-        let output = |name: &str| table.file_io().new_output(place(name)).unwrap();
-        let spec = metadata.default_partition_spec().as_ref().clone();
-        let schema = metadata.current_schema().clone();
-        let mut writer = ManifestWriterBuilder::new(output("deletes"), Some(id), schema, spec).build_v2_deletes();
-        let mut file = DataFileBuilder::default();
-        file.content(content)
-            .file_path(format!("{}/data/deletes.parquet", metadata.location()))
-            .file_format(DataFileFormat::Parquet)
-            .partition(Struct::empty())
-            .record_count(1)
-            .file_size_in_bytes(100)
-            .partition_spec_id(0);
-        if content == DataContentType::EqualityDeletes {
-            file.equality_ids(Some(vec![1]));
-        }
-        writer.add_file(file.build().unwrap(), sequence).unwrap();
-        let deletes = writer.write_manifest_file().await.unwrap();
-        let old = table.manifest_list_reader(&current).load().await.unwrap();
-        let list_file = output("list").writer().await.unwrap();
-        let mut list = ManifestListWriter::v2(list_file, id, Some(current.snapshot_id()), sequence);
-        list.add_manifests(old.entries().iter().cloned().chain([deletes])).unwrap();
-        list.close().await.unwrap();
-        let snapshot = Snapshot::builder()
-            .with_snapshot_id(id)
-            .with_parent_snapshot_id(Some(current.snapshot_id()))
-            .with_sequence_number(sequence)
-            .with_timestamp_ms(current.timestamp_ms() + 1)
-            .with_manifest_list(place("list"))
-            .with_summary(Summary { operation: Operation::Delete, additional_properties: Default::default() })
-            .with_schema_id(0)
-            .build();
-        shop.change("t", |builder| builder.set_branch_snapshot(snapshot, "main").unwrap()).await;
-        let error = pin(&shop, &[("a", 1)]).await.unwrap_err();
-        assert_eq!(error.class, Class::Drift);
-        assert!(error.message.contains("deletes, which is not supported"), "{error}");
-    }
-}
-
-#[tokio::test]
 async fn a_column_with_a_default_for_old_rows_is_refused() {
     let shop = two_files().await;
     let c = NestedField::optional(3, "c", Type::Primitive(Long)).with_initial_default(iceberg::spec::Literal::long(5));

@@ -1,0 +1,91 @@
+//! Deleted rows: which files say so, what they say, and how the rows are left out of a scan.
+//!
+//! ```text
+//! manifests -> DeleteIndex -> FileFacts.deletes (per data file)          when a scan is planned
+//! FileFacts.deletes -> Deleted { positions, keys } -> open: row selection, then a filter by keys    when a file is opened
+//! ```
+//!
+//! What was decoded is kept in the lake's memory: delete files never change. Nothing here guesses. A delete file that is
+//! cut, or holds another number of deletes than its manifest says, fails the scan.
+
+mod index;
+mod keys;
+mod open;
+mod positions;
+mod read;
+mod rows;
+mod vector;
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use roaring::RoaringTreemap;
+
+use super::entry::{DeleteFile, DeleteKind};
+use super::error::ScanError;
+use super::source::{FileFacts, Ground};
+use crate::error::Error;
+
+pub(super) use index::DeleteIndex;
+pub(super) use keys::hidden;
+pub(super) use open::{Opener, Opening, projected};
+#[cfg(test)]
+pub(super) use vector::encode as encode_vector;
+
+use keys::Keys;
+
+/// How many delete files of one data file are read at once.
+const AT_ONCE: usize = 8;
+
+/// What is deleted from one data file.
+#[derive(Debug, Default)]
+struct Deleted {
+    positions: Option<Arc<RoaringTreemap>>,
+    /// Keys of which some are younger than the data.
+    keys: Vec<Arc<Keys>>,
+}
+
+/// Reads what applies to the data file at `file`.
+async fn load(ground: &Ground, file: &Path, facts: &FileFacts) -> Result<Deleted, Error> {
+    let mut places = Vec::new();
+    let mut groups: Vec<&[Arc<DeleteFile>]> = Vec::new();
+    for group in facts.deletes.chunk_by(|a, b| keys::is_one_group(a, b)) {
+        match group.first().map(|first| &first.kind) {
+            Some(DeleteKind::Equality { .. }) => groups.push(group),
+            _ => places.extend(group),
+        }
+    }
+    let reads: Vec<_> = places.into_iter().map(|delete| positions_of(ground, facts, delete)).collect();
+    let found: Vec<Option<Arc<RoaringTreemap>>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+    let mut keys = Vec::with_capacity(groups.len());
+    for group in groups {
+        let group = keys::load(ground, group).await?;
+        if group.newest() > facts.sequence {
+            keys.push(group);
+        }
+    }
+    let mut found = found.into_iter().flatten();
+    let positions = found.next().map(|first| match found.next() {
+        None => first,
+        Some(second) => Arc::new(found.fold(first.as_ref() | second.as_ref(), |all, more| all | more.as_ref())),
+    });
+    if positions.as_ref().and_then(|positions| positions.max()).is_some_and(|last| last >= facts.rows) {
+        return Err(ScanError::Beyond { table: ground.table.to_string(), file: file.to_string() }.into());
+    }
+    Ok(Deleted { positions, keys })
+}
+
+async fn positions_of(
+    ground: &Ground,
+    facts: &FileFacts,
+    delete: &Arc<DeleteFile>,
+) -> Result<Option<Arc<RoaringTreemap>>, Error> {
+    match delete.kind {
+        DeleteKind::Vector { .. } if delete.sequence < facts.sequence => {
+            Err(positions::broken(ground, delete, "is a deletion vector that is older than its data file"))
+        }
+        DeleteKind::Vector { offset, length } => Ok(Some(positions::vector(ground, delete, offset, length).await?)),
+        _ => positions::of_file(ground, delete, &facts.location).await,
+    }
+}

@@ -1,0 +1,340 @@
+//! Opens data files: what is deleted from a file is read before the file is, and left out while it is read.
+//!
+//! ```text
+//! file without deletes          -> DataFusion's Parquet source, untouched
+//! file with deleted positions   -> the same, with a row selection; or read whole, and rows are filtered
+//! file with deleted keys        -> the same, with the keys' columns behind the query's; rows are filtered, keys dropped
+//! row lineage asked for         -> the plain columns; lineage is filled in, then the query's projection is evaluated
+//! ```
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::common::{DataFusionError, Result, internal_datafusion_err, internal_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileScanConfig, FileSource, ParquetSource};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs, Projector};
+use datafusion::physical_expr::utils::reassign_expr_columns;
+use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::ObjectStore;
+use parquet::file::metadata::ParquetMetaData;
+use roaring::RoaringTreemap;
+
+use super::keys::Keys;
+use super::load;
+use super::rows::{self, Leave, Positions};
+use crate::scan::FOOTER_HINT;
+use crate::scan::lineage;
+use crate::scan::source::{FileFacts, Ground};
+
+/// More than one row in so many is many.
+const MANY: u64 = 64;
+
+/// The files of one partition of a scan.
+#[derive(Debug)]
+pub(in crate::scan) struct Opener {
+    /// Opens files that nothing was deleted from.
+    pub(in crate::scan) clean: Box<dyn Morselizer>,
+    pub(in crate::scan) opening: Arc<Opening>,
+}
+
+/// What opening any other file takes.
+pub(in crate::scan) struct Opening {
+    pub(in crate::scan) ground: Arc<Ground>,
+    /// Gives all columns of the ground's schema.
+    pub(in crate::scan) parquet: Arc<dyn FileSource>,
+    pub(in crate::scan) projection: ProjectionExprs,
+    pub(in crate::scan) store: Arc<dyn ObjectStore>,
+    /// The scan's, without its files.
+    pub(in crate::scan) config: FileScanConfig,
+    pub(in crate::scan) partition: usize,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").field("ground", &self.ground).finish_non_exhaustive()
+    }
+}
+
+impl Morselizer for Opener {
+    fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+        let Some(facts) = file.extension::<FileFacts>() else {
+            return internal_err!("a file came without what is known of it");
+        };
+        if facts.deletes.is_empty() && !self.opening.asks_lineage() {
+            return self.clean.plan_file(file);
+        }
+        let facts = facts.clone();
+        Ok(Box::new(Unopened { opening: Arc::clone(&self.opening), file, facts }))
+    }
+}
+
+/// A file whose deletes are not read yet.
+#[derive(Debug)]
+struct Unopened {
+    opening: Arc<Opening>,
+    file: PartitionedFile,
+    facts: FileFacts,
+}
+
+impl MorselPlanner for Unopened {
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        let Self { opening, file, facts } = *self;
+        Ok(Some(MorselPlan::new().with_pending_planner(async move { opening.open(file, facts).await })))
+    }
+}
+
+impl Opening {
+    fn asks_lineage(&self) -> bool {
+        self.ground.asks(&self.projection, lineage::ROW_ID) || self.ground.asks(&self.projection, lineage::LAST_UPDATED)
+    }
+
+    async fn open(&self, file: PartitionedFile, facts: FileFacts) -> Result<Box<dyn MorselPlanner>> {
+        let failed = |error| DataFusionError::External(Box::new(error));
+        let deleted = load(&self.ground, &file.object_meta.location, &facts).await.map_err(failed)?;
+        let asks_ids = self.ground.asks(&self.projection, lineage::ROW_ID) && facts.first_row.is_some();
+        let leave = self.leave(deleted.positions.as_deref(), &facts);
+        let (mut file, mut positions) = (file, None);
+        if deleted.positions.is_some() || asks_ids {
+            let metadata = self.footer(&file).await?;
+            let plan = rows::plan(&metadata, file.range.as_ref(), deleted.positions.as_deref(), leave);
+            positions = (asks_ids || leave == Leave::ToFilter).then(|| Positions::new(&metadata, &plan));
+            file = file.with_extension(plan);
+        }
+        let gone = deleted.positions.filter(|_| leave == Leave::ToFilter);
+        if gone.is_none() && deleted.keys.is_empty() && !self.asks_lineage() {
+            return self.morselizer(&self.projection, self.config.limit)?.plan_file(file);
+        }
+        let (inner, finish) = self.finish(gone, deleted.keys, positions, &facts)?;
+        // What is filtered here must not count against the limit there; the stream above counts again.
+        let limit = self.config.limit.filter(|_| !finish.filters());
+        let planner = self.morselizer(&inner, limit)?.plan_file(file)?;
+        Ok(Box::new(Finishing { planner, finish }))
+    }
+
+    /// A selection of many short runs costs more than it saves, but rows can be told by counting them only where nothing
+    /// else is left out of a row group.
+    fn leave(&self, deleted: Option<&RoaringTreemap>, facts: &FileFacts) -> Leave {
+        let is_dense = deleted.is_some_and(|deleted| deleted.len() > facts.rows / MANY);
+        if is_dense && self.parquet.filter().is_none() { Leave::ToFilter } else { Leave::Unread }
+    }
+
+    /// The Parquet source's own. Order is kept because DataFusion 54 forgets a row selection where a limit alone decides
+    /// which row groups are read (apache/datafusion#22941).
+    fn morselizer(&self, projection: &ProjectionExprs, limit: Option<usize>) -> Result<Box<dyn Morselizer>> {
+        let mut config = self.config.clone();
+        config.limit = limit;
+        config.preserve_order = true;
+        let source = projected(&self.parquet, projection)?;
+        source.create_morselizer(Arc::clone(&self.store), &config, self.partition)
+    }
+
+    /// From the cache, in which the Parquet source finds it again.
+    async fn footer(&self, file: &PartitionedFile) -> Result<Arc<ParquetMetaData>> {
+        let parquet = self.parquet.as_ref() as &dyn std::any::Any;
+        let readers = parquet.downcast_ref::<ParquetSource>().and_then(ParquetSource::parquet_file_reader_factory);
+        let readers = readers.ok_or_else(|| internal_datafusion_err!("a scan of a lake has no readers"))?;
+        let mut reader =
+            readers.create_reader(self.partition, file.clone(), Some(FOOTER_HINT), self.parquet.metrics())?;
+        Ok(reader.get_metadata(None).await?)
+    }
+
+    /// What the Parquet source is asked for, and what becomes of it.
+    fn finish(
+        &self,
+        gone: Option<Arc<RoaringTreemap>>,
+        keys: Vec<Arc<Keys>>,
+        positions: Option<Positions>,
+        facts: &FileFacts,
+    ) -> Result<(ProjectionExprs, Finish)> {
+        let schema = self.ground.schema();
+        let asks_lineage = self.asks_lineage();
+        let mut exprs: Vec<ProjectionExpr> = match asks_lineage {
+            false => self.projection.iter().cloned().collect(),
+            true => ProjectionExprs::from_indices(&self.projection.column_indices(), schema).iter().cloned().collect(),
+        };
+        let given = exprs.len();
+        let mut fields: Vec<i32> = keys.iter().flat_map(|keys| keys.ids()).copied().collect();
+        fields.sort_unstable();
+        fields.dedup();
+        for field in &fields {
+            let Some((index, bound)) = self.ground.key(*field) else {
+                return internal_err!("a scan does not have the columns that its deletes compare");
+            };
+            exprs.push(ProjectionExpr::new(Arc::new(Column::new(&bound.name, index)), &bound.name));
+        }
+        let inner = ProjectionExprs::new(exprs);
+        let place = |id: &i32| Some(given + fields.binary_search(id).ok()?);
+        let keys = keys
+            .into_iter()
+            .map(|keys| {
+                let places: Option<Vec<usize>> = keys.ids().iter().map(place).collect();
+                Some((keys, places?))
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| internal_datafusion_err!("a scan does not have the columns that its deletes compare"))?;
+        let mut lineage = Vec::new();
+        let mut projector = None;
+        if asks_lineage {
+            let read = inner.project_schema(schema)?;
+            for (id, value) in [
+                (lineage::ROW_ID, Inherited::Id(facts.first_row)),
+                (lineage::LAST_UPDATED, Inherited::Changed(facts.first_row.map(|_| facts.sequence))),
+            ] {
+                let column = self.ground.visible_by_id(id).and_then(|bound| read.index_of(&bound.name).ok());
+                lineage.extend(column.map(|column| (column, value)));
+            }
+            let outer = self.projection.clone().try_map_exprs(|expr| reassign_expr_columns(expr, &read))?;
+            projector = Some(outer.make_projector(&read)?);
+        }
+        Ok((inner, Finish { positions, gone, keys, given, sequence: facts.sequence, lineage, projector }))
+    }
+}
+
+/// `source`, which gives all its columns, with this projection.
+pub(in crate::scan) fn projected(
+    source: &Arc<dyn FileSource>,
+    projection: &ProjectionExprs,
+) -> Result<Arc<dyn FileSource>> {
+    let projected = source.try_pushdown_projection(projection)?;
+    projected.ok_or_else(|| internal_datafusion_err!("a Parquet source takes no projection"))
+}
+
+/// What is done to the batches of one file.
+struct Finish {
+    positions: Option<Positions>,
+    /// Deleted rows that are in the batches.
+    gone: Option<Arc<RoaringTreemap>>,
+    keys: Vec<(Arc<Keys>, Vec<usize>)>,
+    /// How many columns come before the keys.
+    given: usize,
+    sequence: i64,
+    /// Columns of the batch with what their NULLs stand for.
+    lineage: Vec<(usize, Inherited)>,
+    /// The query's projection, where it was not evaluated yet.
+    projector: Option<Projector>,
+}
+
+/// What NULL stands for in a column of row lineage. A file from before the table kept track has none, whatever its
+/// columns say.
+enum Inherited {
+    /// The id of the file's first row.
+    Id(Option<i64>),
+    /// The sequence number of the file.
+    Changed(Option<i64>),
+}
+
+impl Finish {
+    fn filters(&self) -> bool {
+        self.gone.is_some() || !self.keys.is_empty()
+    }
+
+    fn apply(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        let positions = match &mut self.positions {
+            Some(positions) => positions.next(batch.num_rows())?,
+            None => Vec::new(),
+        };
+        let batch = self.inherit(batch, &positions)?;
+        let deleted = self.deleted(&batch, &positions)?;
+        let columns: Vec<usize> = (0..self.given).collect();
+        let mut batch = batch.project(&columns)?;
+        if let Some(deleted) = deleted {
+            batch = filter_record_batch(&batch, &BooleanArray::new(!&deleted, None))?;
+        }
+        match &self.projector {
+            Some(projector) => projector.project_batch(&batch),
+            None => Ok(batch),
+        }
+    }
+
+    fn inherit(&self, batch: RecordBatch, positions: &[Range<u64>]) -> Result<RecordBatch> {
+        if self.lineage.is_empty() {
+            return Ok(batch);
+        }
+        let (schema, mut columns, rows) = batch.into_parts();
+        for (index, inherited) in &self.lineage {
+            let Some(column) = columns.get_mut(*index) else {
+                return internal_err!("a batch lacks a column of row lineage");
+            };
+            *column = match inherited {
+                Inherited::Id(Some(first)) => lineage::fill(column, &lineage::ids(positions, *first))?,
+                Inherited::Changed(Some(sequence)) => lineage::fill(column, &Int64Array::from_value(*sequence, rows))?,
+                Inherited::Id(None) | Inherited::Changed(None) => Arc::new(Int64Array::new_null(rows)),
+            };
+        }
+        Ok(RecordBatch::try_new(schema, columns)?)
+    }
+
+    /// The deleted rows of a batch, or `None` when there are none.
+    fn deleted(&self, batch: &RecordBatch, positions: &[Range<u64>]) -> Result<Option<BooleanBuffer>> {
+        let mut all = self.gone.as_ref().map(|gone| rows::deleted(positions, gone));
+        for (keys, places) in &self.keys {
+            let columns: Option<Vec<ArrayRef>> =
+                places.iter().map(|place| batch.columns().get(*place).cloned()).collect();
+            let Some(columns) = columns else { return internal_err!("a batch lacks a key's column") };
+            let deleted = keys.deleted(&columns, self.sequence)?;
+            all = Some(match all {
+                Some(all) => &all | &deleted,
+                None => deleted,
+            });
+        }
+        Ok(all.filter(|deleted| deleted.count_set_bits() > 0))
+    }
+}
+
+/// A planner of the Parquet source, whose batches are finished.
+struct Finishing {
+    planner: Box<dyn MorselPlanner>,
+    finish: Finish,
+}
+
+impl fmt::Debug for Finishing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Finishing").field(&self.planner).finish()
+    }
+}
+
+impl MorselPlanner for Finishing {
+    /// The source gives one stream for a file, and positions are counted along it.
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        let Self { planner, finish } = *self;
+        let Some(mut plan) = planner.plan()? else { return Ok(None) };
+        let mut morsels = plan.take_morsels();
+        let mut planners = plan.take_ready_planners();
+        match (morsels.pop(), planners.pop(), plan.take_pending_planner()) {
+            _ if !morsels.is_empty() || !planners.is_empty() => internal_err!("a file was read in two streams"),
+            (None, None, None) => Ok(Some(plan)),
+            (Some(morsel), None, None) => Ok(Some(plan.with_morsels(vec![Box::new(Finished { morsel, finish })]))),
+            (None, Some(planner), None) => Ok(Some(plan.with_planners(vec![Box::new(Self { planner, finish })]))),
+            (None, None, Some(pending)) => Ok(Some(plan.with_pending_planner(async move {
+                Ok(Box::new(Self { planner: pending.await?, finish }) as Box<dyn MorselPlanner>)
+            }))),
+            _ => internal_err!("a file was read in two streams"),
+        }
+    }
+}
+
+struct Finished {
+    morsel: Box<dyn Morsel>,
+    finish: Finish,
+}
+
+impl fmt::Debug for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Finished").field(&self.morsel).finish()
+    }
+}
+
+impl Morsel for Finished {
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+        let Self { morsel, mut finish } = *self;
+        morsel.into_stream().map(move |batch| finish.apply(batch?)).boxed()
+    }
+}

@@ -1,0 +1,90 @@
+//! Reads delete files that are Parquet: only the columns that are asked for, by field id, held against the manifest.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::common::DataFusionError;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFactory;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::TryStreamExt;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::errors::ParquetError;
+
+use super::positions::broken;
+use crate::error::Error;
+use crate::scan::adapter::field_id;
+use crate::scan::entry::DeleteFile;
+use crate::scan::error::ScanError;
+use crate::scan::reader::CheckedReaders;
+use crate::scan::source::{FileFacts, Ground};
+use crate::scan::{FOOTER_HINT, cause};
+
+/// Some rows of a delete file.
+pub(super) struct Batch(pub(super) RecordBatch);
+
+impl Batch {
+    pub(super) fn column_by_id(&self, id: i32) -> Option<&ArrayRef> {
+        let schema = self.0.schema_ref();
+        let index = schema.fields().iter().position(|field| field_id(field) == Some(id))?;
+        self.0.columns().get(index)
+    }
+}
+
+/// Gives the columns with these ids, all of which must be there, batch by batch.
+pub(super) async fn each_batch(
+    ground: &Ground,
+    delete: &DeleteFile,
+    ids: &[i32],
+    mut each: impl FnMut(Batch) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let failed = |error: ParquetError| failed(ground, delete, error);
+    let builder = ParquetRecordBatchStreamBuilder::new(reader(ground, delete)?).await.map_err(failed)?;
+    let found = builder.schema().fields().iter().map(|field| field_id(field)).collect::<Vec<_>>();
+    if !ids.iter().all(|id| found.iter().filter(|found| **found == Some(*id)).count() == 1) {
+        return Err(broken(ground, delete, "does not have the columns of its kind"));
+    }
+    let roots = found.iter().enumerate().filter(|(_, id)| id.is_some_and(|id| ids.contains(&id))).map(|(root, _)| root);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+    let mut batches = builder.with_projection(mask).build().map_err(failed)?;
+    let mut rows = 0u64;
+    while let Some(batch) = batches.try_next().await.map_err(failed)? {
+        rows = rows.saturating_add(u64::try_from(batch.num_rows()).unwrap_or(u64::MAX));
+        each(Batch(batch))?;
+    }
+    if rows != delete.rows {
+        return Err(broken(ground, delete, "holds another number of deletes than its metadata says"));
+    }
+    Ok(())
+}
+
+/// Its footer is not kept: what the file holds is, and it is read once.
+fn reader(ground: &Ground, delete: &DeleteFile) -> Result<Box<dyn AsyncFileReader>, Error> {
+    let mut file = PartitionedFile::new("", delete.size);
+    file.object_meta.location = delete.path.clone();
+    let file = file.with_extension(FileFacts {
+        rows: delete.rows,
+        sequence: delete.sequence,
+        first_row: None,
+        location: delete.path.as_ref().into(),
+        deletes: Arc::from([]),
+    });
+    let inner = Arc::new(DefaultParquetFileReaderFactory::new(Arc::clone(&ground.store)));
+    let readers = CheckedReaders { table: Arc::clone(&ground.table), inner };
+    let metrics = ExecutionPlanMetricsSet::new();
+    let reader = readers.create_reader(0, file, Some(FOOTER_HINT), &metrics);
+    Ok(reader.map_err(|_| broken(ground, delete, "cannot be read"))?)
+}
+
+fn failed(ground: &Ground, delete: &DeleteFile, source: ParquetError) -> Error {
+    let error = DataFusionError::from(source);
+    match (cause(&error).cloned(), error) {
+        (Some(known), _) => known,
+        (None, DataFusionError::ParquetError(source)) => {
+            ScanError::File { table: ground.table.to_string(), file: delete.path.to_string(), source: *source }.into()
+        }
+        (None, _) => broken(ground, delete, "cannot be read"),
+    }
+}

@@ -1,0 +1,296 @@
+//! What is known about the columns of chosen files: each file's own facts, and those of all together.
+//!
+//! Facts are exact or they are not: bounds of text and bytes may be cut, those of floats leave out NaN. The value of a
+//! partition is that of every row, so it is exact in every type.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, UInt64Array, new_null_array};
+use datafusion::arrow::compute::{SortOptions, concat, filter, nullif, sort_to_indices, take};
+use datafusion::arrow::datatypes::{DataType, UInt64Type};
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, Result, ScalarValue, Statistics};
+use iceberg::spec::Transform;
+
+use super::manifest::Stored;
+use super::transform::{interval, keeps_nulls};
+use super::values::{constants, is_float, tighter, typed};
+use super::{Asked, Chosen, Part};
+use crate::scan::entry::{DataFile, Known};
+
+/// One column of some files; all arrays have a place for each.
+pub(super) struct Facts {
+    pub(super) min: ArrayRef,
+    pub(super) max: ArrayRef,
+    /// How many nulls; null where that is not known.
+    pub(super) nulls: ArrayRef,
+    /// Whether there may be NaN.
+    nan: BooleanArray,
+    /// Whether all rows have the partition's value, which is `min` and `max`, or null.
+    constant: BooleanArray,
+}
+
+/// What facts are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Telling what there may be: intervals of partitions count too.
+    Pruning,
+    /// Telling what there is.
+    Statistics,
+}
+
+fn of_rows<T: Array + Clone + 'static>(part: &Part<'_>, array: &T) -> std::result::Result<T, ArrowError> {
+    match &part.rows {
+        None => Ok(array.clone()),
+        Some(rows) => {
+            let taken = take(array, rows, None)?;
+            let taken = taken.as_any().downcast_ref::<T>();
+            taken.cloned().ok_or_else(|| ArrowError::ComputeError("rows changed their type".into()))
+        }
+    }
+}
+
+impl Facts {
+    fn unknown(len: usize, of: &DataType) -> Self {
+        Self {
+            min: new_null_array(of, len),
+            max: new_null_array(of, len),
+            nulls: new_null_array(&DataType::UInt64, len),
+            nan: vec![is_float(of); len].into(),
+            constant: vec![false; len].into(),
+        }
+    }
+
+    fn of_part(part: &Part<'_>, field: i32, of: &DataType, purpose: Purpose) -> std::result::Result<Self, ArrowError> {
+        let mut facts = Self::unknown(part.len(), of);
+        if of.is_nested() {
+            return Ok(facts);
+        }
+        if let Some(stored) = part.manifest.columns.get(&field) {
+            facts.bounds(part, stored, of)?;
+        }
+        for (place, partition) in part.manifest.spec.fields().iter().enumerate() {
+            let Some(values) = part.manifest.partition.get(place) else { continue };
+            if partition.source_id != field {
+                continue;
+            }
+            let values = of_rows(part, values)?;
+            match (partition.transform, purpose) {
+                (Transform::Identity, _) => facts.constants(part, &values, of)?,
+                (transform, Purpose::Pruning) if keeps_nulls(transform) => {
+                    facts.partition_nulls(part, &values)?;
+                    if let Some((low, high)) = interval(transform, &values, of) {
+                        facts.min = tighter(&facts.min, &low, true)?;
+                        facts.max = tighter(&facts.max, &high, false)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(facts)
+    }
+
+    fn bounds(&mut self, part: &Part<'_>, stored: &Stored, of: &DataType) -> std::result::Result<(), ArrowError> {
+        if let Some(nulls) = &stored.nulls {
+            self.nulls = Arc::new(of_rows(part, nulls)?);
+        }
+        if is_float(of) {
+            let nans = stored.nans.as_ref().map(|nans| of_rows(part, nans)).transpose()?;
+            let may = |row: usize| nans.as_ref().is_none_or(|nans| nans.is_null(row) || nans.value(row) != 0);
+            self.nan = (0..part.len()).map(|row| Some(may(row))).collect();
+        }
+        let bound = |bound: &Option<BinaryArray>| -> std::result::Result<Option<ArrayRef>, ArrowError> {
+            let Some(bound) = bound else { return Ok(None) };
+            // NaN sorts above every number here and is in no bound, so a bound holds only where there is none.
+            typed(&of_rows(part, bound)?, of).map(|bound| nullif(&bound, &self.nan)).transpose()
+        };
+        let (min, max) = (bound(&stored.lower)?, bound(&stored.upper)?);
+        self.min = min.unwrap_or_else(|| Arc::clone(&self.min));
+        self.max = max.unwrap_or_else(|| Arc::clone(&self.max));
+        Ok(())
+    }
+
+    /// The value of a partition is that of every row. NaN is left to the bounds.
+    fn constants(
+        &mut self,
+        part: &Part<'_>,
+        values: &BinaryArray,
+        of: &DataType,
+    ) -> std::result::Result<(), ArrowError> {
+        let Some(found) = constants(values, of) else { return Ok(()) };
+        let is_constant = |row: usize| values.is_null(row) || found.is_valid(row);
+        self.constant = (0..values.len()).map(|row| Some(is_constant(row))).collect();
+        self.min = datafusion::arrow::compute::kernels::zip::zip(&self.constant, &found, &self.min)?;
+        self.max = datafusion::arrow::compute::kernels::zip::zip(&self.constant, &found, &self.max)?;
+        self.nan =
+            self.nan.iter().zip(&self.constant).map(|(nan, constant)| Some(nan? && constant != Some(true))).collect();
+        self.partition_nulls(part, values)
+    }
+
+    /// Every transform of null is null, and nothing else is.
+    fn partition_nulls(&mut self, part: &Part<'_>, values: &BinaryArray) -> std::result::Result<(), ArrowError> {
+        let rows = of_rows(part, &part.manifest.rows)?;
+        let nulls = (0..values.len()).map(|row| if values.is_null(row) { rows.value(row) } else { 0 });
+        self.nulls = Arc::new(UInt64Array::from_iter_values(nulls));
+        Ok(())
+    }
+
+    fn together(parts: &[Self]) -> std::result::Result<Self, ArrowError> {
+        let all = |pick: fn(&Self) -> &dyn Array| concat(&parts.iter().map(pick).collect::<Vec<_>>());
+        Ok(Self {
+            min: all(|facts| facts.min.as_ref())?,
+            max: all(|facts| facts.max.as_ref())?,
+            nulls: all(|facts| facts.nulls.as_ref())?,
+            nan: all(|facts| &facts.nan)?.as_boolean().clone(),
+            constant: all(|facts| &facts.constant)?.as_boolean().clone(),
+        })
+    }
+
+    fn null_count(&self, row: usize) -> Option<u64> {
+        let nulls = self.nulls.as_primitive_opt::<UInt64Type>()?;
+        nulls.is_valid(row).then(|| nulls.value(row))
+    }
+
+    fn known(&self, row: usize, of: &DataType) -> Result<Known> {
+        let value = |array: &ArrayRef| match array.is_valid(row) {
+            true => ScalarValue::try_from_array(array, row).map(Some),
+            false => Ok(None),
+        };
+        let constant = self.constant.value(row);
+        Ok(Known {
+            min: value(&self.min)?,
+            max: value(&self.max)?,
+            nulls: self.null_count(row),
+            exact: constant || is_exact(of),
+            constant,
+        })
+    }
+
+    /// The facts about all files as one. Files without a value have no say in the bounds.
+    fn merged(&self, rows: &UInt64Array, of: &DataType) -> Result<ColumnStatistics> {
+        let nulls: Option<u64> =
+            (0..rows.len()).map(|row| self.null_count(row)).try_fold(0u64, |sum, n| sum.checked_add(n?));
+        let has_values: BooleanArray =
+            (0..rows.len()).map(|row| Some(self.null_count(row) != Some(rows.value(row)))).collect();
+        let is_known = |array: &ArrayRef| (0..rows.len()).all(|row| !has_values.value(row) || array.is_valid(row));
+        let exact = is_exact(of) || (0..rows.len()).all(|row| !has_values.value(row) || self.constant.value(row));
+        let first = |array: &ArrayRef, descending: bool| -> Result<Precision<ScalarValue>> {
+            if !is_known(array) || has_values.true_count() == 0 {
+                return Ok(Precision::Absent);
+            }
+            let array = filter(array, &has_values)?;
+            let order = SortOptions { descending, nulls_first: false };
+            let place = usize::try_from(sort_to_indices(&array, Some(order), Some(1))?.value(0)).unwrap_or_default();
+            let value = ScalarValue::try_from_array(&array, place)?;
+            Ok(if exact { Precision::Exact(value) } else { Precision::Inexact(value) })
+        };
+        Ok(ColumnStatistics {
+            null_count: nulls.and_then(|n| usize::try_from(n).ok()).map_or(Precision::Absent, Precision::Exact),
+            min_value: first(&self.min, false)?,
+            max_value: first(&self.max, true)?,
+            ..ColumnStatistics::new_unknown()
+        })
+    }
+}
+
+/// Whether the bounds of a column are values that are there.
+fn is_exact(of: &DataType) -> bool {
+    !is_float(of) && !matches!(of, DataType::Utf8 | DataType::Binary | DataType::FixedSizeBinary(_))
+}
+
+impl Chosen<'_> {
+    /// What is known about one column.
+    pub(super) fn facts(&self, field: i32, of: &DataType, purpose: Purpose) -> Result<Facts> {
+        let parts = self.parts.iter().map(|part| Facts::of_part(part, field, of, purpose));
+        let parts = parts.collect::<std::result::Result<Vec<_>, _>>()?;
+        match parts.is_empty() {
+            true => Ok(Facts::unknown(0, of)),
+            false => Ok(Facts::together(&parts)?),
+        }
+    }
+
+    pub(super) fn row_counts(&self) -> Result<UInt64Array> {
+        let parts: Vec<UInt64Array> =
+            self.parts.iter().map(|part| of_rows(part, &part.manifest.rows)).collect::<std::result::Result<_, _>>()?;
+        Ok(UInt64Array::from_iter_values(parts.iter().flat_map(|rows| rows.values().iter().copied())))
+    }
+
+    fn byte_size(&self) -> Precision<usize> {
+        let sizes = self.parts.iter().flat_map(|part| part.rows().map(|row| part.manifest.sizes.value(row)));
+        usize::try_from(sizes.fold(0, u64::saturating_add)).map_or(Precision::Absent, Precision::Inexact)
+    }
+
+    /// For each file one entry for each column of the scan.
+    pub(super) fn known(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<Vec<Vec<Known>>> {
+        let mut all = vec![vec![Known::default(); asked.ids.len()]; self.len()];
+        for column in needed {
+            let Some((field, of)) = asked.get(*column) else { continue };
+            let facts = self.facts(field, of, Purpose::Statistics)?;
+            for (row, file) in all.iter_mut().enumerate() {
+                if let Some(known) = file.get_mut(*column) {
+                    *known = facts.known(row, of)?;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The statistics of all files together, of the columns in `needed`.
+    pub(in crate::scan) fn statistics(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<Statistics> {
+        let rows = self.row_counts()?;
+        let count = rows.values().iter().try_fold(0u64, |sum, rows| sum.checked_add(*rows));
+        let mut statistics = Statistics::new_unknown(asked.schema);
+        statistics.num_rows =
+            count.and_then(|count| usize::try_from(count).ok()).map_or(Precision::Absent, Precision::Exact);
+        if self.is_empty() {
+            return Ok(statistics);
+        }
+        statistics.total_byte_size = self.byte_size();
+        for column in needed {
+            let (Some((field, of)), Some(into)) = (asked.get(*column), statistics.column_statistics.get_mut(*column))
+            else {
+                continue;
+            };
+            *into = self.facts(field, of, Purpose::Statistics)?.merged(&rows, of)?;
+        }
+        Ok(statistics)
+    }
+
+    /// Whether a column among `needed` may hold NaN. Parquet's own statistics leave NaN out, DataFusion prunes by them
+    /// all the same, and would lose rows that its own comparison keeps.
+    pub(in crate::scan) fn may_hold_nan(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<bool> {
+        for (field, of) in needed.iter().filter_map(|column| asked.get(*column)) {
+            if is_float(of) && self.facts(field, of, Purpose::Statistics)?.nan.true_count() > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl DataFile {
+    /// What DataFusion may believe about this file. The value of a partition is the column's even where nothing else is
+    /// exact: the file need not have the column.
+    pub(in crate::scan) fn statistics(&self, exact: bool) -> Statistics {
+        let column = |known: &Known| {
+            let value = |value: &Option<ScalarValue>| match value {
+                Some(value) if known.constant || (exact && known.exact) => Precision::Exact(value.clone()),
+                Some(value) => Precision::Inexact(value.clone()),
+                None => Precision::Absent,
+            };
+            let nulls = known.nulls.and_then(|n| usize::try_from(n).ok()).map_or(Precision::Absent, Precision::Exact);
+            ColumnStatistics {
+                null_count: if exact || known.constant { nulls } else { nulls.to_inexact() },
+                min_value: value(&known.min),
+                max_value: value(&known.max),
+                ..ColumnStatistics::new_unknown()
+            }
+        };
+        Statistics {
+            num_rows: usize::try_from(self.rows).map_or(Precision::Absent, Precision::Exact),
+            total_byte_size: usize::try_from(self.size).map_or(Precision::Absent, Precision::Inexact),
+            column_statistics: self.columns.iter().map(column).collect(),
+        }
+    }
+}
