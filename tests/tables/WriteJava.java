@@ -186,7 +186,7 @@ public class WriteJava {
         append(t, row(narrow, 1, "a", 1f), row(narrow, 2, "b", 2f), row(narrow, 3, null, 3f), row(narrow, 4, "d", 4f));
         delete(t, by("key"), key(1));
         delete(t, by("gone"), key("b"));
-        t.updateSchema().renameColumn("key", "id").updateColumn("id", Types.LongType.get()).deleteColumn("gone").commit();
+        t.updateSchema().renameColumn("key", "id").updateColumn("key", Types.LongType.get()).deleteColumn("gone").commit();
         refreshed(t);
         append(t, row(t.schema(), 5_000_000_000L, 5f), row(t.schema(), 3L, 33f));
         delete(t, by("id"), key(4L));
