@@ -38,7 +38,8 @@
 //!   only as the output of its mask.
 //! - After optimization the verifier walks the plan, subqueries included, and refuses any scan beyond its grants. It
 //!   refuses what it does not know.
-//! - One query pins one snapshot of each table when it is planned.
+//! - One query pins one snapshot of each table and version when it is planned.
+//! - Time travel and metadata tables obey the grants of today; DataFusion's planner never meets a table version.
 //! - Every error has a class ([`error::Class`]), and the class alone decides its wire code and exit code.
 
 pub mod auth;

@@ -113,6 +113,10 @@ pub enum PhysicalType {
     List,
     /// A map.
     Map,
+    Unknown,
+    Variant,
+    Geometry,
+    Geography,
 }
 
 /// A family of types, as ODCS names them.

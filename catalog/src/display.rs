@@ -47,6 +47,10 @@ impl fmt::Display for PhysicalType {
             Self::Struct => "struct",
             Self::List => "list",
             Self::Map => "map",
+            Self::Unknown => "unknown",
+            Self::Variant => "variant",
+            Self::Geometry => "geometry",
+            Self::Geography => "geography",
         })
     }
 }

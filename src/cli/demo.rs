@@ -78,7 +78,7 @@ async fn make_tables(engine: &Engine) -> Result<(), Error> {
                 Error::new(Class::Drift, format!("the demo's domain `{name}` is not served"))
                     .help("mend its files, or remove the directory to make them anew")
             })?;
-            write_domain(name, lake.catalog(domain, true).await?, 1.0, report).await
+            write_domain(name, lake.catalog(domain).await?, 1.0, report).await
         }
     });
     try_join_all(domains).await?;

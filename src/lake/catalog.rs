@@ -1,17 +1,21 @@
-//! Opens a domain's SQL catalog, for reading or for the writer of its tables.
+//! A domain's SQL catalog: where it has the metadata of its tables, and the whole of it for the writer of its tables.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iceberg::CatalogBuilder;
+use iceberg::{CatalogBuilder, TableIdent};
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::{ConnectOptions, Row};
 
 use super::error::LakeError;
 use super::storage::LakeStorage;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many connections to one catalog are open at most.
+const READERS: u32 = 4;
 
 /// Waits for a catalog or a store, but not forever.
 pub(super) async fn in_time<T>(domain: &str, work: impl Future<Output = Result<T, LakeError>>) -> Result<T, LakeError> {
@@ -34,20 +38,15 @@ pub(super) fn sqlite_file<'a>(domain: &str, uri: &'a str) -> Result<&'a Path, La
     Ok(Path::new(path))
 }
 
-/// Opens the SQLite catalog in `file`. Reading opens it read-only, so that a served catalog cannot be changed.
-pub(super) async fn sqlite(
+/// Opens the SQLite catalog in `file` for writing, and makes it where there is none.
+pub(super) async fn writing(
     domain: &str,
     name: &str,
     file: &Path,
     warehouse: &str,
     storage: LakeStorage,
-    create: bool,
 ) -> Result<Arc<dyn iceberg::Catalog>, LakeError> {
-    if !create && !file.is_file() {
-        return Err(LakeError::NoCatalog { domain: domain.to_owned() });
-    }
-    let mode = if create { "rwc" } else { "ro" };
-    let uri = format!("sqlite://{}?mode={mode}", escape(&file.to_string_lossy()));
+    let uri = format!("sqlite://{}?mode=rwc", escape(&file.to_string_lossy()));
     let work = SqlCatalogBuilder::default()
         .uri(uri)
         .warehouse_location(warehouse.trim_end_matches('/'))
@@ -57,6 +56,44 @@ pub(super) async fn sqlite(
     let failed = |source| LakeError::Catalog { domain: domain.to_owned(), source: Box::new(source) };
     let catalog = in_time(domain, async { work.await.map_err(failed) }).await?;
     Ok(Arc::new(catalog))
+}
+
+/// A SQLite catalog that is only read.
+pub(super) fn reading(domain: &str, file: &Path) -> Result<SqlitePool, LakeError> {
+    if !file.is_file() {
+        return Err(LakeError::NoCatalog { domain: domain.to_owned() });
+    }
+    let options = SqliteConnectOptions::new().filename(file).read_only(true).disable_statement_logging();
+    Ok(SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options))
+}
+
+/// Where the metadata file of a table is; nothing for a table that the catalog does not have.
+pub(super) async fn metadata_location(
+    pool: &SqlitePool,
+    catalog: &str,
+    table: &TableIdent,
+) -> Result<Option<String>, sqlx::Error> {
+    // Catalogs of older writers have no column that tells tables from views, and hold tables alone.
+    let mut found = look_up(pool, "iceberg_type", catalog, table).await;
+    if found.as_ref().is_err_and(|error| error.to_string().contains("no such column: iceberg_type")) {
+        found = look_up(pool, "NULL AS iceberg_type", catalog, table).await;
+    }
+    let Some(row) = found? else { return Ok(None) };
+    let kind: Option<String> = row.try_get("iceberg_type")?;
+    if kind.is_none_or(|kind| kind == "TABLE") { row.try_get("metadata_location") } else { Ok(None) }
+}
+
+async fn look_up(
+    pool: &SqlitePool,
+    kind: &'static str,
+    catalog: &str,
+    table: &TableIdent,
+) -> Result<Option<SqliteRow>, sqlx::Error> {
+    let sql = format!(
+        "SELECT metadata_location, {kind} FROM iceberg_tables \
+         WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?"
+    );
+    sqlx::query(&sql).bind(catalog).bind(table.namespace().join(".")).bind(table.name()).fetch_optional(pool).await
 }
 
 /// Percent-encodes what a URL would take for something other than a path.

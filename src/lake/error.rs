@@ -10,7 +10,7 @@ pub enum LakeError {
     #[error("the catalog of domain `{domain}` cannot be opened: {what}")]
     BadCatalog { domain: String, what: &'static str },
     #[error("the catalog of domain `{domain}` cannot be reached")]
-    Catalog { domain: String, source: Box<iceberg::Error> },
+    Catalog { domain: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the catalog of domain `{domain}` did not answer within {seconds} seconds")]
     Timeout { domain: String, seconds: u64 },
     #[error("the store of domain `{domain}` cannot be opened")]
@@ -26,27 +26,11 @@ pub enum LakeError {
     #[error("the catalog of domain `{domain}` has no table `{table}`")]
     NoTable { domain: String, table: String },
     #[error("the metadata of table `{table}` in domain `{domain}` cannot be understood")]
-    Metadata { domain: String, table: String, source: Box<iceberg::Error> },
+    Metadata { domain: String, table: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the metadata of table `{table}` in domain `{domain}` cannot be read")]
-    Read { domain: String, table: String, source: Box<iceberg::Error> },
+    Read { domain: String, table: String, source: Box<object_store::Error> },
     #[error("table `{table}` names a file outside the store of its domain")]
     Outside { table: String },
-}
-
-impl LakeError {
-    /// Sorts what iceberg said about one table: what the catalog does not have, what nobody can read, what failed.
-    pub(super) fn table(domain: &str, table: &str, source: iceberg::Error) -> Self {
-        let (domain, table, source) = (domain.to_owned(), table.to_owned(), Box::new(source));
-        match source.kind() {
-            iceberg::ErrorKind::TableNotFound | iceberg::ErrorKind::NamespaceNotFound => {
-                Self::NoTable { domain, table }
-            }
-            iceberg::ErrorKind::DataInvalid | iceberg::ErrorKind::FeatureUnsupported => {
-                Self::Metadata { domain, table, source }
-            }
-            _ => Self::Read { domain, table, source },
-        }
-    }
 }
 
 impl From<LakeError> for Error {

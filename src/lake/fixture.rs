@@ -65,7 +65,7 @@ pub(crate) async fn shop() -> Shop {
 
 pub(crate) async fn shop_in(dir: TempDir, domain: Domain) -> Shop {
     let lake = Lake::default();
-    let catalog = lake.catalog(&domain, true).await.unwrap();
+    let catalog = lake.catalog(&domain).await.unwrap();
     catalog.create_namespace(&NamespaceIdent::new("ns".into()), Default::default()).await.unwrap();
     Shop { dir, lake, domain, catalog }
 }

@@ -3,27 +3,28 @@
 mod catalog;
 mod error;
 pub mod memory;
+pub mod metadata;
 mod registry;
 mod root;
 mod storage;
 mod store;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use iceberg::io::FileIOBuilder;
-use iceberg::table::StaticTable;
-use iceberg::{Catalog, NamespaceIdent, TableIdent};
-use object_store::ObjectStore;
+use iceberg::{Catalog, NamespaceIdent, Runtime, TableIdent};
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use polder_catalog::mesh::{CatalogConfig, Domain};
 use sha2::{Digest, Sha256};
-use tokio::sync::OnceCell;
+use sqlx::SqlitePool;
 
 use crate::error::Error;
 use error::LakeError;
 use memory::Memory;
+use metadata::{Beyond, Decoded, Undecoded};
 use root::Root;
 use storage::LakeStorage;
 
@@ -42,7 +43,7 @@ pub struct Lake {
 #[derive(Debug)]
 struct DomainLake {
     fingerprint: [u8; 32],
-    catalog: OnceCell<Arc<dyn Catalog>>,
+    catalog: OnceLock<SqlitePool>,
     stores: Mutex<HashMap<String, OpenStore>>,
 }
 
@@ -63,6 +64,8 @@ pub struct OpenTable {
     /// The name under which DataFusion finds `store`; it names the domain, so that no domain reads with another's
     /// credentials.
     pub url: ObjectStoreUrl,
+    /// What its metadata says that `table` cannot hold.
+    pub beyond: Arc<Beyond>,
     /// What was decoded from files of this lake and of others.
     pub memory: Memory,
     root: Root,
@@ -99,73 +102,106 @@ impl Lake {
     /// `Storage` when the catalog or the store cannot be reached, `Drift` when there is no such table.
     pub async fn open(&self, domain: &Domain, table: &str) -> Result<OpenTable, Error> {
         let name = domain.name.as_str();
-        catalog::in_time(name, self.open_table(domain, table)).await.map_err(|error| told(domain, error))
+        let told = |error| told(domain, error);
+        let ident = table_ident(name, table).map_err(told)?;
+        let (location, opened) = catalog::in_time(name, self.locate(domain, table, &ident)).await.map_err(told)?;
+        let load = async { self.metadata(domain, table, &location, &opened).await.map_err(told) };
+        let decoded = self.memory.get::<Decoded>(opened.url.as_str(), &location, load).await?;
+        let io = FileIOBuilder::new(Arc::new(opened.storage())).build();
+        let built = Runtime::try_current().and_then(|runtime| {
+            iceberg::table::Table::builder()
+                .metadata(Arc::clone(&decoded.metadata))
+                .metadata_location(location)
+                .identifier(ident)
+                .file_io(io)
+                .runtime(runtime)
+                .readonly(true)
+                .disable_cache()
+                .build()
+        });
+        let built = built.map_err(|source| told(undecoded(name, table, source)))?;
+        let beyond = Arc::clone(&decoded.beyond);
+        let OpenStore { store, url, root } = opened;
+        Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), root })
     }
 
-    async fn open_table(&self, domain: &Domain, name: &str) -> Result<OpenTable, LakeError> {
+    /// Where the table's current metadata file is.
+    async fn locate(&self, domain: &Domain, name: &str, ident: &TableIdent) -> Result<(String, OpenStore), LakeError> {
         let domain_name = domain.name.as_str();
-        let ident = table_ident(domain_name, name)?;
-        let failed = |source| LakeError::table(domain_name, name, source);
-        let (table, opened) = match &domain.catalog {
-            CatalogConfig::Sql { warehouse, .. } => {
+        let missing = || LakeError::NoTable { domain: domain_name.to_owned(), table: name.to_owned() };
+        match &domain.catalog {
+            CatalogConfig::Sql { name: catalog, uri, warehouse } => {
                 let opened = self.store(domain, sql_root(domain_name, warehouse)?)?;
-                let catalog = self.reading(domain).await?;
-                (catalog.load_table(&ident).await.map_err(failed)?, opened)
+                let file = catalog::sqlite_file(domain_name, uri.expose())?;
+                let pool = self.reading(domain, file)?;
+                let failed = |source| LakeError::Catalog { domain: domain_name.to_owned(), source: Box::new(source) };
+                let found = catalog::metadata_location(&pool, catalog, ident).await.map_err(failed)?;
+                Ok((found.ok_or_else(missing)?, opened))
             }
             CatalogConfig::Metadata(tables) => {
-                let missing = || LakeError::NoTable { domain: domain_name.to_owned(), table: name.to_owned() };
                 let location = tables.get(name).ok_or_else(missing)?;
                 let root = Root::of_metadata(location).ok_or_else(|| bad_place(domain_name))?;
-                let opened = self.store(domain, root)?;
-                let io = FileIOBuilder::new(Arc::new(opened.storage())).build();
-                let table = StaticTable::from_metadata_file(location, ident, io).await.map_err(failed)?;
-                (table.into_table(), opened)
+                Ok((location.clone(), self.store(domain, root)?))
             }
-        };
-        Ok(OpenTable { table, store: opened.store, url: opened.url, memory: self.memory.clone(), root: opened.root })
+        }
     }
 
-    /// The domain's catalog itself. With `create` it can be written, and comes into being with its directories.
+    /// Reads and decodes a metadata file.
+    async fn metadata(
+        &self,
+        domain: &Domain,
+        table: &str,
+        location: &str,
+        opened: &OpenStore,
+    ) -> Result<Decoded, LakeError> {
+        let name = domain.name.as_str();
+        let outside = || LakeError::Outside { table: table.to_owned() };
+        let path = opened.root.path(location).ok_or_else(outside)?;
+        let failed =
+            |source| LakeError::Read { domain: name.to_owned(), table: table.to_owned(), source: Box::new(source) };
+        let file = catalog::in_time(name, async {
+            let found = opened.store.get(&path).await.map_err(failed)?;
+            if found.meta.size > metadata::MAX_BYTES {
+                return Err(undecoded(name, table, Undecoded::TooLong));
+            }
+            found.bytes().await.map_err(failed)
+        });
+        metadata::decode(&file.await?).map_err(|source| undecoded(name, table, source))
+    }
+
+    /// The catalog that tables are looked up in. One that does not exist is looked for again next time.
+    fn reading(&self, domain: &Domain, file: &std::path::Path) -> Result<SqlitePool, LakeError> {
+        let lake = self.domain(domain);
+        if let Some(pool) = lake.catalog.get() {
+            return Ok(pool.clone());
+        }
+        let pool = catalog::reading(domain.name.as_str(), file)?;
+        Ok(lake.catalog.get_or_init(|| pool).clone())
+    }
+
+    /// The domain's catalog itself, which can be written. It comes into being with its directories.
     ///
     /// # Errors
     /// `Storage` when it cannot be opened, or the domain has pinned metadata files instead of a catalog.
-    pub async fn catalog(&self, domain: &Domain, create: bool) -> Result<Arc<dyn Catalog>, Error> {
-        let opened = if create { self.writing(domain).await } else { self.reading(domain).await };
-        opened.map_err(|error| told(domain, error))
-    }
-
-    /// One open at a time; one that failed leaves the cell empty for the next.
-    async fn reading(&self, domain: &Domain) -> Result<Arc<dyn Catalog>, LakeError> {
-        let lake = self.domain(domain);
-        let catalog = lake.catalog.get_or_try_init(|| self.sql_catalog(domain, false)).await?;
-        Ok(Arc::clone(catalog))
+    pub async fn catalog(&self, domain: &Domain) -> Result<Arc<dyn Catalog>, Error> {
+        self.writing(domain).await.map_err(|error| told(domain, error))
     }
 
     async fn writing(&self, domain: &Domain) -> Result<Arc<dyn Catalog>, LakeError> {
         let name = domain.name.as_str();
-        if let CatalogConfig::Sql { uri, warehouse, .. } = &domain.catalog {
-            let failed = |_| LakeError::BadCatalog { domain: name.to_owned(), what: "its directory cannot be made" };
-            if let Root::Directory(path) = sql_root(name, warehouse)? {
-                std::fs::create_dir_all(path).map_err(failed)?;
-            }
-            if let Some(parent) = catalog::sqlite_file(name, uri.expose())?.parent() {
-                std::fs::create_dir_all(parent).map_err(failed)?;
-            }
-        }
-        self.sql_catalog(domain, true).await
-    }
-
-    async fn sql_catalog(&self, domain: &Domain, create: bool) -> Result<Arc<dyn Catalog>, LakeError> {
-        let domain_name = domain.name.as_str();
-        let CatalogConfig::Sql { name, uri, warehouse } = &domain.catalog else {
-            return Err(LakeError::BadCatalog {
-                domain: domain_name.to_owned(),
-                what: "it has pinned metadata files only",
-            });
+        let CatalogConfig::Sql { name: catalog, uri, warehouse } = &domain.catalog else {
+            return Err(LakeError::BadCatalog { domain: name.to_owned(), what: "it has pinned metadata files only" });
         };
-        let storage = self.store(domain, sql_root(domain_name, warehouse)?)?.storage();
-        let file = catalog::sqlite_file(domain_name, uri.expose())?;
-        catalog::sqlite(domain_name, name, file, warehouse, storage, create).await
+        let failed = |_| LakeError::BadCatalog { domain: name.to_owned(), what: "its directory cannot be made" };
+        if let Root::Directory(path) = sql_root(name, warehouse)? {
+            std::fs::create_dir_all(path).map_err(failed)?;
+        }
+        let file = catalog::sqlite_file(name, uri.expose())?;
+        if let Some(parent) = file.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        let storage = self.store(domain, sql_root(name, warehouse)?)?.storage();
+        catalog::writing(name, catalog, file, warehouse, storage).await
     }
 
     /// The stores of all open lakes, for DataFusion to read data files with. It knows no other store.
@@ -180,7 +216,7 @@ impl Lake {
             Some(lake) if lake.fingerprint == fingerprint => Arc::clone(lake),
             _ => {
                 let lake =
-                    Arc::new(DomainLake { fingerprint, catalog: OnceCell::new(), stores: Mutex::new(HashMap::new()) });
+                    Arc::new(DomainLake { fingerprint, catalog: OnceLock::new(), stores: Mutex::new(HashMap::new()) });
                 domains.insert(domain.name.as_str().to_owned(), Arc::clone(&lake));
                 lake
             }
@@ -208,6 +244,10 @@ impl OpenStore {
     fn storage(&self) -> LakeStorage {
         LakeStorage::new(Arc::clone(&self.store), self.root.clone())
     }
+}
+
+fn undecoded(domain: &str, table: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LakeError {
+    LakeError::Metadata { domain: domain.to_owned(), table: table.to_owned(), source: source.into() }
 }
 
 fn bad_place(domain: &str) -> LakeError {

@@ -23,7 +23,7 @@ async fn a_missing_catalog_is_a_storage_error_that_names_the_domain_and_no_path(
     assert_eq!(error.message, "the catalog of domain `shop` does not exist");
 
     // The failure does not stick: once the catalog is there, the same lake opens it.
-    lake.catalog(&domain, true).await.unwrap();
+    lake.catalog(&domain).await.unwrap();
     let error = lake.open(&domain, "ns.t").await.unwrap_err();
     assert_eq!(error.class, Class::Drift);
     assert_eq!(error.message, "the catalog of domain `shop` has no table `ns.t`");
@@ -43,17 +43,48 @@ async fn a_file_that_is_no_catalog_is_a_storage_error() {
 #[tokio::test]
 async fn a_served_catalog_cannot_be_written() {
     let shop = shop().await;
-    let reading = shop.lake.catalog(&shop.domain, false).await.unwrap();
-    let error = reading.create_namespace(&NamespaceIdent::new("x".into()), Default::default()).await;
-    assert!(error.is_err());
-    assert!(shop.catalog.list_namespaces(None).await.unwrap().iter().all(|ns| ns.to_string() != "x"));
+    let file = shop.dir.path().join("cat/catalog.db");
+    let reading = catalog::reading("shop", &file).unwrap();
+    assert!(sqlx::query("DELETE FROM iceberg_tables").execute(&reading).await.is_err());
+    let missing = shop.dir.path().join("cat/other.db");
+    assert!(catalog::reading("shop", &missing).is_err());
+    assert!(!missing.exists());
 }
 
 #[tokio::test]
-async fn concurrent_first_opens_share_one_catalog() {
+async fn a_catalog_of_an_older_writer_opens_and_a_view_is_no_table() {
     let shop = shop().await;
-    let (a, b) = tokio::join!(shop.lake.catalog(&shop.domain, false), shop.lake.catalog(&shop.domain, false));
-    assert!(Arc::ptr_eq(&a.unwrap(), &b.unwrap()));
+    shop.create("t", schema(vec![optional(1, "a", PrimitiveType::Long)])).await;
+    let CatalogConfig::Sql { uri, .. } = &shop.domain.catalog else { unreachable!() };
+    let writing = sqlx::SqlitePool::connect(uri.expose()).await.unwrap();
+    let run = async |sql: &'static str| drop(sqlx::query(sql).execute(&writing).await.unwrap());
+    run("UPDATE iceberg_tables SET iceberg_type = 'VIEW'").await;
+    let error = shop.lake.open(&shop.domain, "ns.t").await.unwrap_err();
+    assert_eq!(error.message, "the catalog of domain `shop` has no table `ns.t`");
+    run("UPDATE iceberg_tables SET iceberg_type = NULL").await;
+    shop.open("t").await;
+    run("ALTER TABLE iceberg_tables DROP COLUMN iceberg_type").await;
+    shop.open("t").await;
+}
+
+#[tokio::test]
+async fn metadata_that_did_not_change_is_decoded_once() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", PrimitiveType::Long)])).await;
+    let first = shop.open("t").await;
+    // Nothing but the catalog is asked again: the file may even be gone.
+    let location = first.table.metadata_location().unwrap().strip_prefix("file://").unwrap().to_owned();
+    let text = std::fs::read(&location).unwrap();
+    std::fs::remove_file(&location).unwrap();
+    let again = shop.open("t").await;
+    assert!(std::ptr::eq(first.table.metadata(), again.table.metadata()));
+    let error = Lake::default().open(&shop.domain, "ns.t").await.unwrap_err();
+    assert_eq!(error.class, Class::Storage);
+    assert_eq!(error.message, "the metadata of table `ns.t` in domain `shop` cannot be read");
+    std::fs::write(&location, &text[..text.len() / 2]).unwrap();
+    let error = Lake::default().open(&shop.domain, "ns.t").await.unwrap_err();
+    assert_eq!(error.class, Class::Drift);
+    assert_eq!(error.message, "the metadata of table `ns.t` in domain `shop` cannot be understood");
 }
 
 #[tokio::test]

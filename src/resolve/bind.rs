@@ -1,24 +1,59 @@
 //! A contract's columns are bound to the field ids of a table, or the table is in drift.
 //!
 //! Nothing is bound on a guess: a column that is missing, of another type, or there again under a new field id is an
-//! error for the whole product, whoever asks and whichever columns they may see.
+//! error for the whole product, whoever asks and whichever columns they may see. The same holds for the fields inside a
+//! column. What the table has and the contract does not declare is unseen, at any depth.
+//!
+//! A column of a type that cannot be read is bound all the same, and told apart: the others of its table can be.
 
-use iceberg::spec::{PrimitiveType, Schema, Type as TableType};
+use std::collections::BTreeMap;
+
+use iceberg::spec::{NestedField, PrimitiveType, Schema, Type as TableType};
 use polder_catalog::contract::{Column, Contract, LogicalType, PhysicalType, Type};
 use polder_catalog::name::ProductRef;
 
 use crate::error::{Class, Error};
+use crate::lake::metadata::Beyond;
 use crate::scan::{ScanColumn, lineage};
 
-/// The contract's columns, in its order and under its names, each with its field id.
+/// A contract's columns, found in a table.
+#[derive(Debug)]
+pub struct Binding {
+    /// Those that can be read, in the contract's order and under its names, each with its field id.
+    pub columns: Vec<ScanColumn>,
+    /// The type that keeps a column from being read, by the column's name.
+    pub unavailable: BTreeMap<String, String>,
+}
+
+/// Finds the contract's columns in a table's schema, of which `beyond` says what it cannot.
 ///
 /// # Errors
 /// `Drift`, naming the column.
-pub fn bind(product: &ProductRef, contract: &Contract, schema: &Schema) -> Result<Vec<ScanColumn>, Error> {
-    contract.columns.iter().map(|column| bind_column(product, column, schema)).collect()
+pub fn bind(product: &ProductRef, contract: &Contract, schema: &Schema, beyond: &Beyond) -> Result<Binding, Error> {
+    let mut binding = Binding { columns: Vec::with_capacity(contract.columns.len()), unavailable: BTreeMap::new() };
+    for column in &contract.columns {
+        let mut unread = None;
+        let bound = bind_column(product, column, schema, beyond, &mut unread)?;
+        match unread {
+            Some(kind) => drop(binding.unavailable.insert(bound.name, kind)),
+            None => binding.columns.push(bound),
+        }
+    }
+    Ok(binding)
 }
 
-fn bind_column(product: &ProductRef, column: &Column, schema: &Schema) -> Result<ScanColumn, Error> {
+/// The error for a query that names a column which cannot be read.
+pub fn unavailable(product: &str, column: &str, kind: &str) -> Error {
+    Error::new(Class::Drift, format!("column `{column}` of `{product}` has type `{kind}`, which cannot be read"))
+}
+
+fn bind_column(
+    product: &ProductRef,
+    column: &Column,
+    schema: &Schema,
+    beyond: &Beyond,
+    unread: &mut Option<String>,
+) -> Result<ScanColumn, Error> {
     let drift = |what: String| {
         Error::new(
             Class::Drift,
@@ -34,69 +69,83 @@ fn bind_column(product: &ProductRef, column: &Column, schema: &Schema) -> Result
     if column.field_id.is_some_and(|id| id != field.id) {
         return Err(drift("was dropped and added again".to_owned()));
     }
-    if !keeps(&column.kind, &field.field_type) {
-        return Err(drift(format!("has type `{}`, and the contract says `{}`", kind(&field.field_type), column.kind)));
+    if !keeps(&column.kind, field, beyond) {
+        let found = kind(field, beyond);
+        return Err(drift(format!("has type `{found}`, and the contract says `{}`", column.kind)));
     }
-    nested(column, &field.field_type).map_err(drift)?;
-    Ok(ScanColumn { name: column.name.clone(), field_id: field.id })
+    let fields = nested(column, field, beyond, unread).map_err(drift)?;
+    Ok(ScanColumn { name: column.name.clone(), field_id: field.id, fields })
 }
 
 /// A type without the fields inside it, which the contract may not name.
-fn kind(found: &TableType) -> String {
-    match found {
-        TableType::Primitive(found) => found.to_string(),
-        TableType::Struct(_) => "struct".to_owned(),
-        TableType::List(_) => "list".to_owned(),
-        TableType::Map(_) => "map".to_owned(),
+fn kind(found: &NestedField, beyond: &Beyond) -> String {
+    match (beyond.kind(found.id), found.field_type.as_ref()) {
+        (Some(kind), _) => kind.to_owned(),
+        (None, TableType::Primitive(found)) => found.to_string(),
+        (None, TableType::Struct(_)) => "struct".to_owned(),
+        (None, TableType::List(_)) => "list".to_owned(),
+        (None, TableType::Map(_)) => "map".to_owned(),
     }
 }
 
-/// Holds the fields of a struct against the contract, at any depth. They are served as one value, so a field that the
-/// contract does not name would be seen without anyone having decided so.
-fn nested(column: &Column, found: &TableType) -> Result<(), String> {
-    match found {
-        TableType::Primitive(_) => Ok(()),
-        TableType::List(list) => nested(column, &list.element_field.field_type),
+/// The fields that the contract declares of the struct that a field is, or that its lists and maps hold. The struct is
+/// served as one value, so it has those alone.
+fn nested(
+    column: &Column,
+    found: &NestedField,
+    beyond: &Beyond,
+    unread: &mut Option<String>,
+) -> Result<Option<Vec<ScanColumn>>, String> {
+    match found.field_type.as_ref() {
+        TableType::Primitive(_) => {
+            // Of the type `unknown` there is nothing but NULL, which can be read.
+            if let Some(kind) = beyond.kind(found.id).filter(|kind| *kind != "unknown") {
+                unread.get_or_insert_with(|| kind.to_owned());
+            }
+            Ok(None)
+        }
+        TableType::List(list) => nested(column, &list.element_field, beyond, unread),
         TableType::Map(map) => match map.key_field.field_type.as_ref() {
-            TableType::Primitive(_) => nested(column, &map.value_field.field_type),
+            TableType::Primitive(_) => {
+                nested(column, &map.key_field, beyond, unread)?;
+                nested(column, &map.value_field, beyond, unread)
+            }
             _ => Err("has a map with keys that are not plain values".to_owned()),
         },
+        TableType::Struct(_) if column.fields.is_empty() => {
+            Err("has fields inside, and the contract declares none of them".to_owned())
+        }
         TableType::Struct(fields) => {
-            let undeclared =
-                fields.fields().iter().any(|field| !column.fields.iter().any(|f| f.physical_name == field.name));
-            if undeclared {
-                return Err("has a field inside that the contract does not declare".to_owned());
-            }
-            column.fields.iter().try_for_each(|declared| {
+            let declared = column.fields.iter().map(|declared| {
                 let name = &declared.physical_name;
                 let field = fields.fields().iter().find(|field| field.name == *name);
                 let field = field.ok_or_else(|| format!("has no field `{name}` inside"))?;
-                if *name != declared.name {
-                    return Err(format!(
-                        "has a field `{name}` inside that the contract renames, which is not supported"
-                    ));
-                }
                 if declared.field_id.is_some_and(|id| id != field.id) {
                     return Err(format!("has a field `{name}` inside that was dropped and added again"));
                 }
-                if !keeps(&declared.kind, &field.field_type) {
-                    let found = kind(&field.field_type);
+                if !keeps(&declared.kind, field, beyond) {
+                    let found = kind(field, beyond);
                     return Err(format!(
                         "has a field `{name}` of type `{found}`, and the contract says `{}`",
                         declared.kind
                     ));
                 }
-                nested(declared, &field.field_type)
-            })
+                let fields = nested(declared, field, beyond, unread)?;
+                Ok(ScanColumn { name: declared.name.clone(), field_id: field.id, fields })
+            });
+            declared.collect::<Result<_, _>>().map(Some)
         }
     }
 }
 
-/// Whether a table's type is what the contract says.
-fn keeps(declared: &Type, found: &TableType) -> bool {
-    match declared {
-        Type::Physical(declared) => is_physical(declared, found),
-        Type::Logical(declared) => is_logical(*declared, found),
+/// Whether a table's type is what the contract says. A type with a stand-in has a name, which the contract writes without
+/// arguments, and is in no family of types.
+fn keeps(declared: &Type, found: &NestedField, beyond: &Beyond) -> bool {
+    match (declared, beyond.kind(found.id)) {
+        (Type::Physical(declared), Some(kind)) => kind.split('(').next() == Some(declared.to_string().as_str()),
+        (Type::Logical(_), Some(_)) => true,
+        (Type::Physical(declared), None) => is_physical(declared, &found.field_type),
+        (Type::Logical(declared), None) => is_logical(*declared, &found.field_type),
     }
 }
 
@@ -149,7 +198,7 @@ fn is_logical(declared: LogicalType, found: &TableType) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
@@ -176,7 +225,11 @@ mod tests {
         }
     }
 
-    fn check(columns: Vec<Column>, expect: Result<&[i32], &str>) {
+    fn bound(columns: Vec<Column>) -> Result<Binding, Error> {
+        bound_beyond(columns, &Beyond::default())
+    }
+
+    fn bound_beyond(columns: Vec<Column>, beyond: &Beyond) -> Result<Binding, Error> {
         let place = Place { file: "shop/products/p.odcs.yaml".into(), line: 1, column: 1 };
         let contract = Contract {
             major: 1,
@@ -208,8 +261,15 @@ mod tests {
             .build()
             .unwrap();
         let product = ProductRef::parse("shop", "p").unwrap();
-        match (bind(&product, &contract, &schema), expect) {
-            (Ok(bound), Ok(ids)) => assert_eq!(bound.iter().map(|c| c.field_id).collect::<Vec<_>>(), ids),
+        bind(&product, &contract, &schema, beyond)
+    }
+
+    fn check(columns: Vec<Column>, expect: Result<&[i32], &str>) {
+        match (bound(columns), expect) {
+            (Ok(bound), Ok(ids)) => {
+                assert_eq!(bound.columns.iter().map(|c| c.field_id).collect::<Vec<_>>(), ids);
+                assert!(bound.unavailable.is_empty());
+            }
             (Err(error), Err(text)) => {
                 assert_eq!(error.class, Class::Drift);
                 assert!(error.message.contains(text), "{error}");
@@ -242,14 +302,41 @@ mod tests {
     }
 
     #[test]
-    fn a_field_inside_that_the_contract_does_not_declare_is_never_served() {
+    fn a_field_inside_that_the_contract_does_not_declare_is_unseen() {
         let text = |name| column(name, PhysicalType::String, vec![]);
-        check(vec![column("address", PhysicalType::Struct, vec![text("city")])], Err("does not declare"));
-        check(vec![column("address", PhysicalType::Struct, vec![])], Err("does not declare"));
-        check(vec![column("people", PhysicalType::List, vec![])], Err("does not declare"));
-        let more = vec![text("city"), text("ssn"), text("zip")];
-        check(vec![column("address", PhysicalType::Struct, more)], Err("no field `zip`"));
-        let renamed = Column { name: "social".to_owned(), ..text("ssn") };
-        check(vec![column("address", PhysicalType::Struct, vec![text("city"), renamed])], Err("renames"));
+        let renamed = Column { name: "town".to_owned(), ..text("city") };
+        let address = column("address", PhysicalType::Struct, vec![renamed]);
+        let bound = bound(vec![address]).unwrap().columns;
+        let inside = bound[0].fields.as_deref().unwrap();
+        assert_eq!((inside[0].name.as_str(), inside[0].field_id, inside.len()), ("town", 10, 1));
+        check(vec![column("address", PhysicalType::Struct, vec![])], Err("declares none"));
+        check(vec![column("people", PhysicalType::List, vec![])], Err("declares none"));
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_read_keeps_its_column_alone() {
+        let text = |name| column(name, PhysicalType::String, vec![]);
+        let beyond = Beyond::of([(1, "unknown"), (10, "variant"), (13, "geometry(srid:4326)")]);
+        let odd = |name, kind, field| column(name, kind, vec![field]);
+        let city = odd("address", PhysicalType::Struct, column("city", PhysicalType::Variant, vec![]));
+        let ssn = odd("address", PhysicalType::Struct, text("ssn"));
+        let people = odd("people", PhysicalType::List, column("name", PhysicalType::Geometry, vec![]));
+        let id = column("id", PhysicalType::Unknown, vec![]);
+        let bound = bound_beyond(vec![id, city, people], &beyond).unwrap();
+        assert_eq!(bound.columns.iter().map(|column| column.field_id).collect::<Vec<_>>(), [1]);
+        let kinds: Vec<_> = bound.unavailable.iter().map(|(name, kind)| (name.as_str(), kind.as_str())).collect();
+        assert_eq!(kinds, [("address", "variant"), ("people", "geometry(srid:4326)")]);
+        assert!(bound_beyond(vec![ssn], &beyond).unwrap().unavailable.is_empty());
+        let error = bound_beyond(vec![column("id", PhysicalType::Long, vec![])], &beyond).unwrap_err();
+        assert!(error.message.contains("has type `unknown`"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_retyped_or_added_again_field_inside_is_drift() {
+        let text = |name| column(name, PhysicalType::String, vec![]);
+        let with = |field| vec![column("address", PhysicalType::Struct, vec![text("city"), field])];
+        check(with(text("zip")), Err("no field `zip`"));
+        check(with(column("ssn", PhysicalType::Long, vec![])), Err("field `ssn` of type `string`"));
+        check(with(Column { field_id: Some(99), ..text("ssn") }), Err("added again"));
     }
 }

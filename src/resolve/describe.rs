@@ -7,7 +7,7 @@ use datafusion::common::TableReference;
 use polder_catalog::policy::Access;
 
 use super::system::virtual_table;
-use super::{Resolver, Table};
+use super::{At, Resolver, Table};
 use crate::error::{Class, Error};
 
 impl Resolver {
@@ -16,7 +16,7 @@ impl Resolver {
     /// # Errors
     /// The same as for a query that names the table.
     pub async fn describe(&self, reference: &TableReference) -> Result<Arc<dyn TableProvider>, Error> {
-        let table = self.table(reference, None).await?;
+        let table = self.table(reference, &At::newest(None)).await?;
         let rows: Vec<_> = table
             .provider
             .schema()

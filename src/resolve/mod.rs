@@ -5,15 +5,20 @@
 //!                      --Lake::open--> Iceberg table --bind--> field ids --IcebergScan::pin--> scan --guard--> table
 //! ```
 //!
+//! A name that ends in `$files` and the like means a table about the product's table. All names of one
+//! statement see the same state of a table: it is opened once for each [`Resolver`], however often it is named.
+//!
 //! There is one way out of this room, [`Resolver::table`], and it hands out governed tables alone. A product that may
 //! not be discovered gives the same error, byte for byte, as one that does not exist, and takes the same way to it.
 
 pub mod bind;
 pub mod describe;
+mod metadata;
 pub mod system;
+mod version;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
@@ -28,11 +33,13 @@ use polder_catalog::principal::Principal;
 
 use crate::error::{Class, Error};
 use crate::guard::{GovernedColumn, Treatment, govern, mask};
-use crate::lake::Lake;
+use crate::lake::{Lake, OpenTable};
 use crate::scan::{IcebergScan, ScanColumn};
 
-/// Finds tables for one principal.
-#[derive(Debug, Clone)]
+pub use version::{At, Which, versioned};
+
+/// Finds the tables of one statement, for one principal.
+#[derive(Debug)]
 pub struct Resolver {
     /// The mesh that is served.
     pub mesh: Arc<Mesh>,
@@ -40,6 +47,8 @@ pub struct Resolver {
     pub lake: Arc<Lake>,
     /// Who asks.
     pub principal: Principal,
+    /// The tables that were opened for this statement, by domain and table.
+    opened: Mutex<HashMap<(String, String), OpenTable>>,
 }
 
 /// A table that a query may name.
@@ -47,6 +56,8 @@ pub struct Resolver {
 pub struct Table {
     /// Its name as the mesh writes it.
     pub name: String,
+    /// Its version as the statement writes it.
+    pub version: Option<String>,
     /// What DataFusion plans with.
     pub provider: Arc<dyn TableProvider>,
     /// What of it is shown how; empty for a system table.
@@ -57,11 +68,21 @@ pub struct Table {
     pub owner: Option<Owner>,
     /// The snapshot that was pinned.
     pub snapshot: Option<i64>,
+    /// The types that keep columns from being read, by the columns' names.
+    pub unavailable: BTreeMap<String, String>,
     /// What the user should know.
     pub notices: Vec<String>,
 }
 
 impl Table {
+    /// The name by which its snapshot is pinned.
+    pub fn pin_name(&self) -> String {
+        match &self.version {
+            Some(version) => format!("{} {version}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
     /// What to say of the masked columns among those that a query uses.
     pub fn masked_notice(&self, used: &BTreeSet<String>) -> Option<String> {
         let masked = self.grants.iter().filter(|grant| matches!(grant.access, Access::Masked(_)));
@@ -74,28 +95,51 @@ impl Table {
         self.grants.iter().any(|grant| grant.access != Access::Raw)
     }
 
-    /// The error for a query that names `column`, when that is a denied column of this table.
+    /// The error for a query that names `column`, when that is a denied column of this table, or one that cannot be read.
     pub fn denial(&self, column: &str) -> Option<Error> {
+        if let Some(kind) = self.unavailable.get(column) {
+            return Some(bind::unavailable(&self.name, column, kind));
+        }
         let grant = self.grants.iter().find(|grant| grant.column == column && grant.access == Access::Denied)?;
         Some(denied_column(&self.name, grant, self.owner.as_ref()))
     }
 }
 
 impl Resolver {
-    /// The governed table that `reference` means, at the snapshot that `pins` gives or else at the newest one.
+    /// Finds tables for one statement of `principal`.
+    pub fn new(mesh: Arc<Mesh>, lake: Arc<Lake>, principal: Principal) -> Self {
+        Self { mesh, lake, principal, opened: Mutex::default() }
+    }
+
+    /// The governed table that `reference` means at a version.
     ///
     /// # Errors
     /// `UnknownName` for what does not exist or may not be discovered, `Denied` for what may be discovered and not
     /// read, `Drift` for a table that does not keep its contract, `Storage` when it cannot be opened.
-    pub async fn table(&self, reference: &TableReference, pin: Option<i64>) -> Result<Table, Error> {
+    pub async fn table(&self, reference: &TableReference, at: &At) -> Result<Table, Error> {
         if reference.catalog().is_some_and(|catalog| catalog != self.mesh.name()) {
             return Err(self.unknown(reference));
         }
-        if let Some(table) = self.system_table(reference).await? {
+        if let Some(table) = self.system_table(reference, at).await? {
+            return Ok(table);
+        }
+        if let Some(table) = self.metadata_table(reference, at).await? {
             return Ok(table);
         }
         let (name, domain, product, grants) = self.find(reference)?;
-        self.open(&name, domain, product, grants, pin).await
+        self.open(&name, domain, product, grants, at).await
+    }
+
+    /// The table of a product, in the state in which this statement met it first.
+    async fn opened(&self, domain: &Domain, product: &Product) -> Result<OpenTable, Error> {
+        let key = (domain.name.to_string(), product.contract.table.clone());
+        let known = |opened: &HashMap<_, OpenTable>| opened.get(&key).cloned();
+        if let Some(open) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(open);
+        }
+        let open = self.lake.open(domain, &product.contract.table).await?;
+        // Whoever else opened it meanwhile was first.
+        Ok(self.opened.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert(open).clone())
     }
 
     /// The product that `reference` means and what of it is granted, without opening it.
@@ -124,12 +168,17 @@ impl Resolver {
         domain: &Domain,
         product: &Product,
         grants: Grants,
-        pin: Option<i64>,
+        at: &At,
     ) -> Result<Table, Error> {
         let Grants { columns: mut grants } = grants;
         granted(name, &grants, &domain.owner)?;
-        let open = self.lake.open(domain, &product.contract.table).await?;
-        let bound = bind::bind(name, &product.contract, open.table.metadata().current_schema())?;
+        let open = self.opened(domain, product).await?;
+        let metadata = open.table.metadata();
+        let all = unrestricted(&grants);
+        let pin = version::choose(&name.to_string(), metadata, &at.which, all)?.map(|snapshot| snapshot.snapshot_id());
+        let schema = metadata.current_schema();
+        let bind::Binding { columns: bound, unavailable } = bind::bind(name, &product.contract, schema, &open.beyond)?;
+        let unavailable = withheld(name, &mut grants, unavailable)?;
         let columns = |grants: &[ColumnGrant]| {
             let shown = |column: &&ScanColumn| {
                 grants.iter().any(|grant| grant.column == column.name && grant.access != Access::Denied)
@@ -147,6 +196,7 @@ impl Resolver {
         let snapshot = scan.snapshot_id();
         let shown: Vec<GovernedColumn> = grants.iter().filter_map(shown).collect();
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
+        let reference = versioned(&reference, at.text.as_deref());
         let provider = govern(reference, scan, shown).map_err(|error| {
             tracing::error!(product = %name, %error, "a governed table could not be made");
             Error::new(Class::Bug, format!("the masks of `{name}` could not be put in place, so it is not served"))
@@ -160,11 +210,13 @@ impl Resolver {
             product.contract.columns.iter().map(|column| (column.name.clone(), column.description.clone())).collect();
         Ok(Table {
             name: name.to_string(),
+            version: at.text.clone(),
             provider,
             grants,
             descriptions,
             owner: Some(domain.owner.clone()),
             snapshot,
+            unavailable,
             notices,
         })
     }
@@ -193,7 +245,10 @@ pub async fn survey(lake: &Lake, domain: &Domain) -> Vec<Error> {
     for product in domain.products.values().flatten() {
         let name = ProductRef { product: product.name.clone(), major: Some(product.contract.major) };
         let bound = match lake.open(domain, &product.contract.table).await {
-            Ok(open) => bind::bind(&name, &product.contract, open.table.metadata().current_schema()).map(drop),
+            Ok(open) => {
+                let schema = open.table.metadata().current_schema();
+                bind::bind(&name, &product.contract, schema, &open.beyond).map(drop)
+            }
             Err(error) if error.class == Class::Storage => {
                 found.push(error);
                 return found;
@@ -213,12 +268,35 @@ pub(crate) fn table_part(name: &ProductRef) -> String {
     }
 }
 
+/// Whether nothing of a product is kept from its reader.
+fn unrestricted(grants: &[ColumnGrant]) -> bool {
+    !grants.is_empty() && grants.iter().all(|grant| grant.access == Access::Raw)
+}
+
 /// Makes sure that something is granted.
 fn granted(name: &ProductRef, grants: &[ColumnGrant], owner: &Owner) -> Result<(), Error> {
     if grants.iter().any(|grant| grant.access != Access::Denied) {
         return Ok(());
     }
     Err(Error::new(Class::Denied, format!("no column of `{name}` is granted to you")).help(ask(Some(owner))))
+}
+
+/// Takes the columns that cannot be read out of what is shown. Of a column that is denied anyway nothing is told.
+fn withheld(
+    name: &ProductRef,
+    grants: &mut [ColumnGrant],
+    mut unavailable: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Error> {
+    unavailable.retain(|column, _| {
+        let grant = grants.iter_mut().find(|grant| grant.column == *column && grant.access != Access::Denied);
+        grant.map(|grant| grant.access = Access::Denied).is_some()
+    });
+    match unavailable.first_key_value() {
+        Some((column, kind)) if grants.iter().all(|grant| grant.access == Access::Denied) => {
+            Err(bind::unavailable(&name.to_string(), column, kind))
+        }
+        _ => Ok(unavailable),
+    }
 }
 
 /// Denies the columns whose mask is not defined for the type that the table turned out to have, and says whether there

@@ -3,6 +3,7 @@
 //! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns` opens tables,
 //! and a product that cannot be opened now has no rows there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, UInt32Builder};
@@ -14,7 +15,7 @@ use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, ColumnGrant, Decision};
 
-use super::{Resolver, Table, table_part};
+use super::{At, Resolver, Table, table_part};
 use crate::error::{Class, Error};
 use crate::guard::{GovernedColumn, Treatment, govern};
 
@@ -145,9 +146,12 @@ impl Resolver {
     }
 
     /// The system table of that name, if there is one.
-    pub(super) async fn system_table(&self, reference: &TableReference) -> Result<Option<Table>, Error> {
+    pub(super) async fn system_table(&self, reference: &TableReference, at: &At) -> Result<Option<Table>, Error> {
         let system = SYSTEM.iter().find(|s| reference.schema() == Some(s.schema) && reference.table() == s.table);
         let Some(system) = system else { return Ok(None) };
+        if at.text.is_some() {
+            return Err(Error::new(Class::BadRequest, format!("`{}.{}` has no versions", system.schema, system.table)));
+        }
         let rows = match (system.schema, system.table) {
             (INFORMATION, "columns") => self.information_columns().await,
             (INFORMATION, "schemata") => self.schemata(),
@@ -161,11 +165,13 @@ impl Resolver {
             .map_err(|error| Error::new(Class::Bug, format!("`{name}` could not be made: {error}")))?;
         Ok(Some(Table {
             name,
+            version: None,
             provider,
             grants: Vec::new(),
             descriptions: Vec::new(),
             owner: None,
             snapshot: None,
+            unavailable: BTreeMap::new(),
             notices: Vec::new(),
         }))
     }
@@ -234,7 +240,7 @@ impl Resolver {
         }
         let reference = TableReference::partial(listed.schema.as_str(), listed.table.as_str());
         // Boxed, since resolving a system table comes here again.
-        match Box::pin(self.table(&reference, None)).await {
+        match Box::pin(self.table(&reference, &At::newest(None))).await {
             Ok(table) => Some(table.provider.schema()),
             Err(error) => {
                 tracing::debug!(table = %reference, %error, "left out of information_schema.columns");

@@ -7,22 +7,32 @@
 //!
 //! DataFusion rewrites projections and predicates through this before it prunes row groups and pages, so both use the
 //! mapped columns. By name they would read the wrong ones: a dropped column's data would answer for its successor.
+//!
+//! A column whose type was only widened is cast by DataFusion's own expression, which its pruning looks through. All
+//! else is done by [`Reshape`], which its pruning does not: such a predicate prunes nothing and loses nothing.
+
+mod reshape;
+mod shape;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::functions::core::getfield::GetFieldFunc;
 use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
-use iceberg::spec::{NestedFieldRef, Type};
-use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
-use super::columns::{Bound, arrow_type};
+use super::columns::{Bound, Inside};
 use super::error::ScanError;
+use super::footer::{Constant, constant};
 use crate::error::Error;
+use reshape::Reshape;
+use shape::Shape;
+
+pub(super) use shape::field_id;
 
 /// Makes one adapter for each file.
 #[derive(Debug)]
@@ -32,16 +42,11 @@ pub(super) struct ById {
 }
 
 impl PhysicalExprAdapterFactory for ById {
-    fn create(&self, logical: SchemaRef, physical: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
+    fn create(&self, _logical: SchemaRef, physical: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
         let mut ids = HashMap::with_capacity(physical.fields().len());
         for (index, field) in physical.fields().iter().enumerate() {
-            let Some(id) = field_id(field) else {
-                return Err(fail(ScanError::Misfit {
-                    table: self.table.to_string(),
-                    column: field.name().clone(),
-                    what: "it has no field id".into(),
-                }));
-            };
+            // A column without an id is none of the table's.
+            let Some(id) = field_id(field) else { continue };
             if ids.insert(id, index).is_some() {
                 return Err(fail(ScanError::Misfit {
                     table: self.table.to_string(),
@@ -50,13 +55,7 @@ impl PhysicalExprAdapterFactory for ById {
                 }));
             }
         }
-        Ok(Arc::new(FileColumns {
-            table: Arc::clone(&self.table),
-            columns: Arc::clone(&self.columns),
-            logical,
-            physical,
-            ids,
-        }))
+        Ok(Arc::new(FileColumns { table: Arc::clone(&self.table), columns: Arc::clone(&self.columns), physical, ids }))
     }
 }
 
@@ -64,122 +63,129 @@ impl PhysicalExprAdapterFactory for ById {
 struct FileColumns {
     table: Arc<str>,
     columns: Arc<[Bound]>,
-    logical: SchemaRef,
     physical: SchemaRef,
     ids: HashMap<i32, usize>,
 }
 
 impl PhysicalExprAdapter for FileColumns {
     fn rewrite(&self, expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
-        expr.transform_up(|expr| match expr.downcast_ref::<Column>() {
-            Some(column) => Ok(Transformed::yes(self.column(column)?)),
-            None => Ok(Transformed::no(expr)),
+        expr.transform_down(|expr| {
+            let mapped = match expr.downcast_ref::<Column>() {
+                Some(column) => Some(self.column(column)?),
+                None => match ScalarFunctionExpr::try_downcast_func::<GetFieldFunc>(expr.as_ref()) {
+                    Some(access) => self.access(access)?,
+                    None => None,
+                },
+            };
+            Ok(match mapped {
+                // What was mapped names columns of the file, and must not be mapped again.
+                Some(mapped) => Transformed::new(mapped, true, TreeNodeRecursion::Jump),
+                None => Transformed::no(expr),
+            })
         })
         .data()
     }
 }
 
 impl FileColumns {
+    fn bound(&self, column: &Column) -> Result<&Bound> {
+        match self.columns.iter().find(|bound| bound.name == column.name()) {
+            Some(bound) => Ok(bound),
+            None => internal_err!("a scan was asked for a column that it does not have"),
+        }
+    }
+
+    fn misfit(&self, bound: &Bound, what: impl Into<String>) -> DataFusionError {
+        fail(ScanError::Misfit { table: self.table.to_string(), column: bound.name.clone(), what: what.into() })
+    }
+
     fn column(&self, column: &Column) -> Result<Arc<dyn PhysicalExpr>> {
-        let Some(bound) = self.columns.iter().find(|bound| bound.name == column.name()) else {
-            return internal_err!("a scan was asked for a column that it does not have");
-        };
-        let logical = self.logical.field_with_name(column.name())?;
-        let misfit =
-            |what: String| fail(ScanError::Misfit { table: self.table.to_string(), column: bound.name.clone(), what });
+        let bound = self.bound(column)?;
         let Some(&index) = self.ids.get(&bound.field.id) else {
-            if bound.field.required {
-                return Err(misfit("it is required and the file does not have it".into()));
-            }
-            if bound.partition {
-                return Err(misfit("its value is only in the file's partition".into()));
-            }
-            return Ok(Arc::new(Literal::new(ScalarValue::try_new_null(logical.data_type())?)));
+            return Ok(Arc::new(Literal::new(self.absent(bound)?)));
         };
         let physical = self.physical.field(index);
-        fits(physical.data_type(), &bound.field.field_type, true).map_err(misfit)?;
-        let found: Arc<dyn PhysicalExpr> = Arc::new(Column::new(physical.name(), index));
-        if physical.data_type() == logical.data_type() {
-            return Ok(found);
-        }
-        Ok(Arc::new(CastExpr::new_with_target_field(found, Arc::new(logical.clone()), None)))
+        let shape = Shape::new(physical.data_type(), &bound.wanted).map_err(|what| self.misfit(bound, what))?;
+        let found = Arc::new(Column::new(physical.name(), index));
+        Ok(self.shaped(found, shape, &bound.wanted.field, bound))
     }
-}
 
-/// Whether a file's column can be read as the table's type without changing any value. Iceberg's promotions are
-/// allowed for a column itself; what is nested in it must be the same, ids and names included.
-fn fits(file: &DataType, table: &Type, promote: bool) -> std::result::Result<(), String> {
-    match (file, table) {
-        (_, Type::Primitive(_)) => {
-            let wanted = arrow_type(table);
-            if same(file, &wanted) || (promote && promotes(file, &wanted)) {
-                Ok(())
-            } else {
-                Err(format!("the file has {file} and the table has {wanted}"))
-            }
-        }
-        (DataType::Struct(fields), Type::Struct(wanted)) => nested_fits(fields, wanted.fields()),
-        (DataType::List(element) | DataType::LargeList(element), Type::List(list)) => {
-            // The element's name is the writer's choice; its id is the table's.
-            id_fits(element, &list.element_field)
-        }
-        (DataType::Map(entries, _), Type::Map(map)) => match entries.data_type() {
-            DataType::Struct(fields) => match fields.as_ref() {
-                [key, value] => {
-                    id_fits(key, &map.key_field)?;
-                    id_fits(value, &map.value_field)
-                }
-                _ => Err("the file's map has no key and value".into()),
+    /// The value of a column that the file does not have.
+    fn absent(&self, bound: &Bound) -> Result<ScalarValue> {
+        let data_type = bound.wanted.field.data_type();
+        match constant(self.physical.metadata(), bound.field.id, data_type) {
+            Constant::Value(value) => Ok(value),
+            Constant::Unreadable => Err(self.misfit(bound, "its value in the file's partition cannot be read")),
+            Constant::None => match bound.wanted.missing() {
+                Some(value) => Ok(value),
+                None => Err(self.misfit(bound, "it is required and the file does not have it")),
             },
-            _ => Err("the file's map has no key and value".into()),
-        },
-        _ => Err("the file has another kind of nested type than the table".into()),
-    }
-}
-
-fn nested_fits(file: &Fields, table: &[NestedFieldRef]) -> std::result::Result<(), String> {
-    if file.len() != table.len() {
-        return Err("its nested fields changed, which is not supported".into());
-    }
-    for (file, table) in file.iter().zip(table) {
-        if file.name() != &table.name {
-            return Err("its nested fields changed, which is not supported".into());
         }
-        id_fits(file, table)?;
     }
-    Ok(())
+
+    fn shaped(
+        &self,
+        found: Arc<dyn PhysicalExpr>,
+        shape: Shape,
+        field: &FieldRef,
+        bound: &Bound,
+    ) -> Arc<dyn PhysicalExpr> {
+        match shape {
+            Shape::Same => found,
+            shape if shape.is_ordered_cast() => {
+                Arc::new(CastExpr::new_with_target_field(found, Arc::clone(field), None))
+            }
+            shape => Arc::new(Reshape {
+                child: found,
+                shape: Arc::new(shape),
+                field: Arc::clone(field),
+                table: Arc::clone(&self.table),
+                column: bound.name.as_str().into(),
+            }),
+        }
+    }
+
+    /// `s.x.y` as the same path by the file's names, so that only its leaf is read. Nothing where the path leaves
+    /// structs, or ends at a value that depends on whether its struct is NULL.
+    fn access(&self, access: &ScalarFunctionExpr) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+        let Some((root, path)) = access.args().split_first() else { return Ok(None) };
+        let Some(column) = root.downcast_ref::<Column>() else { return Ok(None) };
+        let bound = self.bound(column)?;
+        let Some(&index) = self.ids.get(&bound.field.id) else { return Ok(None) };
+        let root = self.physical.field(index);
+        let (mut wanted, mut file) = (&bound.wanted, root.data_type());
+        let mut args: Vec<Arc<dyn PhysicalExpr>> = vec![Arc::new(Column::new(root.name(), index))];
+        for name in path {
+            let name = name.downcast_ref::<Literal>().and_then(|literal| literal.value().try_as_str().flatten());
+            let (Some(name), Inside::Struct(inside), DataType::Struct(fields)) = (name, &wanted.inside, file) else {
+                return Ok(None);
+            };
+            let Some(next) = inside.iter().find(|wanted| wanted.field.name() == name) else { return Ok(None) };
+            let Some(field) = fields.iter().find(|field| field_id(field) == Some(next.id)) else {
+                let nothing = next.missing().is_some_and(|value| value.is_null());
+                let null = || ScalarValue::try_new_null(access.return_type());
+                return if nothing { Ok(Some(Arc::new(Literal::new(null()?)))) } else { Ok(None) };
+            };
+            args.push(Arc::new(Literal::new(ScalarValue::from(field.name().as_str()))));
+            (wanted, file) = (next, field.data_type());
+        }
+        let shape = Shape::new(file, wanted).map_err(|what| self.misfit(bound, what))?;
+        let found = call(access, args, &self.physical)?;
+        // What is in a struct that is NULL is NULL, whether it is required or not.
+        let field = Arc::new(wanted.field.as_ref().clone().with_nullable(true));
+        Ok(Some(self.shaped(found, shape, &field, bound)))
+    }
 }
 
-fn id_fits(file: &FieldRef, table: &NestedFieldRef) -> std::result::Result<(), String> {
-    if field_id(file) != Some(table.id) || (file.is_nullable() && table.required) {
-        return Err("its nested fields changed, which is not supported".into());
-    }
-    fits(file.data_type(), &table.field_type, false)
-}
-
-/// One type in the spellings that writers leave in a file.
-fn same(file: &DataType, table: &DataType) -> bool {
-    use DataType::{Binary, BinaryView, Dictionary, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View};
-    match (file, table) {
-        (Dictionary(_, value), _) => same(value, table),
-        // Old writers left strings unmarked, and DataFusion reads bytes as text where the query has a text column of
-        // that name: going between the two fails on bytes that are not text, and never changes any.
-        (Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView, Utf8 | Binary) => true,
-        (Timestamp(a, x), Timestamp(b, y)) => a == b && x.is_some() == y.is_some(),
-        _ => file == table,
-    }
-}
-
-fn promotes(file: &DataType, table: &DataType) -> bool {
-    match (file, table) {
-        (DataType::Int32, DataType::Int64) | (DataType::Float32, DataType::Float64) => true,
-        (DataType::Decimal128(p, s), DataType::Decimal128(precision, scale)) => p <= precision && s == scale,
-        _ => false,
-    }
-}
-
-pub(super) fn field_id(field: &Field) -> Option<i32> {
-    field.metadata().get(PARQUET_FIELD_ID_META_KEY)?.parse().ok()
+/// The same function of other arguments.
+fn call(
+    function: &ScalarFunctionExpr,
+    args: Vec<Arc<dyn PhysicalExpr>>,
+    schema: &Schema,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let options = Arc::new(function.config_options().clone());
+    let called = ScalarFunctionExpr::try_new(Arc::new(function.fun().clone()), args, schema, options)?;
+    Ok(Arc::new(called))
 }
 
 pub(super) fn fail(error: ScanError) -> DataFusionError {

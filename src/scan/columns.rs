@@ -4,12 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use datafusion::common::ScalarValue;
 use iceberg::spec::{NestedFieldRef, PrimitiveType, Transform, Type};
-use iceberg::table::Table;
 
 use super::ScanColumn;
+use super::defaults;
 use super::error::ScanError;
 use super::lineage;
+use crate::lake::OpenTable;
+use crate::lake::metadata::Beyond;
 
 /// A column with the field that it reads.
 #[derive(Debug, Clone)]
@@ -19,15 +22,47 @@ pub(super) struct Bound {
     /// Whether the table is or was partitioned by its plain value. Files may then leave the column out, and only their
     /// manifest has the value.
     pub(super) partition: bool,
+    /// What the query sees of the field.
+    pub(super) wanted: Wanted,
+}
+
+/// A field as the query sees it, at any depth.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) id: i32,
+    pub(super) field: FieldRef,
+    /// What it is in rows that were written before the field came.
+    default: Option<ScalarValue>,
+    pub(super) inside: Inside,
+}
+
+/// What is in a field.
+#[derive(Debug, Clone)]
+pub(super) enum Inside {
+    Plain,
+    Struct(Vec<Wanted>),
+    List(Box<Wanted>),
+    Map(Box<[Wanted; 2]>),
+}
+
+impl Wanted {
+    /// What the field is where a file does not have it, or nothing where it is required.
+    pub(super) fn missing(&self) -> Option<ScalarValue> {
+        match &self.default {
+            Some(value) => Some(value.clone()),
+            None if self.field.is_nullable() => ScalarValue::try_new_null(self.field.data_type()).ok(),
+            None => None,
+        }
+    }
 }
 
 /// Looks the columns up by id in the table's current schema.
-pub(super) fn bind(table: &Table, columns: Vec<ScanColumn>) -> Result<(Vec<Bound>, SchemaRef), ScanError> {
-    let name = table.identifier().to_string();
-    let schema = table.metadata().current_schema();
+pub(super) fn bind(open: &OpenTable, columns: Vec<ScanColumn>) -> Result<(Vec<Bound>, SchemaRef), ScanError> {
+    let name = open.table.identifier().to_string();
+    let metadata = open.table.metadata();
+    let schema = metadata.current_schema();
     let mut seen = HashSet::new();
     let mut bound = Vec::with_capacity(columns.len());
-    let mut fields = Vec::with_capacity(columns.len());
     for column in columns {
         if !seen.insert(column.name.clone()) {
             return Err(ScanError::TwoColumns { table: name, column: column.name });
@@ -37,38 +72,82 @@ pub(super) fn bind(table: &Table, columns: Vec<ScanColumn>) -> Result<(Vec<Bound
         let Some(field) = top.find(|field| field.id == column.field_id).or(reserved.as_ref()) else {
             return Err(ScanError::NoField { table: name, field: column.field_id });
         };
-        if field.initial_default.is_some() {
-            let what = "a default for old rows";
-            return Err(ScanError::Column { table: name, column: column.name, what });
-        }
-        fields.push(Field::new(&column.name, arrow_type(&field.field_type), !field.required));
-        let partition = table
-            .metadata()
+        let wanted = match want(field, &column.name, column.fields.as_deref(), &open.beyond) {
+            Ok(wanted) => wanted,
+            Err(what) => return Err(ScanError::Column { table: name, column: column.name, what }),
+        };
+        let partition = metadata
             .partition_specs_iter()
             .flat_map(|spec| spec.fields())
             .any(|partition| partition.source_id == field.id && partition.transform == Transform::Identity);
-        bound.push(Bound { name: column.name, field: Arc::clone(field), partition });
+        bound.push(Bound { name: column.name, field: Arc::clone(field), partition, wanted });
     }
+    let fields: Vec<FieldRef> = bound.iter().map(|bound| Arc::clone(&bound.wanted.field)).collect();
     Ok((bound, Arc::new(Schema::new(fields))))
 }
 
-/// The plain arrow type of an Iceberg type, without field ids in it.
-pub(super) fn arrow_type(iceberg: &Type) -> DataType {
-    match iceberg {
-        Type::Primitive(primitive) => primitive_type(primitive),
-        Type::Struct(fields) => DataType::Struct(fields.fields().iter().map(nested).collect()),
-        Type::List(list) => DataType::List(nested(&list.element_field)),
-        Type::Map(map) => {
-            let entry = vec![nested(&map.key_field), nested(&map.value_field)];
-            DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entry.into()), false)), false)
+/// What a query sees of a field: all of it, or the selected fields of the struct that is in it, however deep in lists and
+/// maps.
+pub(super) fn want(
+    field: &NestedFieldRef,
+    name: &str,
+    selected: Option<&[ScanColumn]>,
+    beyond: &Beyond,
+) -> Result<Wanted, String> {
+    let (inside, data_type) = match field.field_type.as_ref() {
+        Type::Primitive(primitive) => (Inside::Plain, plain(field.id, primitive, beyond)?),
+        Type::Struct(fields) => {
+            let inside: Result<Vec<Wanted>, String> = match selected {
+                None => fields.fields().iter().map(|field| want(field, &field.name, None, beyond)).collect(),
+                Some(selected) => selected
+                    .iter()
+                    .map(|column| {
+                        let field = fields.fields().iter().find(|field| field.id == column.field_id);
+                        let field = field.ok_or_else(|| format!("field {}, which is not in it", column.field_id))?;
+                        want(field, &column.name, column.fields.as_deref(), beyond)
+                    })
+                    .collect(),
+            };
+            let inside = inside?;
+            let fields = inside.iter().map(|wanted| Arc::clone(&wanted.field)).collect();
+            (Inside::Struct(inside), DataType::Struct(fields))
         }
+        Type::List(list) => {
+            let element = want(&list.element_field, &list.element_field.name, selected, beyond)?;
+            let data_type = DataType::List(Arc::clone(&element.field));
+            (Inside::List(Box::new(element)), data_type)
+        }
+        Type::Map(map) => {
+            let key = want(&map.key_field, &map.key_field.name, None, beyond)?;
+            let value = want(&map.value_field, &map.value_field.name, selected, beyond)?;
+            let entry = DataType::Struct(vec![Arc::clone(&key.field), Arc::clone(&value.field)].into());
+            let data_type = DataType::Map(Arc::new(Field::new("key_value", entry, false)), false);
+            (Inside::Map(Box::new([key, value])), data_type)
+        }
+    };
+    let default = match beyond.initial(field.id) {
+        None => None,
+        Some(value) => {
+            let read = match &inside {
+                Inside::Struct(inside) => defaults::of_struct(value, inside),
+                _ => defaults::value(value, &data_type),
+            };
+            Some(read.ok_or_else(|| "a default for old rows that cannot be read".to_owned())?)
+        }
+    };
+    Ok(Wanted { id: field.id, field: Arc::new(Field::new(name, data_type, !field.required)), default, inside })
+}
+
+fn plain(id: i32, primitive: &PrimitiveType, beyond: &Beyond) -> Result<DataType, String> {
+    match beyond.kind(id) {
+        None => Ok(primitive_type(primitive)),
+        // It is NULL in every row, and arrow's own type for that cannot be sorted or sent to every client.
+        Some("unknown") => Ok(DataType::Utf8),
+        Some(kind) => Err(format!("the type `{kind}`, which cannot be read")),
     }
 }
 
-fn nested(field: &NestedFieldRef) -> FieldRef {
-    Arc::new(Field::new(&field.name, arrow_type(&field.field_type), !field.required))
-}
-
+/// The plain arrow type of an Iceberg type, without field ids in it.
 fn primitive_type(primitive: &PrimitiveType) -> DataType {
     let utc = || Some(Arc::from("UTC"));
     match primitive {

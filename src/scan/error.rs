@@ -16,11 +16,19 @@ pub enum ScanError {
     #[error("table `{table}` uses {what}, which is not supported")]
     Unsupported { table: String, what: String },
     #[error("column `{column}` of table `{table}` uses {what}, which is not supported")]
-    Column { table: String, column: String, what: &'static str },
+    Column { table: String, column: String, what: String },
     #[error("a file of table `{table}` does not fit column `{column}`: {what}")]
     Misfit { table: String, column: String, what: String },
     #[error("file `{file}` of table `{table}` has columns without field ids")]
     NoIds { table: String, file: String },
+    #[error(
+        "file `{file}` of table `{table}` has columns without field ids, and the table's name mapping cannot be read"
+    )]
+    NoMapping { table: String, file: String },
+    #[error("file `{file}` of table `{table}` has notes in its footer that only a scan makes")]
+    Noted { table: String, file: String },
+    #[error("file `{file}` of table `{table}` is encrypted, which is not supported")]
+    Encrypted { table: String, file: String },
     #[error("file `{file}` of table `{table}` holds another number of rows than its metadata says")]
     Rows { table: String, file: String },
     #[error("delete file `{file}` of table `{table}` {what}")]
@@ -53,7 +61,10 @@ impl From<ScanError> for Error {
             | ScanError::Column { .. }
             | ScanError::Manifest { .. }
             | ScanError::Misfit { .. }
-            | ScanError::NoIds { .. } => Class::Drift,
+            | ScanError::NoIds { .. }
+            | ScanError::NoMapping { .. }
+            | ScanError::Noted { .. }
+            | ScanError::Encrypted { .. } => Class::Drift,
         };
         if let ScanError::Metadata { source, .. } = &error {
             tracing::debug!(error = %source, "table metadata");

@@ -2,13 +2,18 @@
 
 mod adapter;
 mod columns;
+mod defaults;
 mod deletes;
 mod entry;
 mod error;
+mod footer;
 mod index;
+mod late;
 pub mod lineage;
+mod mapping;
 mod reader;
 mod source;
+pub mod tables;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,16 +22,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, not_impl_err};
-use datafusion::config::TableParquetOptions;
+use datafusion::common::{
+    Constraints, DFSchema, DataFusionError, Result as DfResult, ScalarValue, Statistics, not_impl_err,
+};
+use datafusion::config::{ConfigOptions, TableParquetOptions};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion_datasource::file_groups::FileGroupPartitioner;
+use iceberg::spec::{PartitionField, Transform};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -35,8 +43,12 @@ use columns::Bound;
 use deletes::DeleteIndex;
 use entry::DataFile;
 use error::ScanError;
+use footer::{Constants, Names};
 use index::{Asked, Chosen, FileIndex};
 use source::{FileFacts, Ground, LakeSource};
+
+/// Which part of its share a partition may read beyond it before files are cut.
+const UNEVEN: u64 = 8;
 
 /// How much of a file's end is read at first; it holds most footers whole.
 const FOOTER_HINT: usize = 64 * 1024;
@@ -48,6 +60,8 @@ pub struct ScanColumn {
     pub name: String,
     /// The Iceberg field id.
     pub field_id: i32,
+    /// The fields to read of the struct that it is, or that its lists and maps hold; without, all of them.
+    pub fields: Option<Vec<ScanColumn>>,
 }
 
 /// A table at one pinned snapshot, as DataFusion's table provider. Its schema is exactly the columns it was given.
@@ -81,19 +95,20 @@ impl IcebergScan {
                 Some(metadata.snapshot_by_id(id).ok_or_else(missing)?)
             }
         };
-        let (columns, schema) = columns::bind(&open.table, columns)?;
+        let (columns, schema) = columns::bind(&open, columns)?;
         let (files, deletes) = match pinned {
             Some(snapshot) => index::read(&open, snapshot).await?,
             None => Default::default(),
         };
         let files = Arc::new(files);
-        let deletes = DeleteIndex::new(&name, deletes, files.oldest())?;
-        let hidden = deletes::hidden(&open.table, &deletes.key_fields(), &columns)?;
+        let deletes = DeleteIndex::new(&name, deletes, files.oldest().unwrap_or_default())?;
+        let hidden = deletes::hidden(&open, &deletes.key_fields(), &columns)?;
         let ground = Arc::new(Ground::new(
             Arc::clone(&open.store),
             open.url.clone(),
             open.memory.clone(),
             Arc::clone(&name),
+            Names::of(&open.table),
             (&columns, &schema),
             &hidden,
         ));
@@ -147,8 +162,25 @@ impl IcebergScan {
             sequence: entry.sequence,
             first_row: entry.first_row,
             location: entry.location.as_str().into(),
+            constants: self.constants(entry),
             deletes: self.deletes.of(entry),
         })
+    }
+
+    /// The values that the file's partition gives to columns, by their ids.
+    fn constants(&self, entry: &DataFile) -> Constants {
+        let spec = self.open.table.metadata().partition_spec_by_id(entry.partition.spec);
+        let is_of = |field: &PartitionField, id: i32| field.source_id == id && field.transform == Transform::Identity;
+        let constant = |(index, bound): (usize, &Bound)| {
+            let id = bound.field.id;
+            if !bound.partition || spec.is_some_and(|spec| !spec.fields().iter().any(|field| is_of(field, id))) {
+                return None;
+            }
+            let null = || ScalarValue::try_new_null(bound.wanted.field.data_type()).ok();
+            let known = entry.columns.get(index).filter(|known| known.constant);
+            Some((id, known.and_then(|known| known.min.clone().or_else(null))))
+        };
+        self.ground.columns().iter().enumerate().filter_map(constant).collect()
     }
 
     /// A time that never changes for a file and differs between stores. DataFusion's footer cache knows a file by path,
@@ -159,18 +191,33 @@ impl IcebergScan {
         Duration::new(number >> 32, u32::try_from(number & 0x1fff_ffff).unwrap_or_default())
     }
 
-    /// Whole files, each to the group with the fewest bytes so far.
-    fn groups(&self, files: &[DataFile], partitions: usize) -> Vec<FileGroup> {
+    /// Whole files, each to the group with the fewest bytes so far. Where that leaves a group with much more than its
+    /// share, files are cut: who reads a piece reads the row groups that begin in it.
+    fn groups(&self, files: &[DataFile], options: &ConfigOptions) -> Vec<FileGroup> {
         let mut files: Vec<&DataFile> = files.iter().collect();
         files.sort_by_key(|entry| std::cmp::Reverse(entry.size));
-        let mut groups: Vec<(u64, Vec<&DataFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
+        let partitions = options.execution.target_partitions.max(1);
+        let mut groups: Vec<(u64, Vec<&DataFile>)> = vec![(0, Vec::new()); partitions];
         for entry in files {
             if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
-                *bytes += entry.size.max(1);
+                *bytes = bytes.saturating_add(entry.size.max(1));
                 group.push(entry);
             }
         }
-        groups.into_iter().map(|(_, group)| FileGroup::new(group.into_iter().map(|e| self.file(e)).collect())).collect()
+        let most = groups.iter().map(|(bytes, _)| *bytes).max().unwrap_or_default();
+        let share = groups.iter().map(|(bytes, _)| *bytes).fold(0, u64::saturating_add) / partitions as u64;
+        let groups = groups.into_iter().filter(|(_, group)| !group.is_empty());
+        let groups: Vec<FileGroup> = groups
+            .map(|(_, group)| FileGroup::new(group.into_iter().map(|entry| self.file(entry)).collect()))
+            .collect();
+        if most <= share.saturating_add(share / UNEVEN) || !options.optimizer.repartition_file_scans {
+            return groups;
+        }
+        let cut = FileGroupPartitioner::new()
+            .with_target_partitions(partitions)
+            .with_repartition_file_min_size(options.optimizer.repartition_file_min_size)
+            .repartition_file_groups(&groups);
+        cut.unwrap_or(groups)
     }
 
     fn asked(&self) -> Asked<'_> {
@@ -189,15 +236,29 @@ impl IcebergScan {
         self.files.prune(&self.asked(), state.create_physical_expr(filter, &schema)?)
     }
 
+    /// The columns that filters are about.
+    fn filtered(&self, filters: &[Expr]) -> Vec<usize> {
+        let columns = filters.iter().flat_map(Expr::column_refs);
+        let mut filtered: Vec<usize> = columns.filter_map(|column| self.schema.index_of(&column.name).ok()).collect();
+        filtered.sort_unstable();
+        filtered.dedup();
+        filtered
+    }
+
     /// The columns that a query reads. Others carry no statistics.
-    fn needed(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Vec<usize> {
-        let all = || (0..self.schema.fields().len()).collect();
-        let mut needed: Vec<usize> = projection.map_or_else(all, Clone::clone);
-        let filtered = filters.iter().flat_map(Expr::column_refs);
-        needed.extend(filtered.filter_map(|column| self.schema.index_of(&column.name).ok()));
+    fn needed(&self, projection: Option<&Vec<usize>>, filtered: &[usize]) -> Vec<usize> {
+        let mut needed = projection.map_or_else(|| (0..self.schema.fields().len()).collect(), Clone::clone);
+        needed.extend(filtered);
         needed.sort_unstable();
         needed.dedup();
         needed
+    }
+
+    fn reads_late(&self, files: &Chosen<'_>, filtered: &[usize], needed: &[usize]) -> bool {
+        let bytes = |column: &usize| self.ground.columns().get(*column).map_or(0, |bound| files.column_bytes(bound.field.id));
+        let (filters, others): (Vec<usize>, Vec<usize>) =
+            needed.iter().partition(|column| filtered.binary_search(column).is_ok());
+        late::pays(filters.iter().map(bytes).sum(), others.iter().map(bytes).sum())
     }
 }
 
@@ -243,21 +304,27 @@ impl TableProvider for IcebergScan {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let needed = self.needed(projection, filters);
+        let filtered = self.filtered(filters);
+        let needed = self.needed(projection, &filtered);
         let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
-        let readers = reader::CheckedReaders {
-            table: Arc::clone(&self.name),
-            inner: Arc::new(CachedParquetFileReaderFactory::new(Arc::clone(&self.open.store), footers)),
-        };
+        let store = Arc::clone(&self.open.store);
+        let readers = reader::CheckedReaders::new(Arc::clone(&self.name), self.ground.names.clone(), store, footers);
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         // Filters that come later may be about any column that is read.
         let may_prune = !files.may_hold_nan(&self.asked(), &needed)?;
+        options.global.pushdown_filters |= may_prune && self.reads_late(&files, &filtered, &needed);
         options.global.pruning = may_prune;
         options.global.enable_page_index = may_prune;
         options.global.schema_force_view_types = false;
+        if self.schema.fields().iter().any(|field| field.data_type().is_nested()) {
+            // Parquet's reader keeps what a filter read, and panics where that is the only leaf of a struct.
+            options.global.max_predicate_cache_size = Some(0);
+        }
+        // Spark's oldest timestamps count nanoseconds in twelve bytes; the tables that have them count microseconds.
+        options.global.coerce_int96 = Some("us".to_owned());
         let source = ParquetSource::new(Arc::clone(self.ground.schema()))
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_HINT)
@@ -268,7 +335,7 @@ impl TableProvider for IcebergScan {
             self.open.url.clone(),
             Arc::new(LakeSource::new(Arc::clone(&self.ground), source)),
         )
-        .with_file_groups(self.groups(&files, state.config().target_partitions()))
+        .with_file_groups(self.groups(&files, state.config_options()))
         .with_statistics(statistics)
         .with_expr_adapter(Some(Arc::new(by_id)))
         .with_projection_indices(projection.cloned())?
@@ -346,4 +413,4 @@ pub fn cause(error: &DataFusionError) -> Option<&Error> {
     clippy::disallowed_methods,
     reason = "tests, which make their own DataFusion sessions"
 )]
-mod tests;
+pub(crate) mod tests;

@@ -1,4 +1,5 @@
-//! Opens data files: with cached footers, held against their manifests, and with errors that name table and file.
+//! Opens data files: with cached footers that were made to fit, held against their manifests, and with errors that name
+//! table and file.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,23 +8,45 @@ use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, CachedParquetMetaData};
+use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::error::ScanError;
+use super::footer::{self, Constants, Names, Unfit};
 use super::source::FileFacts;
 use crate::error::Error;
 
-/// Wraps the readers of another factory.
+/// How a Parquet file ends whose footer is encrypted.
+const ENCRYPTED: &[u8] = b"PARE";
+
+/// Wraps DataFusion's readers of one table.
 #[derive(Debug)]
 pub(super) struct CheckedReaders {
-    pub(super) table: Arc<str>,
-    pub(super) inner: Arc<dyn ParquetFileReaderFactory>,
+    table: Arc<str>,
+    names: Names,
+    footers: Arc<dyn FileMetadataCache>,
+    inner: CachedParquetFileReaderFactory,
+}
+
+impl CheckedReaders {
+    /// Readers of the table's store that keep footers in `footers`.
+    pub(super) fn new(
+        table: Arc<str>,
+        names: Names,
+        store: Arc<dyn ObjectStore>,
+        footers: Arc<dyn FileMetadataCache>,
+    ) -> Self {
+        let inner = CachedParquetFileReaderFactory::new(store, Arc::clone(&footers));
+        Self { table, names, footers, inner }
+    }
 }
 
 impl ParquetFileReaderFactory for CheckedReaders {
@@ -34,10 +57,14 @@ impl ParquetFileReaderFactory for CheckedReaders {
         metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let facts = file.extension::<FileFacts>();
         let place = Place {
             table: Arc::clone(&self.table),
-            file: file.object_meta.location.to_string(),
-            rows: file.extension::<FileFacts>().map(|facts| facts.rows),
+            rows: facts.map(|facts| facts.rows),
+            constants: facts.map_or_else(|| Arc::from([]), |facts| Arc::clone(&facts.constants)),
+            names: self.names.clone(),
+            footers: Arc::clone(&self.footers),
+            object: file.object_meta.clone(),
         };
         let inner = self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?;
         Ok(Box::new(CheckedReader { place, inner }))
@@ -49,34 +76,71 @@ struct CheckedReader {
     inner: Box<dyn AsyncFileReader + Send>,
 }
 
+/// A file, and what is known of it before it is read.
 struct Place {
     table: Arc<str>,
-    file: String,
+    object: ObjectMeta,
     rows: Option<u64>,
+    constants: Constants,
+    names: Names,
+    footers: Arc<dyn FileMetadataCache>,
 }
 
 impl Place {
     fn failed(&self, source: ParquetError) -> ParquetError {
-        outer(ScanError::File { table: self.table.to_string(), file: self.file.clone(), source })
+        let (table, file) = self.named();
+        outer(ScanError::File { table, file, source })
     }
 
-    /// DataFusion maps no columns when a file's schema equals the query's, which without ids it can: so ids are asked
-    /// for here, where every file passes.
+    fn named(&self) -> (String, String) {
+        (self.table.to_string(), self.object.location.to_string())
+    }
+
     fn check(&self, metadata: &ParquetMetaData) -> parquet::errors::Result<()> {
-        let file = metadata.file_metadata();
-        let (table, name) = (self.table.to_string(), self.file.clone());
-        if !file.schema_descr().root_schema().get_fields().iter().all(|field| field.get_basic_info().has_id()) {
-            return Err(outer(ScanError::NoIds { table, file: name }));
-        }
-        if self.rows.is_none_or(|rows| u64::try_from(file.num_rows()) != Ok(rows)) {
-            return Err(outer(ScanError::Rows { table, file: name }));
+        let rows = metadata.file_metadata().num_rows();
+        let grouped = metadata.row_groups().iter().try_fold(0_i64, |sum, group| sum.checked_add(group.num_rows()));
+        if self.rows.is_none_or(|known| u64::try_from(rows) != Ok(known)) || grouped != Some(rows) {
+            let (table, file) = self.named();
+            return Err(outer(ScanError::Rows { table, file }));
         }
         Ok(())
+    }
+
+    /// The footer that the scan sees. What is the same for every scan takes the place of the one in the cache.
+    fn fit(&self, metadata: Arc<ParquetMetaData>) -> parquet::errors::Result<Arc<ParquetMetaData>> {
+        let fitted = footer::fit(&metadata, &self.names, &self.constants).map_err(|unfit| {
+            let (table, file) = self.named();
+            outer(match unfit {
+                Unfit::NoIds => ScanError::NoIds { table, file },
+                Unfit::NoMapping => ScanError::NoMapping { table, file },
+                Unfit::Noted => ScanError::Noted { table, file },
+                Unfit::Parquet(source) => ScanError::File { table, file, source },
+            })
+        })?;
+        let Some(fitted) = fitted else { return Ok(metadata) };
+        if fitted.lasting {
+            let kept = Arc::new(CachedParquetMetaData::new(Arc::clone(&fitted.metadata)));
+            self.footers.put(&self.object.location, CachedFileMetadataEntry::new(self.object.clone(), kept));
+        }
+        Ok(fitted.metadata)
     }
 }
 
 fn outer(error: ScanError) -> ParquetError {
     ParquetError::External(Box::new(Error::from(error)))
+}
+
+impl CheckedReader {
+    /// The error for a footer that cannot be read; one that is encrypted is told apart.
+    async fn unread(&mut self, source: ParquetError) -> ParquetError {
+        let end = self.place.object.size;
+        let tail = self.inner.get_bytes(end.saturating_sub(4)..end).await;
+        if tail.is_ok_and(|tail| tail == ENCRYPTED) {
+            let (table, file) = self.place.named();
+            return outer(ScanError::Encrypted { table, file });
+        }
+        self.place.failed(source)
+    }
 }
 
 impl AsyncFileReader for CheckedReader {
@@ -94,11 +158,13 @@ impl AsyncFileReader for CheckedReader {
         &'a mut self,
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
-        let Self { place, inner } = self;
         async move {
-            let metadata = inner.get_metadata(options).await.map_err(|e| place.failed(e))?;
-            place.check(&metadata)?;
-            Ok(metadata)
+            let metadata = match self.inner.get_metadata(options).await {
+                Ok(metadata) => metadata,
+                Err(source) => return Err(self.unread(source).await),
+            };
+            self.place.check(&metadata)?;
+            self.place.fit(metadata)
         }
         .boxed()
     }

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Fields, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::listing::PartitionedFile;
@@ -27,9 +27,10 @@ use datafusion_datasource::file_stream::FileOpener;
 use datafusion_datasource::morsel::Morselizer;
 use object_store::ObjectStore;
 
-use super::columns::{Bound, arrow_type};
+use super::columns::Bound;
 use super::deletes::{Opener, Opening, projected};
 use super::entry::DeleteFile;
+use super::footer::{Constants, Names};
 use super::lineage::{LAST_UPDATED, ROW_ID};
 use crate::lake::memory::Memory;
 
@@ -44,6 +45,8 @@ pub(super) struct FileFacts {
     pub(super) first_row: Option<i64>,
     /// Its location as the manifest writes it.
     pub(super) location: Arc<str>,
+    /// What its partition alone says of columns that it may leave out.
+    pub(super) constants: Constants,
     /// The deletes that apply to it.
     pub(super) deletes: Arc<[Arc<DeleteFile>]>,
 }
@@ -56,6 +59,8 @@ pub(super) struct Ground {
     pub(super) url: ObjectStoreUrl,
     pub(super) memory: Memory,
     pub(super) table: Arc<str>,
+    /// What the names of files without ids mean.
+    pub(super) names: Names,
     /// The query's columns, then those that equality deletes compare.
     columns: Arc<[Bound]>,
     visible: usize,
@@ -69,16 +74,17 @@ impl Ground {
         url: ObjectStoreUrl,
         memory: Memory,
         table: Arc<str>,
+        names: Names,
         (columns, visible): (&[Bound], &SchemaRef),
         hidden: &[Bound],
     ) -> Self {
-        let key = |bound: &Bound| Field::new(&bound.name, arrow_type(&bound.field.field_type), true);
-        let keys = hidden.iter().map(|bound| Arc::new(key(bound)));
+        let keys = hidden.iter().map(|bound| Arc::new(bound.wanted.field.as_ref().clone().with_nullable(true)));
         Self {
             store,
             url,
             memory,
             table,
+            names,
             columns: columns.iter().chain(hidden).cloned().collect(),
             visible: columns.len(),
             schema: Arc::new(Schema::new(visible.fields().iter().cloned().chain(keys).collect::<Fields>())),
@@ -93,6 +99,11 @@ impl Ground {
     /// The same columns with their fields.
     pub(super) fn columns(&self) -> &Arc<[Bound]> {
         &self.columns
+    }
+
+    /// How many columns are the query's.
+    pub(super) fn visible(&self) -> usize {
+        self.visible
     }
 
     /// The hidden column of a field, and its index in the schema.
@@ -115,9 +126,11 @@ impl Ground {
 /// A Parquet source over the files of one table.
 #[derive(Clone)]
 pub(super) struct LakeSource {
-    ground: Arc<Ground>,
+    pub(super) ground: Arc<Ground>,
     /// What reads the files. It gives all columns of the ground's schema.
-    parquet: Arc<dyn FileSource>,
+    pub(super) parquet: Arc<dyn FileSource>,
+    /// The order that its row groups are read in as far as their statistics allow, for the sort above it.
+    pub(super) order: Option<LexOrdering>,
     /// The query's columns.
     schema: TableSchema,
     projection: ProjectionExprs,
@@ -126,11 +139,17 @@ pub(super) struct LakeSource {
 impl LakeSource {
     /// `parquet` was made for the ground's schema and has no projection yet.
     pub(super) fn new(ground: Arc<Ground>, parquet: ParquetSource) -> Self {
-        let visible: Fields = ground.schema.fields().iter().take(ground.visible).cloned().collect();
+        let visible: Fields = ground.schema.fields().iter().take(ground.visible()).cloned().collect();
         let schema = Arc::new(Schema::new(visible));
         let all: Vec<usize> = (0..ground.visible).collect();
         let projection = ProjectionExprs::from_indices(&all, &schema);
-        Self { ground, parquet: Arc::new(parquet), schema: TableSchema::from_file_schema(schema), projection }
+        Self {
+            ground,
+            parquet: Arc::new(parquet),
+            order: None,
+            schema: TableSchema::from_file_schema(schema),
+            projection,
+        }
     }
 
     fn over(&self, parquet: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
@@ -176,6 +195,7 @@ impl FileSource for LakeSource {
             ground: Arc::clone(&self.ground),
             parquet: Arc::clone(&self.parquet),
             projection: self.projection.clone(),
+            in_order: self.order.is_none(),
             store,
             config: bare,
             partition,
@@ -247,7 +267,13 @@ impl FileSource for LakeSource {
         if self.asks(ROW_ID) || !order.iter().all(|sort| self.is_of_files(&sort.expr)) {
             return Ok(SortOrderPushdownResult::Unsupported);
         }
-        Ok(self.parquet.try_pushdown_sort(order, properties)?.map(|parquet| self.over(parquet)))
+        Ok(match self.parquet.try_pushdown_sort(order, properties)? {
+            SortOrderPushdownResult::Inexact { inner } => {
+                let sorted = Self { parquet: inner, order: LexOrdering::new(order.to_vec()), ..self.clone() };
+                SortOrderPushdownResult::Inexact { inner: Arc::new(sorted) }
+            }
+            other => other.map(|parquet| self.over(parquet)),
+        })
     }
 
     fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {

@@ -20,10 +20,56 @@ use crate::lake::fixture::{Shop, optional, schema, shop, shop_in, sql_domain, wr
 
 mod columns;
 mod deletes;
+mod evolution;
+mod foreign;
 mod refusals;
 
 fn column(name: &str, field_id: i32) -> ScanColumn {
-    ScanColumn { name: name.into(), field_id }
+    ScanColumn { name: name.into(), field_id, fields: None }
+}
+
+/// Calls `check` with bytes that differ from `seed` in a few places. The same on every run.
+pub(crate) fn mutations(seed: &[u8], count: usize, mut check: impl FnMut(&[u8])) {
+    let mut chance = Chance(count as u64);
+    for _ in 0..count {
+        let mut bytes = seed.to_vec();
+        for _ in 0..=chance.below(4) {
+            let at = chance.below(bytes.len());
+            match chance.below(5) {
+                0 => drop(bytes.remove(at)),
+                1 => bytes.insert(at, b"0189-[]{}\",:e.x\xff"[chance.below(16)]),
+                2 => bytes[at] = chance.next() as u8,
+                3 => {
+                    let length = chance.below(40).min(bytes.len() - at);
+                    let part = bytes[at..at + length].to_vec();
+                    let to = chance.below(bytes.len());
+                    bytes.splice(to..to, part);
+                }
+                _ => bytes.truncate(bytes.len().saturating_sub(chance.below(8)).max(1)),
+            }
+            if bytes.is_empty() {
+                bytes.push(b'0');
+            }
+        }
+        check(&bytes);
+    }
+}
+
+/// Numbers that look random and are the same on every run.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
 }
 
 fn longs(values: impl IntoIterator<Item = i64>) -> ArrayRef {
@@ -132,7 +178,7 @@ async fn nan_is_not_pruned_away() {
     assert_eq!(rows(&shop, &[("a", 1)], "SELECT count(*) FROM t WHERE a > 100.0").await.unwrap(), ["1"]);
 }
 
-async fn append_files(shop: &Shop, files: Vec<iceberg::spec::DataFile>) {
+pub(super) async fn append_files(shop: &Shop, files: Vec<iceberg::spec::DataFile>) {
     use iceberg::transaction::{ApplyTransactionAction, Transaction};
     let table = shop.load("t").await;
     let tx = Transaction::new(&table);
@@ -148,6 +194,21 @@ async fn put(
     spec: i32,
     partition: Struct,
 ) -> iceberg::spec::DataFile {
+    put_file(table, name, bytes, 1, spec, partition).await
+}
+
+async fn put_rows(table: &iceberg::table::Table, name: &str, bytes: Vec<u8>, rows: u64) -> iceberg::spec::DataFile {
+    put_file(table, name, bytes, rows, 0, Struct::empty()).await
+}
+
+async fn put_file(
+    table: &iceberg::table::Table,
+    name: &str,
+    bytes: Vec<u8>,
+    rows: u64,
+    spec: i32,
+    partition: Struct,
+) -> iceberg::spec::DataFile {
     let location = format!("{}/data/{name}.parquet", table.metadata().location());
     let size = bytes.len() as u64;
     table.file_io().new_output(&location).unwrap().write(bytes.into()).await.unwrap();
@@ -156,7 +217,7 @@ async fn put(
         .file_path(location)
         .file_format(DataFileFormat::Parquet)
         .partition(partition)
-        .record_count(1)
+        .record_count(rows)
         .file_size_in_bytes(size)
         .partition_spec_id(spec)
         .build()

@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Listed, Options, Pins, Planned, failure};
 use crate::error::{Class, Error};
 use crate::lake::Lake;
-use crate::resolve::{Resolver, survey};
+use crate::resolve::{At, Resolver, survey};
 
 /// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
 const STACK: usize = 64 << 20;
@@ -172,7 +172,7 @@ impl Engine {
     ) -> Result<SchemaRef, Error> {
         let resolver = self.resolver(principal);
         let reference = TableReference::partial(schema, table);
-        self.apart(async move { Ok(resolver.table(&reference, None).await?.provider.schema()) }).await
+        self.apart(async move { Ok(resolver.table(&reference, &At::newest(None)).await?.provider.schema()) }).await
     }
 
     /// Opens every product once, and says for each domain what keeps its products from being read, if anything does.
@@ -186,7 +186,7 @@ impl Engine {
     }
 
     pub(super) fn resolver(&self, principal: &Principal) -> Resolver {
-        Resolver { mesh: Arc::clone(&self.mesh), lake: Arc::clone(&self.lake), principal: principal.clone() }
+        Resolver::new(Arc::clone(&self.mesh), Arc::clone(&self.lake), principal.clone())
     }
 
     /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.

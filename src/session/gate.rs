@@ -2,17 +2,20 @@
 //!
 //! A statement is parsed once and taken apart in full: every field of a query, a `SELECT` and a table factor is named
 //! in a pattern without `..`, so that a part that a newer parser knows is a compile error here before it is something
-//! that the planner silently ignores. DataFusion's planner does ignore table versions, samples, locks and hints, and
-//! its session would run `COPY`, `CREATE` and `SET`. What is implemented and would cost too much is refused as well.
+//! that the planner silently ignores. DataFusion's planner does ignore table versions (which are planned by a planner of
+//! our own), samples, locks and hints, and its session would run `COPY`, `CREATE` and `SET`. What is implemented and would cost too much is refused as well.
 
 mod cost;
 mod parts;
+mod version;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 
+use super::dialect::Versioned;
 use crate::error::{Class, Error};
+
+pub use version::Version;
 
 /// How deep parentheses and subqueries may nest.
 const DEEPEST: usize = 64;
@@ -37,9 +40,9 @@ pub enum Admitted {
 /// # Errors
 /// `BadRequest` for everything that is not admitted, saying which part is not.
 pub fn admit(sql: &str) -> Result<Admitted, Error> {
-    cost::measure(sql)?;
-    let mut statements = DFParserBuilder::new(sql)
-        .with_dialect(&GenericDialect {})
+    let tokens = cost::measure(sql)?;
+    let mut statements = DFParserBuilder::new(tokens)
+        .with_dialect(&Versioned)
         .with_recursion_limit(DEEPEST)
         .build()
         .and_then(|mut parser| parser.parse_statements())
@@ -254,6 +257,82 @@ mod tests {
         check("SELECT a FROM d.p SORT BY a", Err("SORT BY"));
         check("WITH x AS MATERIALIZED (SELECT 1) SELECT * FROM x", Err("MATERIALIZED"));
         check("SELECT $1", Err("a parameter"));
+    }
+
+    #[test]
+    fn versions_of_tables_are_admitted_wherever_a_table_stands() {
+        for version in [
+            "FOR SYSTEM_TIME AS OF '2026-01-01 00:00:00'",
+            "FOR TIMESTAMP AS OF TIMESTAMP '2026-01-01'",
+            "TIMESTAMP AS OF now() - INTERVAL '1 day'",
+            "VERSION AS OF 7",
+            "FOR VERSION AS OF 7",
+            "FOR SYSTEM_VERSION AS OF 7",
+            "AT(REF => 'june')",
+            "AT(VERSION => 7)",
+            "AT(TIMESTAMP => now())",
+        ] {
+            for place in places(&format!("d.p {version}")) {
+                check(&place, Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_of_a_version_is_refused_wherever_it_stands() {
+        for (version, what) in [
+            ("VERSION AS OF $1", "a parameter"),
+            ("VERSION AS OF 1.5", "no snapshot id"),
+            ("VERSION AS OF 99999999999999999999", "no snapshot id"),
+            ("AT(VERSION => $1)", "a parameter"),
+            ("AT(VERSION => 'june')", "no snapshot id"),
+            ("AT(REF => $1)", "a parameter"),
+            ("AT(REF => june)", "not a text in quotes"),
+            ("AT(REF => 'june', VERSION => 7)", "this form of a table version"),
+            ("AT(OFFSET => -60)", "this form of a table version"),
+            ("AT(REF = 'june')", "this form of a table version"),
+            ("AT('june')", "this form of a table version"),
+            ("AT()", "this form of a table version"),
+            ("BEFORE(REF => 'june')", "this form of a table version"),
+            ("CHANGES(INFORMATION => DEFAULT) AT(REF => 'june')", "CHANGES"),
+            ("TIMESTAMP AS OF $1", "a parameter"),
+            ("FOR SYSTEM_TIME AS OF (SELECT max(t) FROM d.q)", "a query inside a table version"),
+            ("TIMESTAMP AS OF now() - (SELECT 1)", "a query inside a table version"),
+            ("AT(TIMESTAMP => (SELECT now()))", "a query inside a table version"),
+            ("TIMESTAMP AS OF repeat('x', 2000000000)", "more than 10000 times"),
+        ] {
+            for place in places(&format!("d.p {version}")) {
+                check(&place, Err(what));
+            }
+        }
+        check("SELECT * FROM d.p VERSION AS OF 7 AS x TABLESAMPLE (10 PERCENT)", Err("TABLESAMPLE"));
+        check("SELECT * FROM d.p VERSION AS OF 'june'", Err("cannot be parsed"));
+        check("DESCRIBE d.p VERSION AS OF 7", Err(""));
+    }
+
+    /// Everywhere that a table can stand.
+    fn places(table: &str) -> Vec<String> {
+        [
+            "SELECT * FROM {} AS x",
+            "SELECT * FROM (({} AS x))",
+            "SELECT * FROM d.q JOIN {} AS x USING (a) LEFT JOIN {} AS y ON true",
+            "SELECT * FROM d.q, {} AS x",
+            "SELECT * FROM (d.q CROSS JOIN {} AS x)",
+            "SELECT * FROM (SELECT a FROM {} AS x) AS y",
+            "SELECT * FROM d.q, LATERAL (SELECT a FROM {} AS x) AS y",
+            "WITH c AS (SELECT * FROM {} AS x) SELECT * FROM c",
+            "SELECT a FROM d.q UNION ALL SELECT a FROM {} AS x",
+            "SELECT (SELECT max(a) FROM {} AS x)",
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM {} AS x)",
+            "SELECT 1 WHERE 1 IN (SELECT a FROM {} AS x)",
+            "SELECT a FROM d.q ORDER BY (SELECT max(a) FROM {} AS x)",
+            "SELECT count(*) FROM d.q GROUP BY a HAVING a > (SELECT max(a) FROM {} AS x)",
+            "SELECT a FROM d.q JOIN d.r ON a = (SELECT max(a) FROM {} AS x)",
+            "EXPLAIN SELECT * FROM {} AS x",
+        ]
+        .iter()
+        .map(|place| place.replace("{}", table))
+        .collect()
     }
 
     #[test]

@@ -5,10 +5,12 @@
 //! Planned --run--> Rows: record batches until the end, the deadline, or the drop of the handle
 //! ```
 //!
-//! A statement is planned against a catalog that holds exactly the tables it names, already governed. Planning and
+//! A statement is planned against a catalog that holds exactly the tables it names, already governed; those that it
+//! names with a version are planned by a planner of our own. Planning and
 //! execution happen on threads of their own with large stacks, so that deep plans cannot overflow and busy queries do
 //! not keep the network waiting. Nothing here knows a wire protocol or a user's password.
 
+mod dialect;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod engine;
 mod explain;
@@ -17,6 +19,7 @@ mod gate;
 mod life;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
+mod travel;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,5 +50,5 @@ impl Default for Options {
     }
 }
 
-/// The snapshots that a query reads, by product.
+/// The snapshots that a query reads, by product and version: `wholesale.orders`, `wholesale.orders VERSION AS OF 7`.
 pub type Pins = BTreeMap<String, i64>;

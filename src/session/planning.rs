@@ -22,10 +22,11 @@ use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use tokio::time::Instant;
 
 use super::gate::{Admitted, admit, normal};
+use super::travel::{self, Key, Named, Travel};
 use super::{Engine, Pins, Rows, explain, failure, life};
 use crate::error::{Class, Error};
 use crate::guard::verify::{Refusal, verify, verify_physical};
-use crate::resolve::{Resolver, Table};
+use crate::resolve::{At, Resolver, Table, versioned};
 
 /// A statement that was admitted, planned and verified for one principal.
 pub struct Planned {
@@ -110,18 +111,20 @@ struct Ready {
 impl Ready {
     fn planned(self, engine: &Arc<Engine>, deadline: Instant) -> Planned {
         let Self { state, physical, tables, used, .. } = self;
+        let mut notices: Vec<String> = Vec::new();
+        for notice in tables.iter().flat_map(|table| table.notices.iter().cloned().chain(table.masked_notice(&used))) {
+            // A table that is read at two versions is told of once.
+            if !notices.contains(&notice) {
+                notices.push(notice);
+            }
+        }
         Planned {
             engine: Arc::clone(engine),
             guarded: tables.iter().any(Table::guarded),
             deadline,
             schema: physical.schema(),
-            pins: tables.iter().filter_map(|table| Some((table.name.clone(), table.snapshot?))).collect(),
-            notices: tables
-                .into_iter()
-                .flat_map(|table| {
-                    table.notices.clone().into_iter().chain(table.masked_notice(&used)).collect::<Vec<_>>()
-                })
-                .collect(),
+            pins: tables.iter().filter_map(|table| Some((table.pin_name(), table.snapshot?))).collect(),
+            notices,
             plan: physical,
             state,
         }
@@ -129,21 +132,33 @@ impl Ready {
 }
 
 async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Result<Ready, Error> {
+    let named = Named::find(&query)?;
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
-    let references =
-        engine.base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
+    let mut base = engine.base.clone();
+    // The one time that `now()` means in this statement.
+    base.mark_start_execution();
+    let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
     let mut found: BTreeMap<TableReference, Table> = BTreeMap::new();
-    for reference in references {
+    // A table that is named with versions alone is not read without one.
+    for reference in references.into_iter().filter(|reference| named.plain.contains(reference)) {
         if let Entry::Vacant(vacant) = found.entry(reference) {
-            let pin = pins.get(&without_catalog(vacant.key())).copied();
-            let table = resolver.table(vacant.key(), pin).await?;
+            let at = At::newest(pins.get(&pin_name(vacant.key(), None)).copied());
+            let table = resolver.table(vacant.key(), &at).await?;
             vacant.insert(table);
         }
     }
-    let state = SessionStateBuilder::new_from_existing(engine.base.clone())
+    let mut travelled: BTreeMap<Key, Table> = BTreeMap::new();
+    for (key, version) in named.versioned {
+        let pin = pins.get(&pin_name(&key.0, Some(&key.1))).copied();
+        let table = resolver.table(&key.0, &travel::at(&base, &version, pin)?).await?;
+        travelled.insert(key, table);
+    }
+    let providers = travelled.iter().map(|(key, table)| (key.clone(), Arc::clone(&table.provider))).collect();
+    let state = SessionStateBuilder::new_from_existing(base)
         .with_catalog_list(catalog_of(resolver.mesh.name(), &found)?)
+        .with_relation_planners(vec![Arc::new(Travel { tables: providers })])
         .build();
-    let tables: Vec<Table> = found.into_values().collect();
+    let tables: Vec<Table> = found.into_values().chain(travelled.into_values()).collect();
     let failed = |error| failure::planning(&error, &tables);
 
     let logical = state.statement_to_plan(statement).await.map_err(failed)?;
@@ -222,9 +237,9 @@ fn catalog_of(mesh: &str, tables: &BTreeMap<TableReference, Table>) -> Result<Ar
     Ok(Arc::new(list))
 }
 
-/// The name by which pins know a product.
-fn without_catalog(reference: &TableReference) -> String {
-    format!("{}.{}", reference.schema().unwrap_or_default(), reference.table())
+/// The name by which pins know a table.
+fn pin_name(reference: &TableReference, version: Option<&str>) -> String {
+    versioned(&TableReference::partial(reference.schema().unwrap_or_default(), reference.table()), version).to_string()
 }
 
 fn reference(name: &ObjectName) -> Result<TableReference, Error> {

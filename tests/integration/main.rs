@@ -5,6 +5,7 @@
 //! - `scripts`: every `tests/slt/*.slt`, run through the real Flight endpoint by the users that it names
 //! - `wire`: what a Flight SQL client meets: handshake, tokens, tickets, metadata, cancellation, shutdown, TLS
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
+//! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
 //! - `limits`: time and memory, and what a query does that wants more
 //! - `command`: the `polder` binary, its output and its exit codes
 
@@ -16,4 +17,5 @@ mod limits;
 mod packly;
 mod rooms;
 mod scripts;
+mod travel;
 mod wire;

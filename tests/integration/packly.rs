@@ -90,7 +90,7 @@ pub async fn make(dir: &Path, scale: f64) -> Arc<Engine> {
     let mesh = engine.mesh();
     for name in DOMAINS {
         let domain = mesh.domain(&name.parse().unwrap()).unwrap();
-        let catalog = engine.lake().catalog(domain, true).await.unwrap();
+        let catalog = engine.lake().catalog(domain).await.unwrap();
         write_domain(name, catalog, scale, &|_| {}).await.unwrap();
     }
     engine

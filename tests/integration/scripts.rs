@@ -32,7 +32,7 @@ use crate::packly::packly;
 
 /// What a block asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Query,
     Sorted,
     Columns,
@@ -51,7 +51,7 @@ impl Kind {
     }
 }
 
-async fn answer(remote: &mut Remote, kind: Kind, sql: &str) -> Result<Vec<String>, Error> {
+pub async fn answer(remote: &mut Remote, kind: Kind, sql: &str) -> Result<Vec<String>, Error> {
     let (schema, rows, _) = remote.query(sql).await?;
     let batches: Vec<_> = rows.try_collect().await?;
     if kind == Kind::Columns {

@@ -4,7 +4,8 @@ use super::{LogicalType, PhysicalType};
 
 /// What `physicalType` accepts, for messages.
 pub(crate) const PHYSICAL: &str = "boolean, int, long, float, double, decimal(p,s), date, time, timestamp, timestamptz, \
-                                   timestamp_ns, timestamptz_ns, string, uuid, fixed[n], binary, struct, list, map";
+                                   timestamp_ns, timestamptz_ns, string, uuid, fixed[n], binary, struct, list, map, \
+                                   unknown, variant, geometry, geography";
 
 /// What `logicalType` accepts, for messages.
 pub(crate) const LOGICAL: &str = "string, date, timestamp, time, number, integer, boolean, object, array";
@@ -30,6 +31,10 @@ pub(crate) fn physical(text: &str) -> Option<PhysicalType> {
         "struct" => PhysicalType::Struct,
         "list" => PhysicalType::List,
         "map" => PhysicalType::Map,
+        "unknown" => PhysicalType::Unknown,
+        "variant" => PhysicalType::Variant,
+        "geometry" => PhysicalType::Geometry,
+        "geography" => PhysicalType::Geography,
         _ => return parameterized(text),
     })
 }

@@ -33,10 +33,9 @@ impl DeleteIndex {
         let mut partitions: Vec<Partition> = Vec::new();
         let mut numbers: HashMap<Partition, usize> = HashMap::new();
         for delete in deletes {
+            let broken = |what| ScanError::DeleteFile { table: table.to_owned(), file: delete.path.to_string(), what };
             match &delete.kind {
                 DeleteKind::Vector { .. } => {
-                    let broken =
-                        |what| ScanError::DeleteFile { table: table.to_owned(), file: delete.path.to_string(), what };
                     let Some(data_file) = delete.data_file.clone() else {
                         return Err(broken("is a deletion vector of no data file"));
                     };
@@ -59,6 +58,9 @@ impl DeleteIndex {
                     let mut ids = ids.clone();
                     ids.sort_unstable();
                     ids.dedup();
+                    if ids.is_empty() {
+                        return Err(broken("names no fields to compare"));
+                    }
                     groups.entry((partition, ids)).or_default().push(delete);
                 }
             }

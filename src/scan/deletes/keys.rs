@@ -6,7 +6,7 @@
 //!
 //! Equal means what it means to Iceberg's Java library: NULL equals NULL, NaN equals NaN, and -0.0 is not 0.0.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int64Array, RecordBatch};
 use datafusion::arrow::buffer::BooleanBuffer;
@@ -18,17 +18,19 @@ use datafusion::common::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
+use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
 use iceberg::spec::{NestedFieldRef, Type};
-use iceberg::table::Table;
 use sha2::{Digest, Sha256};
 
-use super::read;
+use super::positions::broken;
+use super::{AT_ONCE, read};
 use crate::error::{Class, Error};
+use crate::lake::OpenTable;
 use crate::lake::memory::Weighed;
 use crate::scan::adapter::ById;
 use crate::scan::cause;
-use crate::scan::columns::{Bound, arrow_type};
+use crate::scan::columns::{Bound, want};
 use crate::scan::entry::{DeleteFile, DeleteKind};
 use crate::scan::error::ScanError;
 use crate::scan::source::Ground;
@@ -38,17 +40,18 @@ const BITS_PER_KEY: u64 = 64;
 
 /// The columns that equality deletes compare, under names that no query knows. One that the table no longer has is
 /// looked up in its older schemas, the youngest first.
-pub(in crate::scan) fn hidden(table: &Table, ids: &[i32], visible: &[Bound]) -> Result<Vec<Bound>, ScanError> {
-    let metadata = table.metadata();
+pub(in crate::scan) fn hidden(open: &OpenTable, ids: &[i32], visible: &[Bound]) -> Result<Vec<Bound>, ScanError> {
+    let metadata = open.table.metadata();
     let mut schemas: Vec<_> = metadata.schemas_iter().collect();
     schemas.sort_by_key(|schema| (schema.schema_id() != metadata.current_schema_id(), -schema.schema_id()));
     let bound = |id: &i32| {
         let fields = schemas.iter().flat_map(|schema| schema.as_struct().fields());
         let plain = |field: &&NestedFieldRef| field.id == *id && matches!(*field.field_type, Type::Primitive(_));
-        let field = fields.into_iter().find(plain).ok_or_else(|| ScanError::Unsupported {
-            table: table.identifier().to_string(),
-            what: format!("equality deletes by field {id}, which is no column of plain values"),
-        })?;
+        let unsupported = |what: &str| ScanError::Unsupported {
+            table: open.table.identifier().to_string(),
+            what: format!("equality deletes by field {id}, which {what}"),
+        };
+        let field = fields.into_iter().find(plain).ok_or_else(|| unsupported("is no column of plain values"))?;
         let mut name = format!("key {id}");
         while visible.iter().any(|bound| bound.name == name) {
             name.push('\'');
@@ -60,7 +63,9 @@ pub(in crate::scan) fn hidden(table: &Table, ids: &[i32], visible: &[Bound]) -> 
             .partition_specs_iter()
             .flat_map(|spec| spec.fields())
             .any(|partition| partition.source_id == *id && partition.transform == iceberg::spec::Transform::Identity);
-        Ok(Bound { name, field: field.into(), partition })
+        let field = NestedFieldRef::from(field);
+        let wanted = want(&field, &name, None, &open.beyond).map_err(|_| unsupported("cannot be read"))?;
+        Ok(Bound { name, field, partition, wanted })
     };
     ids.iter().map(bound).collect()
 }
@@ -280,26 +285,26 @@ async fn decode(
     ids: Vec<i32>,
     columns: Arc<[Bound]>,
 ) -> Result<Keys, Error> {
-    let field = |bound: &Bound| Field::new(&bound.name, arrow_type(&bound.field.field_type), !bound.field.required);
-    let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+    let fields: Vec<_> = columns.iter().map(|bound| Arc::clone(&bound.wanted.field)).collect();
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
     let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
     let bug = |error: ArrowError| {
         tracing::debug!(%error, "keys of equality deletes");
         Error::new(Class::Bug, "keys of equality deletes cannot be held")
     };
-    let mut keys = Keys::new(ids.clone(), &types).map_err(bug)?;
+    let keys = Mutex::new(Keys::new(ids.clone(), &types).map_err(bug)?);
     let by_id = ById { table: Arc::clone(&ground.table), columns };
-    for delete in group {
-        read::each_batch(ground, delete, &ids, |batch| {
-            let values = evaluate(&by_id, &schema, &batch.0).map_err(|error| {
-                tracing::debug!(%error, "keys of equality deletes");
-                cause(&error).cloned().unwrap_or_else(|| super::positions::broken(ground, delete, "cannot be read"))
-            })?;
-            keys.add(&values, delete.sequence).map_err(bug)
-        })
-        .await?;
-    }
-    Ok(keys.finished())
+    let add = |delete: &DeleteFile, batch: &RecordBatch| {
+        let values = evaluate(&by_id, &schema, batch).map_err(|error| {
+            tracing::debug!(%error, "keys of equality deletes");
+            cause(&error).cloned().unwrap_or_else(|| broken(ground, delete, "cannot be read"))
+        })?;
+        keys.lock().unwrap_or_else(PoisonError::into_inner).add(&values, delete.sequence).map_err(bug)
+    };
+    let reads: Vec<_> =
+        group.iter().map(|delete| read::each_batch(ground, delete, &ids, |batch| add(delete, &batch.0))).collect();
+    stream::iter(reads).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    Ok(keys.into_inner().unwrap_or_else(PoisonError::into_inner).finished())
 }
 
 /// The columns of `schema`, out of a batch of a file.
@@ -310,4 +315,70 @@ fn evaluate(by_id: &ById, schema: &SchemaRef, batch: &RecordBatch) -> DfResult<V
         adapter.rewrite(column)?.evaluate(batch)?.into_array(batch.num_rows())
     };
     schema.fields().iter().enumerate().map(column).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use datafusion::arrow::array::StringArray;
+
+    use super::*;
+
+    type Known = BTreeMap<Vec<Option<i64>>, i64>;
+
+    /// Columns with these keys; of two columns the second is text.
+    fn columns(keys: &[Vec<Option<i64>>], types: &[DataType]) -> Vec<ArrayRef> {
+        let column = |(at, of): (usize, &DataType)| -> ArrayRef {
+            let values = keys.iter().map(|key| *key.get(at).unwrap());
+            match of {
+                DataType::Utf8 => Arc::new(values.map(|v| v.map(|v| v.to_string())).collect::<StringArray>()),
+                _ => Arc::new(values.collect::<Int64Array>()),
+            }
+        };
+        types.iter().enumerate().map(column).collect()
+    }
+
+    fn check(types: &[DataType], step: i64, sequences: &[i64], is_form: impl Fn(&Set) -> bool) {
+        let mut state = 7u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            i64::try_from((state >> 33) % below).unwrap()
+        };
+        let mut key = |many: u64| -> Vec<Option<i64>> {
+            types.iter().map(|_| Some(next(many)).filter(|v| *v > 0).map(|v| v.wrapping_mul(step) - 50)).collect()
+        };
+        let mut known = Known::new();
+        let mut keys = Keys::new((0..).zip(types).map(|(id, _)| id).collect(), types).unwrap();
+        for sequence in sequences {
+            let some: Vec<_> = (0..200).map(|_| key(300)).collect();
+            keys.add(&columns(&some, types), *sequence).unwrap();
+            for one in some {
+                let found = known.entry(one).or_insert(*sequence);
+                *found = (*found).max(*sequence);
+            }
+        }
+        let keys = keys.finished();
+        assert!(is_form(&keys.set));
+        assert!(keys.bytes() >= known.len() / 8);
+        let rows: Vec<_> = (0..2000).map(|_| key(400)).collect();
+        for sequence in 0..5 {
+            let expect: Vec<bool> =
+                rows.iter().map(|row| known.get(row).is_some_and(|found| *found > sequence)).collect();
+            let found = keys.deleted(&columns(&rows, types), sequence).unwrap();
+            assert_eq!(found.iter().collect::<Vec<_>>(), expect, "{types:?} at {sequence}");
+            assert!(expect.contains(&false) && expect.contains(&(sequence < *sequences.iter().max().unwrap())));
+        }
+    }
+
+    #[test]
+    fn a_set_holds_what_was_added_and_when_whatever_its_form() {
+        let number = [DataType::Int64];
+        check(&number, 1, &[3], |set| matches!(set, Set::Dense { .. }));
+        check(&number, 1, &[4, 2, 3], |set| matches!(set, Set::Numbers { .. }));
+        check(&number, i64::MAX / 500, &[3], |set| matches!(set, Set::Numbers { .. }));
+        check(&[DataType::Utf8], 1, &[2, 4], |set| matches!(set, Set::Rows { .. }));
+        check(&[DataType::Int64, DataType::Utf8], 1, &[1, 2, 3], |set| matches!(set, Set::Rows { .. }));
+    }
 }

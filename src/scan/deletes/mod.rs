@@ -35,7 +35,7 @@ pub(super) use vector::encode as encode_vector;
 
 use keys::Keys;
 
-/// How many delete files of one data file are read at once.
+/// How many delete files are read at once for one data file.
 const AT_ONCE: usize = 8;
 
 /// What is deleted from one data file.

@@ -24,7 +24,8 @@ use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselize
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::ObjectStore;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use roaring::RoaringTreemap;
 
 use super::keys::Keys;
@@ -51,6 +52,8 @@ pub(in crate::scan) struct Opening {
     /// Gives all columns of the ground's schema.
     pub(in crate::scan) parquet: Arc<dyn FileSource>,
     pub(in crate::scan) projection: ProjectionExprs,
+    /// Whether the Parquet source reads the row groups of a file one after the other.
+    pub(in crate::scan) in_order: bool,
     pub(in crate::scan) store: Arc<dyn ObjectStore>,
     /// The scan's, without its files.
     pub(in crate::scan) config: FileScanConfig,
@@ -120,10 +123,11 @@ impl Opening {
     }
 
     /// A selection of many short runs costs more than it saves, but rows can be told by counting them only where nothing
-    /// else is left out of a row group.
+    /// else is left out of a row group, and row groups come in order.
     fn leave(&self, deleted: Option<&RoaringTreemap>, facts: &FileFacts) -> Leave {
         let is_dense = deleted.is_some_and(|deleted| deleted.len() > facts.rows / MANY);
-        if is_dense && self.parquet.filter().is_none() { Leave::ToFilter } else { Leave::Unread }
+        let is_counted = self.in_order && self.parquet.filter().is_none();
+        if is_dense && is_counted { Leave::ToFilter } else { Leave::Unread }
     }
 
     /// The Parquet source's own. Order is kept because DataFusion 54 forgets a row selection where a limit alone decides
@@ -143,7 +147,8 @@ impl Opening {
         let readers = readers.ok_or_else(|| internal_datafusion_err!("a scan of a lake has no readers"))?;
         let mut reader =
             readers.create_reader(self.partition, file.clone(), Some(FOOTER_HINT), self.parquet.metrics())?;
-        Ok(reader.get_metadata(None).await?)
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
+        Ok(reader.get_metadata(Some(&options)).await?)
     }
 
     /// What the Parquet source is asked for, and what becomes of it.

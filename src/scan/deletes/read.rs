@@ -6,7 +6,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFactory;
+use datafusion::execution::cache::DefaultFilesMetadataCache;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::TryStreamExt;
 use parquet::arrow::async_reader::AsyncFileReader;
@@ -69,10 +69,12 @@ fn reader(ground: &Ground, delete: &DeleteFile) -> Result<Box<dyn AsyncFileReade
         sequence: delete.sequence,
         first_row: None,
         location: delete.path.as_ref().into(),
+        constants: Arc::from([]),
         deletes: Arc::from([]),
     });
-    let inner = Arc::new(DefaultParquetFileReaderFactory::new(Arc::clone(&ground.store)));
-    let readers = CheckedReaders { table: Arc::clone(&ground.table), inner };
+    let footers = Arc::new(DefaultFilesMetadataCache::new(0));
+    let readers =
+        CheckedReaders::new(Arc::clone(&ground.table), ground.names.clone(), Arc::clone(&ground.store), footers);
     let metrics = ExecutionPlanMetricsSet::new();
     let reader = readers.create_reader(0, file, Some(FOOTER_HINT), &metrics);
     Ok(reader.map_err(|_| broken(ground, delete, "cannot be read"))?)

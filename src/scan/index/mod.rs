@@ -21,7 +21,6 @@ mod values;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, UInt32Array};
-use datafusion::arrow::compute::min;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -202,9 +201,10 @@ fn partition(spec: &PartitionSpecRef, values: Arc<[u8]>) -> Partition {
 }
 
 impl FileIndex {
-    /// A sequence number that no file's is below.
-    pub(super) fn oldest(&self) -> i64 {
-        self.manifests.iter().filter_map(|manifest| min(&manifest.sequences)).min().unwrap_or_default()
+    /// The lowest sequence number of a file: older deletes are about none.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        let sequences = self.manifests.iter().flat_map(|manifest| manifest.sequences.values().iter().copied());
+        sequences.min()
     }
 
     /// All files.
@@ -266,12 +266,13 @@ impl Chosen<'_> {
                     sequence: sequences.value(row),
                     first_row: first_rows.as_ref().and_then(|ids| ids.is_valid(row).then(|| ids.value(row))),
                     partition: partition(spec, manifest::key(spec, values)),
+                    constants: Vec::new(),
                     columns: Vec::new(),
                 });
             }
         }
-        for (file, columns) in files.iter_mut().zip(known) {
-            file.columns = columns;
+        for ((file, columns), constants) in files.iter_mut().zip(known).zip(self.constants(asked)?) {
+            (file.columns, file.constants) = (columns, constants);
         }
         Ok(files)
     }

@@ -31,6 +31,9 @@ pub(super) struct Facts {
     constant: BooleanArray,
 }
 
+/// Fields with ids beyond this are Iceberg's own and no column of a table.
+const RESERVED: i32 = i32::MAX - 200;
+
 /// What facts are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -64,7 +67,8 @@ impl Facts {
 
     fn of_part(part: &Part<'_>, field: i32, of: &DataType, purpose: Purpose) -> std::result::Result<Self, ArrowError> {
         let mut facts = Self::unknown(part.len(), of);
-        if of.is_nested() {
+        // What a file holds of row lineage is not what its rows have.
+        if of.is_nested() || field > RESERVED {
             return Ok(facts);
         }
         if let Some(stored) = part.manifest.columns.get(&field) {
@@ -79,8 +83,12 @@ impl Facts {
             match (partition.transform, purpose) {
                 (Transform::Identity, _) => facts.constants(part, &values, of)?,
                 (transform, Purpose::Pruning) if keeps_nulls(transform) => {
-                    facts.partition_nulls(part, &values)?;
-                    if let Some((low, high)) = interval(transform, &values, of) {
+                    if facts.nulls.null_count() > 0 {
+                        facts.partition_nulls(part, &values)?;
+                    }
+                    // Bounds are within the interval of their partition.
+                    let is_open = facts.min.null_count() > 0 || facts.max.null_count() > 0;
+                    if is_open && let Some((low, high)) = interval(transform, &values, of) {
                         facts.min = tighter(&facts.min, &low, true)?;
                         facts.max = tighter(&facts.max, &high, false)?;
                     }
@@ -232,6 +240,33 @@ impl Chosen<'_> {
                     *known = facts.known(row, of)?;
                 }
             }
+        }
+        Ok(all)
+    }
+
+    /// For each file what its partition says that all rows are, by field.
+    pub(super) fn constants(&self, asked: &Asked<'_>) -> Result<Vec<Vec<(i32, Option<ScalarValue>)>>> {
+        let mut all = vec![Vec::new(); self.len()];
+        let mut start = 0;
+        for part in &self.parts {
+            for (partition, values) in part.manifest.spec.fields().iter().zip(&part.manifest.partition) {
+                let column = asked.ids.iter().position(|id| *id == partition.source_id);
+                let Some((field, of)) = column.and_then(|column| asked.get(column)) else { continue };
+                if partition.transform != Transform::Identity {
+                    continue;
+                }
+                let values = of_rows(part, values)?;
+                let found = constants(&values, of);
+                for (row, file) in all.iter_mut().skip(start).take(part.len()).enumerate() {
+                    let value = match &found {
+                        _ if values.is_null(row) => ScalarValue::try_new_null(of).ok(),
+                        Some(found) if found.is_valid(row) => Some(ScalarValue::try_from_array(found, row)?),
+                        _ => None,
+                    };
+                    file.push((field, value));
+                }
+            }
+            start += part.len();
         }
         Ok(all)
     }

@@ -78,18 +78,3 @@ async fn a_file_without_field_ids_is_refused() {
     assert_eq!(error.class, Class::Drift);
     assert!(error.message.contains("plain.parquet") && error.message.contains("without field ids"), "{error}");
 }
-
-#[tokio::test]
-async fn a_column_with_a_default_for_old_rows_is_refused() {
-    let shop = two_files().await;
-    let c = NestedField::optional(3, "c", Type::Primitive(Long)).with_initial_default(iceberg::spec::Literal::long(5));
-    let upgraded = |builder: iceberg::spec::TableMetadataBuilder| {
-        builder.upgrade_format_version(iceberg::spec::FormatVersion::V3).unwrap()
-    };
-    shop.change("t", upgraded).await;
-    shop.evolve("t", schema(vec![optional(1, "a", Long), c.into()])).await;
-    let error = pin(&shop, &[("a", 1), ("c", 3)]).await.unwrap_err();
-    assert_eq!(error.class, Class::Drift);
-    assert!(error.message.contains("column `c`"), "{error}");
-    assert_eq!(rows(&shop, &[("a", 1)], "SELECT count(a) FROM t").await.unwrap(), ["6"]);
-}

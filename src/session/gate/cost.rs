@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, Expr, Query, Visit, Visitor};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::normal;
 use crate::error::{Class, Error};
+use crate::session::dialect;
 
 /// The longest statement that is parsed, in bytes.
 pub(super) const LONGEST: usize = 256 * 1024;
@@ -62,21 +62,20 @@ const GROWTH: u64 = 10_000;
 /// The most set operations of a statement, whose planning is as steep: 500 take 3.5 s unoptimised.
 const SETS: usize = 200;
 
-/// Counts what makes a statement dear, before anything walks it by recursion.
+/// Counts what makes a statement dear, before anything walks it by recursion, and gives its words and signs.
 ///
 /// # Errors
 /// `Limit`, naming what there is too much of.
-pub fn measure(sql: &str) -> Result<(), Error> {
+pub fn measure(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
     if sql.len() > LONGEST {
         return Err(Error::new(
             Class::Limit,
             format!("the statement is {} bytes long, and {LONGEST} is the most", sql.len()),
         ));
     }
-    let tokens = Tokenizer::new(&GenericDialect {}, sql)
-        .tokenize()
+    let tokens = dialect::tokens(sql)
         .map_err(|error| Error::new(Class::BadRequest, format!("the statement cannot be parsed: {error}")))?;
-    let count = |wanted: fn(&Token) -> bool| tokens.iter().filter(|token| wanted(token)).count();
+    let count = |wanted: fn(&Token) -> bool| tokens.iter().filter(|token| wanted(&token.token)).count();
     let words = count(|token| !matches!(token, Token::Whitespace(_)));
     let operators = count(|token| match token {
         Token::Word(word) => CHAINING.contains(&word.keyword),
@@ -106,7 +105,7 @@ pub fn measure(sql: &str) -> Result<(), Error> {
                 .help("an IN list takes the place of many comparisons"));
         }
     }
-    Ok(())
+    Ok(tokens)
 }
 
 /// Checks what a parsed query would build and read.

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, GroupByExpr, LimitClause, Query, Select, SelectFlavor, SetExpr, TableFactor, Visit, Visitor,
 };
 
+use super::version::Version;
 use crate::error::{Class, Error};
 
 /// Checks every query, select, table factor and expression inside a query.
@@ -137,12 +138,14 @@ impl Visitor for Parts {
                 absent! {
                     args.is_some() => "this table function",
                     !with_hints.is_empty() => "a table hint",
-                    version.is_some() => "a table version",
                     *with_ordinality => "WITH ORDINALITY",
                     !partitions.is_empty() => "PARTITION",
                     json_path.is_some() => "a JSON path behind a table",
                     sample.is_some() => "TABLESAMPLE",
                     !index_hints.is_empty() => "an index hint",
+                }
+                if let Some(Err(what)) = version.as_ref().map(Version::read) {
+                    return ControlFlow::Break(what);
                 }
             }
             TableFactor::Derived { lateral: _, subquery: _, alias: _, sample } => {

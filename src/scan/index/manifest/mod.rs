@@ -145,7 +145,7 @@ fn each_live(
         return Err(Bad("it is shorter than its list says"));
     }
     let container = Container::open(bytes)?;
-    let first_format = container.text("format-version").is_none_or(|version| version == "1");
+    let first_format = container.text("format-version").is_some_and(|version| version == "1");
     let plan = Plan::new(&container.shape, frame.spec)?;
     let (mut added, mut existing) = (0i64, 0i64);
     container.each_block(|mut cursor, count| {

@@ -210,3 +210,41 @@ async fn a_delete_file_without_its_keys_fails_the_scan() {
     assert_eq!(error.class, Class::Storage);
     assert!(error.message.contains("does not have the columns of its kind"), "{error}");
 }
+
+#[tokio::test]
+async fn keys_of_no_field_are_refused() {
+    let shop = table(2).await;
+    let mut files = Files::of(&shop);
+    data(&mut files, 0, 3).await;
+    files.commit().await;
+    let mut files = Files::of(&shop);
+    files
+        .put(parquet(&[("a", 1, longs([1]))], None), 1, |file| {
+            file.content(DataContentType::EqualityDeletes).equality_ids(Some(vec![]));
+        })
+        .await;
+    files.commit().await;
+    assert!(pin(&shop, &ALL).await.unwrap_err().message.contains("names no fields"));
+}
+
+/// What was decoded from delete files is kept, and one more snapshot does not read them again.
+#[tokio::test]
+async fn delete_files_are_read_once() {
+    let shop = table(2).await;
+    let mut files = Files::of(&shop);
+    let path = data(&mut files, 0, 100).await;
+    files.commit().await;
+    let mut files = Files::of(&shop);
+    files.keys(&[("a", 1, longs([5]))]).await;
+    files.positions(&[(&path, 7)], None).await;
+    let deletes: Vec<String> = files.added.iter().map(|file| file.file_path().to_owned()).collect();
+    files.commit().await;
+    assert_eq!(numbers(&shop, "SELECT count(*) FROM t").await, [98]);
+    for location in deletes {
+        std::fs::remove_file(location.strip_prefix("file://").unwrap()).unwrap();
+    }
+    let mut files = Files::of(&shop);
+    data(&mut files, 200, 210).await;
+    files.commit().await;
+    assert_eq!(numbers(&shop, "SELECT count(*) FROM t").await, [108]);
+}

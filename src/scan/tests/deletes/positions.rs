@@ -129,6 +129,22 @@ async fn nothing_is_answered_from_metadata_that_counts_deleted_rows() {
     assert_eq!(plan.partition_statistics(None).unwrap().num_rows.is_exact(), Some(false));
 }
 
+#[tokio::test]
+async fn a_vector_that_is_older_than_its_data_is_refused() {
+    let shop = table(3).await;
+    let path = format!("{}/data/later.parquet", shop.load("t").await.metadata().location());
+    let mut files = Files::of(&shop);
+    files.vector(&path, [0]).await;
+    files.commit().await;
+    let bytes = parquet(&[("a", 1, longs(20..23))], None);
+    shop.load("t").await.file_io().new_output(&path).unwrap().write(bytes.clone().into()).await.unwrap();
+    let mut files = Files::of(&shop);
+    files.put(bytes, 3, |file| _ = file.file_path(path.clone())).await;
+    files.commit().await;
+    let error = refused(&shop).await;
+    assert!(error.message.contains("older than its data file"), "{error}");
+}
+
 async fn refused(shop: &Shop) -> Error {
     match pin(shop, &ALL).await {
         Err(error) => error,
@@ -208,5 +224,24 @@ async fn a_position_delete_file_that_is_cut_gone_or_counted_wrongly_fails_the_sc
         assert_eq!(error.class, Class::Storage, "{damage}: {error}");
         assert!(error.message.contains("`ns.t`") && error.message.contains(".parquet"), "{damage}: {error}");
         assert!(!error.message.contains(shop.dir.path().to_str().unwrap()), "{damage}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_order_that_a_query_asks_for_does_not_move_the_deletes() {
+    let shop = table(2).await;
+    let mut files = Files::of(&shop);
+    let path = data(&mut files, 0, 400).await;
+    let gone: Vec<(&str, i64)> = (0..400).filter(|a| a % 3 == 0).map(|a| (path.as_str(), a)).collect();
+    files.positions(&gone, None).await;
+    files.commit().await;
+    for pushdown in [false, true] {
+        let mut config = settings(false).with_target_partitions(1);
+        config.options_mut().optimizer.enable_topk_dynamic_filter_pushdown = pushdown;
+        let get = |sql: &'static str| rows_in(context_with(&shop, config.clone()), &shop, &ALL, sql);
+        assert_eq!(get("SELECT a FROM t ORDER BY a DESC LIMIT 3").await.unwrap(), ["398", "397", "395"]);
+        assert_eq!(get("SELECT a FROM t ORDER BY a LIMIT 3").await.unwrap(), ["1", "2", "4"]);
+        let plan = get("EXPLAIN SELECT a FROM t ORDER BY a DESC LIMIT 3").await.unwrap().join("\n");
+        assert!(plan.contains("reverse_row_groups"), "{plan}");
     }
 }

@@ -1,0 +1,151 @@
+//! A data file's footer as a scan needs it: with field ids, and without the arrow schema of its writer.
+//!
+//! ```text
+//! file: a int64, no ids  + mapping {a -> 1}     ->  a int64 = id 1
+//! file: a = id 1, arrow says large text         ->  a = id 1, text
+//! file: a = id 1         + partition {2: 'eu'}  ->  a = id 1, and a note that 2 is 'eu' wherever it is asked for
+//! ```
+//!
+//! DataFusion makes a file's schema from its footer alone, so whatever else decides what a file's columns mean is put
+//! there. A footer without any field id never leaves this room: DataFusion would map its columns by place.
+//!
+//! The writer's arrow schema is dropped since it can lack the ids that the columns have, and asks for types that would
+//! only be cast.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion_proto::protobuf;
+use iceberg::table::Table;
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataBuilder};
+use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
+use prost::Message;
+
+use super::mapping::{NameMapping, PROPERTY};
+
+/// Under which a footer notes the value that a file has for a column in its partition alone.
+const NOTE: &str = "polder.partition.";
+
+/// What a file's partition says of columns by their ids: their value, or that it cannot be read.
+pub(super) type Constants = Arc<[(i32, Option<ScalarValue>)]>;
+
+/// How the names of files without ids are mapped.
+#[derive(Debug, Clone)]
+pub(super) enum Names {
+    None,
+    Unreadable,
+    Mapped(Arc<NameMapping>),
+}
+
+impl Names {
+    /// Those of a table.
+    pub(super) fn of(table: &Table) -> Self {
+        match table.metadata().properties().get(PROPERTY) {
+            None => Self::None,
+            Some(text) => NameMapping::parse(text).map_or(Self::Unreadable, |mapping| Self::Mapped(Arc::new(mapping))),
+        }
+    }
+}
+
+/// Why a footer cannot be used.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    NoIds,
+    NoMapping,
+    Noted,
+    Parquet(ParquetError),
+}
+
+/// What a footer notes of a column.
+#[derive(Debug, PartialEq)]
+pub(super) enum Constant {
+    None,
+    Unreadable,
+    Value(ScalarValue),
+}
+
+/// A footer that was made to fit, and whether it is the same for whoever reads the file.
+pub(super) struct Fitted {
+    pub(super) metadata: Arc<ParquetMetaData>,
+    pub(super) lasting: bool,
+}
+
+/// Makes a footer fit; nothing where it already does.
+pub(super) fn fit(metadata: &ParquetMetaData, names: &Names, constants: &Constants) -> Result<Option<Fitted>, Unfit> {
+    let file = metadata.file_metadata();
+    let notes = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
+    if notes.iter().any(|note| note.key.starts_with(NOTE)) {
+        return Err(Unfit::Noted);
+    }
+    let root = file.schema_descr().root_schema();
+    let mapped = if has_ids(root) { None } else { Some(map(root, names)?) };
+    let is_absent = |id: i32| !ids(mapped.as_deref().unwrap_or(root)).any(|found| found == id);
+    let absent: Vec<KeyValue> = constants.iter().filter(|(id, _)| is_absent(*id)).map(note).collect();
+    let is_writers = |note: &&KeyValue| note.key == ARROW_SCHEMA_META_KEY;
+    let lasting = mapped.is_none() && absent.is_empty();
+    if lasting && !notes.iter().any(|note| is_writers(&note)) {
+        return Ok(None);
+    }
+    let kept = notes.iter().filter(|note| !is_writers(note)).cloned().chain(absent).collect();
+    let schema = match mapped {
+        Some(root) => Arc::new(SchemaDescriptor::new(root)),
+        None => file.schema_descr_ptr(),
+    };
+    let file = FileMetaData::new(
+        file.version(),
+        file.num_rows(),
+        file.created_by().map(str::to_owned),
+        Some(kept),
+        schema,
+        file.column_orders().cloned(),
+    );
+    let metadata = ParquetMetaDataBuilder::new(file)
+        .set_row_groups(metadata.row_groups().to_vec())
+        .set_column_index(metadata.column_index().cloned())
+        .set_offset_index(metadata.offset_index().cloned())
+        .build();
+    Ok(Some(Fitted { metadata: Arc::new(metadata), lasting }))
+}
+
+fn map(root: &Type, names: &Names) -> Result<TypePtr, Unfit> {
+    let mapped = match names {
+        Names::None => return Err(Unfit::NoIds),
+        Names::Unreadable => return Err(Unfit::NoMapping),
+        Names::Mapped(mapping) => mapping.apply(root).map_err(Unfit::Parquet)?,
+    };
+    if has_ids(&mapped) { Ok(mapped) } else { Err(Unfit::NoIds) }
+}
+
+/// Whether anything below has an id.
+fn has_ids(of: &Type) -> bool {
+    of.is_group() && of.get_fields().iter().any(|field| field.get_basic_info().has_id() || has_ids(field))
+}
+
+fn ids(root: &Type) -> impl Iterator<Item = i32> {
+    root.get_fields().iter().map(|field| field.get_basic_info()).filter(|info| info.has_id()).map(|info| info.id())
+}
+
+fn note((id, value): &(i32, Option<ScalarValue>)) -> KeyValue {
+    let written = value.as_ref().and_then(|value| protobuf::ScalarValue::try_from(value).ok());
+    let text = written.map(|value| BASE64_STANDARD_NO_PAD.encode(value.encode_to_vec()));
+    // A note without a text would be lost on its way into the schema.
+    KeyValue::new(format!("{NOTE}{id}"), text.unwrap_or_default())
+}
+
+/// What the footer that a schema was made from notes of a column.
+pub(super) fn constant(schema: &HashMap<String, String>, id: i32, data_type: &DataType) -> Constant {
+    let Some(text) = schema.get(&format!("{NOTE}{id}")) else { return Constant::None };
+    let bytes = BASE64_STANDARD_NO_PAD.decode(text).ok().filter(|bytes| !bytes.is_empty());
+    let value = bytes.and_then(|bytes| protobuf::ScalarValue::decode(bytes.as_slice()).ok());
+    let value = value.and_then(|value| ScalarValue::try_from(&value).ok());
+    match value.filter(|value| value.data_type() == *data_type) {
+        Some(value) => Constant::Value(value),
+        None => Constant::Unreadable,
+    }
+}

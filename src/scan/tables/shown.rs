@@ -1,0 +1,210 @@
+//! What of a table may be shown: contract columns, and partitions by contract columns, as text.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::array::types::{
+    Date32Type, Decimal128Type, DecimalType, Time64MicrosecondType, TimestampMicrosecondType, TimestampNanosecondType,
+};
+use datafusion::arrow::temporal_conversions::{as_date, as_datetime, as_time};
+use iceberg::spec::{Datum, FieldSummary, Literal, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type};
+use iceberg::table::Table;
+
+use super::paths::Paths;
+use crate::scan::ScanColumn;
+
+/// How many letters of a value are shown.
+const LONGEST: usize = 256;
+
+/// What may be shown of one table.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) paths: Paths,
+    /// The contract's columns by field id.
+    columns: HashMap<i32, Arc<str>>,
+    /// For each partition spec its fields over contract columns.
+    specs: HashMap<i32, Vec<Part>>,
+}
+
+/// A field of a partition spec over a contract column.
+#[derive(Debug)]
+struct Part {
+    /// Its place in the spec.
+    place: usize,
+    column: Arc<str>,
+    transform: Transform,
+    kind: PrimitiveType,
+}
+
+/// A partition's value for one column.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PartitionValue {
+    pub(super) column: Arc<str>,
+    pub(super) transform: String,
+    pub(super) value: Option<String>,
+}
+
+/// What a manifest list knows of the partitions in one manifest, for one column.
+#[derive(Debug)]
+pub(super) struct PartitionBounds {
+    pub(super) column: Arc<str>,
+    pub(super) transform: String,
+    pub(super) contains_null: bool,
+    pub(super) contains_nan: Option<bool>,
+    pub(super) lower: Option<String>,
+    pub(super) upper: Option<String>,
+}
+
+impl Shown {
+    pub(super) fn new(table: &Table, columns: &[ScanColumn]) -> Self {
+        let metadata = table.metadata();
+        let columns: HashMap<i32, Arc<str>> =
+            columns.iter().map(|column| (column.field_id, column.name.as_str().into())).collect();
+        let mut names = BTreeSet::new();
+        let mut specs = HashMap::new();
+        for spec in metadata.partition_specs_iter() {
+            let mut parts = Vec::new();
+            for (place, field) in spec.fields().iter().enumerate() {
+                let Some(column) = columns.get(&field.source_id) else { continue };
+                names.insert(field.name.clone());
+                let source = metadata.current_schema().field_by_id(field.source_id).map(|field| &field.field_type);
+                let result = source.and_then(|source| field.transform.result_type(source).ok());
+                if let Some(Type::Primitive(kind)) = result {
+                    parts.push(Part { place, column: Arc::clone(column), transform: field.transform, kind });
+                }
+            }
+            specs.insert(spec.spec_id(), parts);
+        }
+        // A name that also stands for a column outside the contract, in another spec, shows nothing.
+        for field in metadata.partition_specs_iter().flat_map(|spec| spec.fields()) {
+            if !columns.contains_key(&field.source_id) {
+                names.remove(&field.name);
+            }
+        }
+        Self { paths: Paths { location: metadata.location().to_owned(), partitions: names }, columns, specs }
+    }
+
+    /// The contract's columns, by field id.
+    pub(super) fn columns(&self) -> impl Iterator<Item = (i32, &Arc<str>)> {
+        self.columns.iter().map(|(id, name)| (*id, name))
+    }
+
+    fn parts(&self, spec: i32) -> impl Iterator<Item = &Part> {
+        self.specs.get(&spec).into_iter().flatten()
+    }
+
+    /// The values of a partition that may be shown.
+    pub(super) fn partition(&self, spec: i32, values: &Struct) -> Vec<PartitionValue> {
+        let value = |part: &Part| match values.fields().get(part.place) {
+            Some(Some(Literal::Primitive(value))) => text(part.transform, &part.kind, value),
+            _ => None,
+        };
+        let shown = |part: &Part| PartitionValue {
+            column: Arc::clone(&part.column),
+            transform: part.transform.to_string(),
+            value: value(part),
+        };
+        self.parts(spec).map(shown).collect()
+    }
+
+    /// What a manifest list knows of a manifest's partitions, as far as it may be shown.
+    pub(super) fn partition_bounds(&self, spec: i32, summaries: &[FieldSummary]) -> Vec<PartitionBounds> {
+        let parts = self.parts(spec).filter_map(|part| Some((part, summaries.get(part.place)?)));
+        let shown = |(part, summary): (&Part, &FieldSummary)| {
+            let bound = |bytes: Option<&[u8]>| {
+                let datum = Datum::try_from_bytes(bytes?, part.kind.clone()).ok()?;
+                text(part.transform, &part.kind, datum.literal())
+            };
+            PartitionBounds {
+                column: Arc::clone(&part.column),
+                transform: part.transform.to_string(),
+                contains_null: summary.contains_null,
+                contains_nan: summary.contains_nan,
+                lower: bound(summary.lower_bound.as_ref().map(|bytes| bytes.as_ref())),
+                upper: bound(summary.upper_bound.as_ref().map(|bytes| bytes.as_ref())),
+            }
+        };
+        parts.map(shown).collect()
+    }
+}
+
+/// A bound of a column as text.
+pub(super) fn bound(datum: &Datum) -> Option<String> {
+    text(Transform::Identity, datum.data_type(), datum.literal())
+}
+
+/// A value as text, or nothing for one that its type cannot hold.
+fn text(transform: Transform, kind: &PrimitiveType, value: &PrimitiveLiteral) -> Option<String> {
+    Some(match (value, transform, kind) {
+        (PrimitiveLiteral::Int(year), Transform::Year, _) => (1970 + i64::from(*year)).to_string(),
+        (PrimitiveLiteral::Int(month), Transform::Month, _) => {
+            format!("{}-{:02}", 1970 + i64::from(month.div_euclid(12)), month.rem_euclid(12) + 1)
+        }
+        (PrimitiveLiteral::Int(hour), Transform::Hour, _) => {
+            let day = as_date::<Date32Type>(i64::from(hour.div_euclid(24)))?;
+            format!("{day}-{:02}", hour.rem_euclid(24))
+        }
+        (PrimitiveLiteral::Int(day), Transform::Day, _) | (PrimitiveLiteral::Int(day), _, PrimitiveType::Date) => {
+            as_date::<Date32Type>(i64::from(*day))?.to_string()
+        }
+        (PrimitiveLiteral::Long(time), _, PrimitiveType::Time) => as_time::<Time64MicrosecondType>(*time)?.to_string(),
+        (PrimitiveLiteral::Long(micros), _, PrimitiveType::Timestamp | PrimitiveType::Timestamptz) => {
+            let moment = as_datetime::<TimestampMicrosecondType>(*micros)?;
+            if *kind == PrimitiveType::Timestamptz { format!("{moment}Z") } else { moment.to_string() }
+        }
+        (PrimitiveLiteral::Long(nanos), _, PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs) => {
+            let moment = as_datetime::<TimestampNanosecondType>(*nanos)?;
+            if *kind == PrimitiveType::TimestamptzNs { format!("{moment}Z") } else { moment.to_string() }
+        }
+        (PrimitiveLiteral::Int128(value), _, PrimitiveType::Decimal { precision, scale }) => {
+            let (precision, scale) = (u8::try_from(*precision).ok()?, i8::try_from(*scale).ok()?);
+            Decimal128Type::format_decimal(*value, precision, scale)
+        }
+        (PrimitiveLiteral::UInt128(value), _, _) => uuid::Uuid::from_u128(*value).to_string(),
+        (PrimitiveLiteral::Boolean(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::Int(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::Long(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::Float(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::Double(value), _, _) => value.to_string(),
+        (PrimitiveLiteral::String(value), _, _) => match value.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}…", value.get(..end)?),
+            None => value.clone(),
+        },
+        (PrimitiveLiteral::Binary(value), _, _) => {
+            let bytes: String = value.iter().take(LONGEST / 2).map(|byte| format!("{byte:02x}")).collect();
+            if value.len() > LONGEST / 2 { bytes + "…" } else { bytes }
+        }
+        (PrimitiveLiteral::Int128(_) | PrimitiveLiteral::AboveMax | PrimitiveLiteral::BelowMin, _, _) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_people_read_them_and_none_is_beyond_its_type() {
+        let check = |transform, kind, value, expect: Option<&str>| {
+            assert_eq!(text(transform, &kind, &value).as_deref(), expect, "{transform} {kind}");
+        };
+        use PrimitiveLiteral::{Binary, Int, Int128, Long, String, UInt128};
+        use Transform::{Bucket, Day, Hour, Identity, Month, Year};
+        check(Year, PrimitiveType::Int, Int(-1), Some("1969"));
+        check(Month, PrimitiveType::Int, Int(660), Some("2025-01"));
+        check(Month, PrimitiveType::Int, Int(-1), Some("1969-12"));
+        check(Day, PrimitiveType::Date, Int(0), Some("1970-01-01"));
+        check(Hour, PrimitiveType::Int, Int(25), Some("1970-01-02-01"));
+        check(Bucket(4), PrimitiveType::Int, Int(3), Some("3"));
+        check(Identity, PrimitiveType::Date, Int(i32::MAX), None);
+        check(Identity, PrimitiveType::Time, Long(-1), None);
+        check(Identity, PrimitiveType::Timestamp, Long(1_500_000), Some("1970-01-01 00:00:01.500"));
+        check(Identity, PrimitiveType::Timestamptz, Long(0), Some("1970-01-01 00:00:00Z"));
+        check(Identity, PrimitiveType::Timestamp, Long(i64::MAX), None);
+        check(Identity, PrimitiveType::TimestampNs, Long(i64::MIN), Some("1677-09-21 00:12:43.145224192"));
+        check(Identity, PrimitiveType::Decimal { precision: 9, scale: 2 }, Int128(-5), Some("-0.05"));
+        check(Identity, PrimitiveType::Uuid, UInt128(1), Some("00000000-0000-0000-0000-000000000001"));
+        check(Identity, PrimitiveType::Binary, Binary(vec![0, 255]), Some("00ff"));
+        check(Identity, PrimitiveType::String, String("é".repeat(300)), Some(&format!("{}…", "é".repeat(256))));
+        check(Identity, PrimitiveType::Long, PrimitiveLiteral::AboveMax, None);
+    }
+}
