@@ -413,7 +413,7 @@ def bloom_filters(spark, name):
         write__parquet__row_group_size_bytes=4096, write__parquet__row_group_check_min_record_count=20,
         write__parquet__row_group_check_max_record_count=40, write__parquet__page_row_limit=10,
         write__parquet__dict_size_bytes=256)},
-        'write.parquet.bloom-filter-enabled.column.key'='true', 'write.parquet.bloom-filter-enabled.column.id'='true')""")
+        'write.parquet.bloom-filter-max-bytes'='1024', 'write.parquet.bloom-filter-enabled.column.key'='true', 'write.parquet.bloom-filter-enabled.column.id'='true')""")
     spark.sql(f"""INSERT INTO {name} SELECT /*+ COALESCE(1) */ id * 1000003 % 999983, sha2(cast(id AS STRING), 256),
         element_at(array('red', 'green', 'blue'), cast(id % 3 + 1 AS INT)), id / 7d FROM range(0, 500)""")
 
