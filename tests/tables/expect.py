@@ -42,7 +42,7 @@ def readable(kind):
         inside = [field["type"] for field in kind.get("fields", [])]
         inside += [kind[key] for key in ("element", "key", "value") if key in kind]
         return all(map(readable, inside))
-    return kind.partition("(")[0] not in ("variant", "geometry", "geography", "unknown")
+    return kind.partition("(")[0] not in ("variant", "geometry", "geography")
 
 
 def number(x):
@@ -165,7 +165,7 @@ def contract(writer, table, fields):
 MESH = {
     "mesh": "tables",
     "groups": ["readers"],
-    "auth": {"users": [{"name": "reader", "groups": ["readers"]}]},
+    "auth": {"users": [{"name": "guest", "password_hash": "${file:secrets/guest.argon2}", "groups": ["readers"]}]},
 }
 
 

@@ -21,8 +21,6 @@ BUCKET = "polder-tables"
 S3 = "http://127.0.0.1:5123"
 REST = "http://127.0.0.1:8181"
 KEY, SECRET, REGION = "payments", "not-much-of-a-secret", "us-east-1"
-ICEBERG = "1.11.0"
-SPARK_JARS = [f"iceberg-spark-runtime-4.0_2.13-{ICEBERG}.jar", f"iceberg-aws-bundle-{ICEBERG}.jar"]
 
 # What the JVMs and the AWS SDKs read.
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": REGION}

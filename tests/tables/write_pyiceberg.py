@@ -233,7 +233,6 @@ def tagged(catalog, name):
 def main(only=()):
     catalog = stage.iceberg_catalog()
     catalog.create_namespace_if_not_exists("pyiceberg")
-    failed = []
     for write in TABLES:
         if only and write.__name__ not in only:
             continue
@@ -242,7 +241,6 @@ def main(only=()):
         if catalog.table_exists(name):
             catalog.drop_table(name)
         write(catalog, name)
-    return failed
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import os
 
-import pyspark
 from pyspark.sql import SparkSession
 
 import stage
