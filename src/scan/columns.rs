@@ -54,6 +54,13 @@ impl Wanted {
             None => None,
         }
     }
+
+    /// Whether something in it is other than NULL, or an error, where a file lacks it: then a path to it is no path to one
+    /// leaf of the file, but reads the struct that is there or NULL.
+    pub(super) fn needs_its_struct(&self) -> bool {
+        let Inside::Struct(inside) = &self.inside else { return false };
+        inside.iter().any(|wanted| !wanted.missing().is_some_and(|value| value.is_null()) || wanted.needs_its_struct())
+    }
 }
 
 /// Looks the columns up by id in the table's current schema.

@@ -19,9 +19,6 @@ pub(super) struct DataFile {
     /// The row id of its first row, for tables with row lineage.
     pub(super) first_row: Option<i64>,
     pub(super) partition: Partition,
-    /// Values that all rows have by the file's partition, by field id: `None` for one that is not understood. Fields
-    /// that the file is not partitioned by as they are, are not in it.
-    pub(super) constants: Vec<(i32, Option<ScalarValue>)>,
     /// One for each column of the scan; nothing is known of those that a query does not need.
     pub(super) columns: Vec<Known>,
 }

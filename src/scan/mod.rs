@@ -255,7 +255,8 @@ impl IcebergScan {
     }
 
     fn reads_late(&self, files: &Chosen<'_>, filtered: &[usize], needed: &[usize]) -> bool {
-        let bytes = |column: &usize| self.ground.columns().get(*column).map_or(0, |bound| files.column_bytes(bound.field.id));
+        let bytes =
+            |column: &usize| self.ground.columns().get(*column).map_or(0, |bound| files.column_bytes(bound.field.id));
         let (filters, others): (Vec<usize>, Vec<usize>) =
             needed.iter().partition(|column| filtered.binary_search(column).is_ok());
         late::pays(filters.iter().map(bytes).sum(), others.iter().map(bytes).sum())

@@ -167,6 +167,13 @@ impl LakeSource {
             self.ground.visible_by_id(*field).is_some_and(|bound| read.iter().any(|column| column.name() == bound.name))
         })
     }
+
+    /// Whether a filter may come to read whole structs of a file, though it names one field.
+    fn reads_structs(&self, filter: &Arc<dyn PhysicalExpr>) -> bool {
+        let read = collect_columns(filter);
+        let mut structs = self.ground.columns.iter().filter(|bound| bound.wanted.needs_its_struct());
+        structs.any(|bound| read.iter().any(|column| column.name() == bound.name))
+    }
 }
 
 impl FileSource for LakeSource {
@@ -254,7 +261,13 @@ impl FileSource for LakeSource {
         if self.asks(ROW_ID) || !filters.iter().all(|filter| self.is_of_files(filter)) {
             return Ok(FilterPushdownPropagation::with_parent_pushdown_result(vec![PushedDown::No; filters.len()]));
         }
-        let FilterPushdownPropagation { filters, updated_node } = self.parquet.try_pushdown_filters(filters, config)?;
+        // The Parquet source forgets a filter that turns out to read a whole struct.
+        let may: Vec<bool> = filters.iter().map(|filter| !self.reads_structs(filter)).collect();
+        let pushed = filters.into_iter().zip(&may).filter_map(|(filter, may)| may.then_some(filter)).collect();
+        let FilterPushdownPropagation { filters, updated_node } = self.parquet.try_pushdown_filters(pushed, config)?;
+        let mut answers = filters.into_iter();
+        let answer = |may: bool| if may { answers.next().unwrap_or(PushedDown::No) } else { PushedDown::No };
+        let filters = may.into_iter().map(answer).collect();
         Ok(FilterPushdownPropagation { filters, updated_node: updated_node.map(|parquet| self.over(parquet)) })
     }
 

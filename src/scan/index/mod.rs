@@ -266,13 +266,12 @@ impl Chosen<'_> {
                     sequence: sequences.value(row),
                     first_row: first_rows.as_ref().and_then(|ids| ids.is_valid(row).then(|| ids.value(row))),
                     partition: partition(spec, manifest::key(spec, values)),
-                    constants: Vec::new(),
                     columns: Vec::new(),
                 });
             }
         }
-        for ((file, columns), constants) in files.iter_mut().zip(known).zip(self.constants(asked)?) {
-            (file.columns, file.constants) = (columns, constants);
+        for (file, columns) in files.iter_mut().zip(known) {
+            file.columns = columns;
         }
         Ok(files)
     }

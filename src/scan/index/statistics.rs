@@ -244,33 +244,6 @@ impl Chosen<'_> {
         Ok(all)
     }
 
-    /// For each file what its partition says that all rows are, by field.
-    pub(super) fn constants(&self, asked: &Asked<'_>) -> Result<Vec<Vec<(i32, Option<ScalarValue>)>>> {
-        let mut all = vec![Vec::new(); self.len()];
-        let mut start = 0;
-        for part in &self.parts {
-            for (partition, values) in part.manifest.spec.fields().iter().zip(&part.manifest.partition) {
-                let column = asked.ids.iter().position(|id| *id == partition.source_id);
-                let Some((field, of)) = column.and_then(|column| asked.get(column)) else { continue };
-                if partition.transform != Transform::Identity {
-                    continue;
-                }
-                let values = of_rows(part, values)?;
-                let found = constants(&values, of);
-                for (row, file) in all.iter_mut().skip(start).take(part.len()).enumerate() {
-                    let value = match &found {
-                        _ if values.is_null(row) => ScalarValue::try_new_null(of).ok(),
-                        Some(found) if found.is_valid(row) => Some(ScalarValue::try_from_array(found, row)?),
-                        _ => None,
-                    };
-                    file.push((field, value));
-                }
-            }
-            start += part.len();
-        }
-        Ok(all)
-    }
-
     /// The statistics of all files together, of the columns in `needed`.
     pub(in crate::scan) fn statistics(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<Statistics> {
         let rows = self.row_counts()?;

@@ -13,7 +13,8 @@ use iceberg::spec::{
 use iceberg::transform::create_transform_function;
 
 use super::*;
-use crate::scan::columns::arrow_type;
+use crate::lake::metadata::Beyond;
+use crate::scan::columns::want;
 
 mod decoding;
 mod fuzzing;
@@ -55,7 +56,15 @@ fn table(types: &[PrimitiveType]) -> Arc<Schema> {
 fn arrow(schema: &Schema) -> SchemaRef {
     let fields = schema.as_struct().fields().iter();
     Arc::new(ArrowSchema::new(
-        fields.map(|field| Field::new(&field.name, arrow_type(&field.field_type), true)).collect::<Vec<_>>(),
+        fields
+            .map(|field| {
+                Field::new(
+                    &field.name,
+                    want(field, &field.name, None, &Beyond::default()).unwrap().field.data_type().clone(),
+                    true,
+                )
+            })
+            .collect::<Vec<_>>(),
     ))
 }
 

@@ -26,7 +26,7 @@ async fn two_snapshots() -> Shop {
 
 /// The contract shows `id` as `number` and `city`, and not `ssn`.
 fn contract() -> Vec<ScanColumn> {
-    let column = |name: &str, field_id| ScanColumn { name: name.to_owned(), field_id };
+    let column = |name: &str, field_id| ScanColumn { name: name.to_owned(), field_id, fields: None };
     vec![column("number", 1), column("city", 2)]
 }
 

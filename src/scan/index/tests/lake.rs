@@ -18,7 +18,10 @@ fn longs(values: impl IntoIterator<Item = i64>) -> ArrayRef {
 }
 
 async fn pin(shop: &Shop) -> Arc<IcebergScan> {
-    let columns = vec![ScanColumn { name: "a".into(), field_id: 1 }, ScanColumn { name: "b".into(), field_id: 2 }];
+    let columns = vec![
+        ScanColumn { name: "a".into(), field_id: 1, fields: None },
+        ScanColumn { name: "b".into(), field_id: 2, fields: None },
+    ];
     IcebergScan::pin(shop.open("t").await, columns, None).await.unwrap()
 }
 
@@ -59,7 +62,7 @@ async fn a_broken_manifest_is_an_error_that_names_it_and_is_not_kept() {
     let place = list.entries()[0].manifest_path.trim_start_matches("file://").to_owned();
     let whole = std::fs::read(&place).unwrap();
     std::fs::write(&place, &whole[..whole.len() / 2]).unwrap();
-    let columns = || vec![ScanColumn { name: "a".into(), field_id: 1 }];
+    let columns = || vec![ScanColumn { name: "a".into(), field_id: 1, fields: None }];
     let error = IcebergScan::pin(shop.open("t").await, columns(), None).await.unwrap_err();
     assert_eq!(error.class, crate::error::Class::Drift);
     let name = place.rsplit('/').next().unwrap();
