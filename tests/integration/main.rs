@@ -3,6 +3,7 @@
 //! - `rooms`: the import rules of the architecture, read from the sources
 //! - `packly`: a Packly mesh that is made and served once for all tests, with one domain's tables in an S3 server
 //! - `scripts`: every `tests/slt/*.slt`, run through the real Flight endpoint by the users that it names
+//! - `tables`: tables of other writers, against what independent readers saw in them
 //! - `wire`: what a Flight SQL client meets: handshake, tokens, tickets, metadata, cancellation, shutdown, TLS
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
@@ -17,5 +18,6 @@ mod limits;
 mod packly;
 mod rooms;
 mod scripts;
+mod tables;
 mod travel;
 mod wire;

@@ -114,7 +114,7 @@ fn move_to_s3(mesh: &Path, address: SocketAddr) {
 }
 
 /// An S3-compatible server over a directory, with a bucket for each of its directories.
-async fn serve_s3(root: &Path) -> SocketAddr {
+pub async fn serve_s3(root: &Path) -> SocketAddr {
     let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root).unwrap());
     builder.set_auth(SimpleAuth::from_single("payments", "not-much-of-a-secret"));
     let service = builder.build();
