@@ -6,6 +6,7 @@
 //!
 //! A variant is another metadata file in the table's own directory, so every variant reads the very same data files.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -58,9 +59,9 @@ pub(crate) async fn all(setting: &Setting, files: usize) -> Result<()> {
         std::fs::write(&list, serde_json::to_vec_pretty(&made)?)?;
     }
     let name = format!("tpch.many_{files}");
-    if !made.contains_key(&name) {
+    if let Entry::Vacant(place) = made.entry(name) {
         eprintln!("writing a table of {files} files");
-        made.insert(name, many(setting, files).await?);
+        place.insert(many(setting, files).await?);
         std::fs::write(&list, serde_json::to_vec_pretty(&made)?)?;
     }
     Ok(())

@@ -51,7 +51,7 @@ impl Shop {
         let engine = Engine::start(mesh, Options { threads: Some(2), ..Options::default() }).unwrap();
         let mesh = engine.mesh();
         let domain = mesh.domain(&"storefront".parse().unwrap()).unwrap();
-        let catalog = engine.lake().catalog(domain, true).await.unwrap();
+        let catalog = engine.lake().catalog(domain).await.unwrap();
         write_domain("storefront", Arc::clone(&catalog), 0.002, &|_| {}).await.unwrap();
         let options = server::Options { listen: loopback(), http: None, tls: None };
         let running = server::start(Arc::clone(&engine), options).await.unwrap();
