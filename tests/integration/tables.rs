@@ -73,6 +73,7 @@ fn tables() -> &'static Tables {
         let secrets = mesh.join("secrets");
         fs::create_dir_all(&secrets).unwrap();
         fs::write(secrets.join("endpoint"), format!("http://{address}")).unwrap();
+        fs::write(secrets.join("id"), "payments").unwrap();
         fs::write(secrets.join("key"), "not-much-of-a-secret").unwrap();
         let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/packly/secrets/guest.argon2");
         fs::copy(guest, secrets.join("guest.argon2")).unwrap();
@@ -97,8 +98,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn ask(sql: &str) -> Result<(Arc<Schema>, Vec<RecordBatch>), Error> {
+    let engine = &tables().engine;
     packly().block_on(async {
-        let engine = &tables().engine;
         let principal = engine.mesh().principal("guest").unwrap();
         let rows = engine.plan(&principal, sql, &Pins::new()).await?.run()?;
         let schema = rows.schema();
