@@ -73,6 +73,7 @@ fn tables() -> &'static Tables {
         let secrets = mesh.join("secrets");
         fs::create_dir_all(&secrets).unwrap();
         fs::write(secrets.join("endpoint"), format!("http://{address}")).unwrap();
+        fs::write(secrets.join("id"), "payments").unwrap();
         fs::write(secrets.join("key"), "not-much-of-a-secret").unwrap();
         let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/packly/secrets/guest.argon2");
         fs::copy(guest, secrets.join("guest.argon2")).unwrap();
@@ -97,8 +98,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn ask(sql: &str) -> Result<(Arc<Schema>, Vec<RecordBatch>), Error> {
+    let engine = &tables().engine;
     packly().block_on(async {
-        let engine = &tables().engine;
         let principal = engine.mesh().principal("guest").unwrap();
         let rows = engine.plan(&principal, sql, &Pins::new()).await?.run()?;
         let schema = rows.schema();
@@ -147,12 +148,22 @@ fn check(writer: &str, table: &str) {
     assert_eq!(count(&counted), wanted.len() as i64, "{from}: count(*)");
     let mut wrong = Vec::new();
     for field in schema.fields() {
-        for predicate in predicates(field.name(), field.data_type(), &expected.rows) {
-            let pruned = ask(&format!("SELECT count(*) FROM {from} WHERE {predicate}")).unwrap();
-            let whole = format!("SELECT count(CASE WHEN {predicate} THEN 1 END) FROM {from}");
-            let (pruned, whole) = (count(&pruned.1), count(&ask(&whole).unwrap().1));
-            if pruned != whole {
-                wrong.push(format!("{predicate}: {pruned} rows, and {whole} without pruning"));
+        let predicates = predicates(field.name(), field.data_type(), &expected.rows);
+        let counts: Vec<String> =
+            predicates.iter().map(|filter| format!("count(CASE WHEN {filter} THEN 1 END)")).collect();
+        let whole = match ask(&format!("SELECT {} FROM {from}", counts.join(", "))) {
+            Ok((_, batches)) => batches,
+            Err(error) => {
+                wrong.push(format!("{predicates:?} without pruning: {error}"));
+                continue;
+            }
+        };
+        for (at, predicate) in predicates.iter().enumerate() {
+            let whole = whole[0].column(at).as_primitive::<Int64Type>().value(0);
+            match ask(&format!("SELECT count(*) FROM {from} WHERE {predicate}")) {
+                Ok((_, pruned)) if count(&pruned) == whole => {}
+                Ok((_, pruned)) => wrong.push(format!("{predicate}: {} rows, not {whole}", count(&pruned))),
+                Err(error) => wrong.push(format!("{predicate}: {error}")),
             }
         }
     }
@@ -170,10 +181,10 @@ fn count(batches: &[RecordBatch]) -> i64 {
     batches[0].column(0).as_primitive::<Int64Type>().value(0)
 }
 
-/// Filters by values of a column: the first, one in the middle and the last by their text.
+/// Filters by a column: whether it is NULL, and by the value in the middle of its values' text.
 fn predicates(name: &str, kind: &DataType, rows: &[Value]) -> Vec<String> {
     let column = quoted(name);
-    let mut predicates = vec![format!("{column} IS NULL"), format!("{column} IS NOT NULL")];
+    let mut predicates = vec![format!("{column} IS NULL")];
     if kind.is_nested() {
         return predicates;
     }
@@ -186,15 +197,13 @@ fn predicates(name: &str, kind: &DataType, rows: &[Value]) -> Vec<String> {
         })
         .collect();
     let values: Vec<String> = values.into_iter().collect();
-    let chosen: BTreeSet<usize> = [0, values.len() / 2, values.len().saturating_sub(1)].into();
-    for value in chosen.into_iter().filter_map(|at| values.get(at)) {
-        let literal = match kind {
-            DataType::Binary | DataType::FixedSizeBinary(_) => format!("arrow_cast(X'{value}', '{kind}')"),
-            _ => format!("arrow_cast('{}', '{kind}')", value.replace('\'', "''")),
-        };
-        for operator in ["=", "<>", "<", ">="] {
-            predicates.push(format!("{column} {operator} {literal}"));
-        }
+    let Some(value) = values.get(values.len() / 2) else { return predicates };
+    let literal = match kind {
+        DataType::Binary | DataType::FixedSizeBinary(_) => format!("arrow_cast(X'{value}', '{kind}')"),
+        _ => format!("arrow_cast('{}', '{kind}')", value.replace('\'', "''")),
+    };
+    for operator in ["=", "<", ">="] {
+        predicates.push(format!("{column} {operator} {literal}"));
     }
     predicates
 }

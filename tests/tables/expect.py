@@ -215,7 +215,7 @@ def main(spark):
             write(stage.HERE / "expected" / writer / f"{table}.jsonl", "\n".join([text, *lines]) + "\n")
             print(writer, table, taken, len(expected["rows"] or []), notes, flush=True)
         tables = {"type": "metadata", "tables": pinned}
-        storage = {"endpoint": "${file:secrets/endpoint}", "region": stage.REGION, "access_key_id": stage.KEY,
+        storage = {"endpoint": "${file:secrets/endpoint}", "region": stage.REGION, "access_key_id": "${file:secrets/id}",
                    "secret_access_key": "${file:secrets/key}", "allow_http": "true"}
         write(stage.HERE / "mesh" / writer / "domain.yaml", {"name": writer, "kind": "shared", "owner": {"team": writer}, "catalog": tables, "storage": storage})
         policy = "".join(
