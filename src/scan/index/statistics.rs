@@ -193,10 +193,16 @@ impl Facts {
             let value = ScalarValue::try_from_array(&array, place)?;
             Ok(if exact { Precision::Exact(value) } else { Precision::Inexact(value) })
         };
+        let (mut min_value, mut max_value) = (first(&self.min, false)?, first(&self.max, true)?);
+        // DataFusion 54 counts the values from one bound to the other in 64 bits, and fails on all of them.
+        let distance = max_value.get_value().zip(min_value.get_value()).and_then(|(max, min)| max.distance(min));
+        if distance == Some(usize::MAX) {
+            (min_value, max_value) = (Precision::Absent, Precision::Absent);
+        }
         Ok(ColumnStatistics {
             null_count: nulls.and_then(|n| usize::try_from(n).ok()).map_or(Precision::Absent, Precision::Exact),
-            min_value: first(&self.min, false)?,
-            max_value: first(&self.max, true)?,
+            min_value,
+            max_value,
             ..ColumnStatistics::new_unknown()
         })
     }
