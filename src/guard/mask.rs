@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringBuilder};
+use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, StringArray};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_datafusion_err, plan_err};
@@ -27,7 +27,9 @@ pub fn masked(mask: &Mask, column: Expr, kind: &DataType) -> Result<Expr> {
         Mask::Null => Ok(Expr::Literal(ScalarValue::try_from(kind)?, None)),
         Mask::Fixed(value) => Ok(ScalarUDF::from(Fixed::new(fixed(value.as_deref(), kind)?)).call(Vec::new())),
         Mask::Sha256Global => match kind {
-            DataType::Utf8 | DataType::Binary => Ok(ScalarUDF::from(Sha256Global::new()).call(vec![column])),
+            DataType::Utf8 | DataType::Utf8View | DataType::Binary | DataType::BinaryView => {
+                Ok(ScalarUDF::from(Sha256Global::new()).call(vec![column]))
+            }
             other => plan_err!("`sha-256-global` is not defined for `{other}`"),
         },
     }
@@ -47,13 +49,13 @@ pub fn mask_of(expr: &Expr) -> Option<(Mask, &Expr)> {
 fn fixed(value: Option<&str>, kind: &DataType) -> Result<Scalar> {
     let text = match (value, kind) {
         (Some(value), _) => value,
-        (None, DataType::Utf8) => FIXED_TEXT,
+        (None, DataType::Utf8 | DataType::Utf8View) => FIXED_TEXT,
         (None, DataType::Boolean) => "false",
         (None, DataType::Date32) => "1970-01-01",
         (None, DataType::Timestamp(_, _)) => "1970-01-01T00:00:00",
         (None, DataType::Time64(_)) => "00:00:00",
         (None, kind) if kind.is_numeric() => "0",
-        (None, DataType::Binary) => "",
+        (None, DataType::Binary | DataType::BinaryView) => "",
         (None, kind) => return plan_err!("`mask-to-fixed-value` is not defined for `{kind}`"),
     };
     let strict = CastOptions { safe: false, ..CastOptions::default() };
@@ -120,7 +122,8 @@ impl ScalarUDFImpl for Sha256Global {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
-            [kind @ (DataType::Utf8 | DataType::Binary)] => Ok(kind.clone()),
+            [DataType::Utf8 | DataType::Utf8View] => Ok(DataType::Utf8),
+            [DataType::Binary | DataType::BinaryView] => Ok(DataType::Binary),
             _ => plan_err!("`sha-256-global` is not defined for this type"),
         }
     }
@@ -136,22 +139,21 @@ impl ScalarUDFImpl for Sha256Global {
 
 fn digest(array: &ArrayRef) -> Result<ArrayRef> {
     match array.data_type() {
-        DataType::Utf8 => {
-            let mut out = StringBuilder::with_capacity(array.len(), array.len() * 64);
-            for value in array.as_string::<i32>() {
-                out.append_option(value.map(|text| hex(&Sha256::digest(text.as_bytes()))));
-            }
-            Ok(Arc::new(out.finish()))
-        }
-        DataType::Binary => {
-            let mut out = BinaryBuilder::with_capacity(array.len(), array.len() * 32);
-            for value in array.as_binary::<i32>() {
-                out.append_option(value.map(Sha256::digest));
-            }
-            Ok(Arc::new(out.finish()))
-        }
+        DataType::Utf8 => Ok(texts(array.as_string::<i32>())),
+        DataType::Utf8View => Ok(texts(array.as_string_view())),
+        DataType::Binary => Ok(bytes(array.as_binary::<i32>())),
+        DataType::BinaryView => Ok(bytes(array.as_binary_view())),
         other => exec_err!("`sha-256-global` is not defined for `{other}`"),
     }
+}
+
+fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
+    let hash = |text: &str| hex(&Sha256::digest(text.as_bytes()));
+    Arc::new(values.into_iter().map(|value| value.map(hash)).collect::<StringArray>())
+}
+
+fn bytes<'a>(values: impl IntoIterator<Item = Option<&'a [u8]>>) -> ArrayRef {
+    Arc::new(values.into_iter().map(|value| value.map(Sha256::digest)).collect::<BinaryArray>())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -163,27 +165,34 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use datafusion::arrow::array::StringArray;
+    use datafusion::arrow::array::{StringArray, StringViewArray};
     use datafusion::arrow::datatypes::TimeUnit;
     use datafusion::logical_expr::ExprSchemable;
     use datafusion::prelude::col;
+
+    use datafusion::arrow::array::Array as _;
 
     use super::*;
 
     #[test]
     fn digests_are_the_published_ones_and_null_stays_null() {
-        let values: ArrayRef = Arc::new(StringArray::from(vec![Some("abc"), None, Some("")]));
-        let digests = digest(&values).unwrap();
-        let digests = digests.as_string::<i32>();
-        assert_eq!(digests.value(0), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert!(digests.is_null(1));
-        assert_eq!(digests.value(2), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        let values = vec![Some("abc"), None, Some("")];
+        let plain: ArrayRef = Arc::new(StringArray::from(values.clone()));
+        let views: ArrayRef = Arc::new(StringViewArray::from(values));
+        for values in [plain, views] {
+            let digests = digest(&values).unwrap();
+            let digests = digests.as_string::<i32>();
+            assert_eq!(digests.value(0), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+            assert!(digests.is_null(1));
+            assert_eq!(digests.value(2), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        }
     }
 
     #[test]
     fn fixed_values_have_the_columns_type() {
         for kind in [
             DataType::Utf8,
+            DataType::Utf8View,
             DataType::Boolean,
             DataType::Int32,
             DataType::Int64,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use polder_catalog::policy::Access;
@@ -26,7 +27,7 @@ impl Resolver {
                 let description = table.descriptions.iter().find(|(name, _)| name == field.name());
                 vec![
                     Some(field.name().clone()),
-                    Some(field.data_type().to_string()),
+                    Some(kind(field.data_type())),
                     Some(if field.is_nullable() { "YES" } else { "NO" }.to_owned()),
                     Some(access(&table, field.name())),
                     description.and_then(|(_, text)| text.clone()),
@@ -87,4 +88,13 @@ fn made(table: datafusion::common::Result<Arc<dyn TableProvider>>) -> Result<Arc
 
 fn access(table: &Table, column: &str) -> String {
     table.grants.iter().find(|grant| grant.column == column).map_or(&Access::Raw, |grant| &grant.access).to_string()
+}
+
+/// The name of a type. Views are how the engine holds text and bytes, and not what a column is.
+pub(super) fn kind(of: &DataType) -> String {
+    match of {
+        DataType::Utf8View => DataType::Utf8.to_string(),
+        DataType::BinaryView => DataType::Binary.to_string(),
+        of => of.to_string(),
+    }
 }

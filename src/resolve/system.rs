@@ -15,7 +15,7 @@ use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, ColumnGrant, Decision};
 
-use super::{At, Resolver, Table, table_part};
+use super::{At, Resolver, Table, describe, table_part};
 use crate::error::{Class, Error};
 use crate::guard::{GovernedColumn, Treatment, govern};
 
@@ -218,7 +218,7 @@ impl Resolver {
             let Some(schema) = schema else { continue };
             for (place, field) in schema.fields().iter().enumerate() {
                 let nullable = if field.is_nullable() { "YES" } else { "NO" };
-                let kind = field.data_type().to_string();
+                let kind = describe::kind(field.data_type());
                 let place = (place + 1).to_string();
                 rows.push(row([
                     self.mesh.name(),

@@ -144,7 +144,7 @@ async fn reads_back_what_was_written_under_the_names_it_was_given() {
     let scan = pin(&shop, &all).await.unwrap();
     let schema = IcebergScan::schema(&scan);
     assert!(schema.fields().iter().all(|field| field.metadata().is_empty()));
-    assert_eq!(schema.field(0).data_type(), &DataType::Utf8);
+    assert_eq!(schema.field(0).data_type(), &DataType::Utf8View);
 }
 
 #[tokio::test]
@@ -165,6 +165,8 @@ async fn only_files_that_may_match_are_opened() {
     assert_eq!(files(&shop, &all, col("a").eq(lit(1i64)).or(col("a").eq(lit(11i64)))).await, 2);
     assert_eq!(files(&shop, &all, col("a").gt(lit(50i64))).await, 0);
     assert_eq!(files(&shop, &all, col("b").lt(lit("s"))).await, 1);
+    assert_eq!(files(&shop, &all, col("b").like(lit(ScalarValue::Utf8View(Some("p%".into()))))).await, 1);
+    assert_eq!(files(&shop, &all, col("b").in_list(vec![lit("q"), lit("r")], false)).await, 1);
     assert_eq!(files(&shop, &all, col("a").is_null()).await, 0);
     // The bounds follow the field, not the name.
     assert_eq!(files(&shop, &[("b", 1), ("a", 2)], col("b").gt(lit(5i64))).await, 1);

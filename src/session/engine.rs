@@ -112,10 +112,9 @@ impl Engine {
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(mesh.name(), "");
         let settings = config.options_mut();
-        // Plain types everywhere: several clients cannot read views.
+        // Columns come as views where the scan says so, and go as plain types where they are encoded.
         settings.sql_parser.map_string_types_to_utf8view = false;
-        settings.execution.parquet.schema_force_view_types = false;
-        settings.optimizer.expand_views_at_output = true;
+        settings.optimizer.expand_views_at_output = false;
         let base = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(environment)

@@ -16,6 +16,7 @@ use datafusion::arrow::datatypes::{
 };
 use futures::TryStreamExt;
 use polder::error::{Class, Error};
+use polder::flight::encode::{wire_batch, wire_schema};
 use polder::session::{Engine, Options, Pins};
 use polder_catalog::mesh::Mesh;
 use serde_json::{Map, Value, json};
@@ -209,7 +210,8 @@ fn predicates(name: &str, kind: &DataType, rows: &[Value]) -> Vec<String> {
 }
 
 fn rows(batch: &RecordBatch) -> Vec<Value> {
-    let schema = batch.schema();
+    let schema = wire_schema(&batch.schema());
+    let batch = wire_batch(&schema, batch).unwrap();
     let row = |row| -> Map<String, Value> {
         let named = schema.fields().iter().zip(batch.columns());
         named.map(|(field, column)| (field.name().clone(), canonical(column, row))).collect()

@@ -133,8 +133,9 @@ impl Shape {
 
     /// Whether it is what DataFusion's own cast does and keeps the order of values, so that pruning may look through it.
     pub(super) fn is_ordered_cast(&self) -> bool {
-        use DataType::{Binary, Decimal128, Float64, Int32, Int64, Utf8};
-        matches!(self, Self::Cast(Int32 | Int64 | Float64 | Decimal128(..) | Utf8 | Binary))
+        use DataType::{Binary, BinaryView, Decimal128, Float64, Int32, Int64, Utf8, Utf8View};
+        let Self::Cast(to) = self else { return false };
+        matches!(to, Int32 | Int64 | Float64 | Decimal128(..) | Utf8 | Utf8View | Binary | BinaryView)
     }
 
     /// Does it to an array of the file.
@@ -277,8 +278,10 @@ fn plain(file: &DataType, wanted: &DataType) -> Result<Shape, String> {
     match (file, wanted) {
         (Dictionary(_, value), _) if matches!(plain(value, wanted), Ok(Shape::Same | Shape::Cast(_))) => cast(),
         // Old writers left text unmarked: bytes that are not text are an error then, and never change.
-        (Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView, Utf8 | Binary) => cast(),
-        (FixedSizeBinary(_), Binary) => cast(),
+        (Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView, Utf8 | Utf8View | Binary | BinaryView) => {
+            cast()
+        }
+        (FixedSizeBinary(_), Binary | BinaryView) => cast(),
         (Int8 | Int16 | UInt8 | UInt16, Int32 | Int64) | (Int32 | UInt32, Int64) | (Float32, Float64) => cast(),
         (Decimal128(p, s), Decimal128(precision, scale)) if p <= precision && s == scale => cast(),
         (Time32(Millisecond), Time64(Microsecond)) => cast(),

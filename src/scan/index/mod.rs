@@ -22,10 +22,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, UInt32Array};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue};
 use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::spec::{PartitionSpecRef, SnapshotRef};
 
+use super::columns::viewed;
 use super::entry::{DataFile, DeleteFile, DeleteKind, Partition};
 use super::error::ScanError;
 use crate::error::Error;
@@ -238,8 +239,22 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
+    /// What is known of a column does not come as views, though its values may.
     fn get(&self, column: usize) -> Option<(i32, &'a DataType)> {
-        Some((*self.ids.get(column)?, self.schema.fields().get(column)?.data_type()))
+        let of = match self.schema.fields().get(column)?.data_type() {
+            DataType::Utf8View => &DataType::Utf8,
+            DataType::BinaryView => &DataType::Binary,
+            of => of,
+        };
+        Some((*self.ids.get(column)?, of))
+    }
+
+    /// A value of a column in the type that the scan sees.
+    fn seen(&self, column: usize, value: ScalarValue) -> ScalarValue {
+        match self.schema.fields().get(column) {
+            Some(field) => viewed(value, field.data_type()),
+            None => value,
+        }
     }
 
     fn named(&self, name: &str) -> Option<(i32, &'a DataType)> {

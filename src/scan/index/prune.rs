@@ -4,9 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Literal};
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use iceberg::spec::Transform;
 
@@ -18,13 +21,43 @@ impl FileIndex {
     /// Leaves out the files that cannot match.
     pub(in crate::scan) fn prune(&self, asked: &Asked<'_>, predicate: Arc<dyn PhysicalExpr>) -> Result<Chosen<'_>> {
         let all = self.all();
-        let predicate = PruningPredicate::try_new(predicate, Arc::clone(asked.schema))?;
+        let predicate = PruningPredicate::try_new(plain(predicate)?, plain_schema(asked))?;
         if all.is_empty() || predicate.always_true() {
             return Ok(all);
         }
         let keep = predicate.prune(&Bounds { all: &all, asked, made: Mutex::default() })?;
         Ok(self.choose(&keep))
     }
+}
+
+/// The predicate without views: DataFusion 54 makes plain bounds out of `LIKE`, and cannot compare them with views.
+fn plain(predicate: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+    predicate
+        .transform_up(|expr| {
+            if let Some(cast) = expr.downcast_ref::<CastExpr>() {
+                let to = match cast.cast_type() {
+                    DataType::Utf8View => DataType::Utf8,
+                    DataType::BinaryView => DataType::Binary,
+                    _ => return Ok(Transformed::no(expr)),
+                };
+                return Ok(Transformed::yes(Arc::new(CastExpr::new(Arc::clone(cast.expr()), to, None)) as _));
+            }
+            let plain = match expr.downcast_ref::<Literal>().map(Literal::value) {
+                Some(ScalarValue::Utf8View(value)) => ScalarValue::Utf8(value.clone()),
+                Some(ScalarValue::BinaryView(value)) => ScalarValue::Binary(value.clone()),
+                _ => return Ok(Transformed::no(expr)),
+            };
+            Ok(Transformed::yes(Arc::new(Literal::new(plain)) as _))
+        })
+        .data()
+}
+
+fn plain_schema(asked: &Asked<'_>) -> SchemaRef {
+    let plain = |(column, field): (usize, &FieldRef)| match asked.get(column) {
+        Some((_, of)) => Arc::new(field.as_ref().clone().with_data_type(of.clone())),
+        None => Arc::clone(field),
+    };
+    Arc::new(Schema::new(asked.schema.fields().iter().enumerate().map(plain).collect::<Fields>()))
 }
 
 /// The index in the form that a pruning predicate reads. Arrays are made for the columns that it asks about.

@@ -244,6 +244,8 @@ impl Chosen<'_> {
             for (row, file) in all.iter_mut().enumerate() {
                 if let Some(known) = file.get_mut(*column) {
                     *known = facts.known(row, of)?;
+                    known.min = known.min.take().map(|value| asked.seen(*column, value));
+                    known.max = known.max.take().map(|value| asked.seen(*column, value));
                 }
             }
         }
@@ -267,6 +269,8 @@ impl Chosen<'_> {
                 continue;
             };
             *into = self.facts(field, of, Purpose::Statistics)?.merged(&rows, of)?;
+            into.min_value = into.min_value.clone().map(|value| asked.seen(*column, value));
+            into.max_value = into.max_value.clone().map(|value| asked.seen(*column, value));
         }
         Ok(statistics)
     }

@@ -179,8 +179,10 @@ pub(super) fn buckets(value: &ScalarValue, count: u32) -> Option<Vec<i64>> {
             Some(vec![(value / 1000).to_le_bytes().to_vec(), value.div_euclid(1000).to_le_bytes().to_vec()])
         }
         ScalarValue::Decimal128(Some(value), ..) => Some(vec![super::avro::shortest(&value.to_be_bytes()).to_vec()]),
-        ScalarValue::Utf8(Some(value)) => Some(vec![value.as_bytes().to_vec()]),
-        ScalarValue::Binary(Some(value)) | ScalarValue::FixedSizeBinary(_, Some(value)) => Some(vec![value.clone()]),
+        ScalarValue::Utf8(Some(value)) | ScalarValue::Utf8View(Some(value)) => Some(vec![value.as_bytes().to_vec()]),
+        ScalarValue::Binary(Some(value))
+        | ScalarValue::BinaryView(Some(value))
+        | ScalarValue::FixedSizeBinary(_, Some(value)) => Some(vec![value.clone()]),
         _ => None,
     }?;
     let bucket = |bytes: &Vec<u8>| i64::from(murmur3(bytes) & 0x7fff_ffff).checked_rem(i64::from(count));

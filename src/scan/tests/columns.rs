@@ -254,8 +254,8 @@ async fn every_type_comes_back_plain() {
             DataType::Timestamp(Microsecond, Some("UTC".into())),
             DataType::FixedSizeBinary(3),
             DataType::FixedSizeBinary(16),
-            DataType::Binary,
-            DataType::Utf8,
+            DataType::BinaryView,
+            DataType::Utf8View,
             DataType::Decimal128(30, 3),
         ]
     );
