@@ -1,4 +1,13 @@
 //! An Iceberg table becomes a native Parquet scan.
+//!
+//! ```text
+//! pin:   snapshot -> index (manifests) + deletes (which apply to which file) + columns (fields by id)
+//! plan:  filters  -> index prunes -> files in even groups, each with its facts -> FileScanConfig over LakeSource
+//! open:  file     -> footer with ids -> adapter (the file's columns as the query's) -> deleted rows left out -> batches
+//! ```
+//!
+//! What depends on one file happens when it is opened, so a plan above sees a plain file source, and `codec` can send it
+//! elsewhere. Nothing here knows a principal or a policy; what is not understood is refused and never left out.
 
 mod adapter;
 mod codec;
