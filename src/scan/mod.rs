@@ -42,6 +42,8 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::file_groups::FileGroupPartitioner;
@@ -239,13 +241,18 @@ impl IcebergScan {
         Asked { ids: visible.map(|(bound, _)| id(bound)).collect(), schema: &self.schema }
     }
 
-    /// The files that may match, and the columns that a query with these filters reads.
-    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Chosen<'_>> {
-        let Some(filter) = conjunction(filters.iter().cloned()) else {
-            return Ok(self.files.all());
-        };
+    fn filter(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Option<Arc<dyn PhysicalExpr>>> {
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-        self.files.prune(&self.asked(), state.create_physical_expr(filter, &schema)?)
+        let filter = conjunction(filters.iter().cloned());
+        filter.map(|filter| state.create_physical_expr(filter, &schema)).transpose()
+    }
+
+    /// The files that may match.
+    fn matching(&self, filter: Option<&Arc<dyn PhysicalExpr>>) -> DfResult<Chosen<'_>> {
+        match filter {
+            Some(filter) => self.files.prune(&self.asked(), Arc::clone(filter)),
+            None => Ok(self.files.all()),
+        }
     }
 
     /// The columns that filters are about.
@@ -266,12 +273,23 @@ impl IcebergScan {
         needed
     }
 
-    fn reads_late(&self, files: &Chosen<'_>, filtered: &[usize], needed: &[usize]) -> bool {
+    fn reads_late(
+        &self,
+        files: &Chosen<'_>,
+        filter: Option<&Arc<dyn PhysicalExpr>>,
+        (filtered, needed): (&[usize], &[usize]),
+        statistics: &Statistics,
+    ) -> DfResult<bool> {
+        let Some(filter) = filter else { return Ok(false) };
         let bytes =
-            |column: &usize| self.ground.columns().get(*column).map_or(0, |bound| files.column_bytes(bound.field.id));
+            |column: usize| self.ground.columns().get(column).map_or(0, |bound| files.column_bytes(bound.field.id));
         let (filters, others): (Vec<usize>, Vec<usize>) =
             needed.iter().partition(|column| filtered.binary_search(column).is_ok());
-        late::pays(filters.iter().map(bytes).sum(), others.iter().map(bytes).sum())
+        let rows = statistics.num_rows.get_value().map_or(1.0, |rows| (*rows).max(1) as f64);
+        let bits = |column: &Column| bytes(column.index()) as f64 * 8.0 / rows;
+        let left = late::left(filter, &self.schema, statistics, &bits)?;
+        let sum = |columns: Vec<usize>| columns.into_iter().map(bytes).sum();
+        Ok(late::pays(sum(filters), sum(others), left))
     }
 }
 
@@ -327,7 +345,8 @@ impl TableProvider for IcebergScan {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let files = self.matching(state, filters)?;
+        let filter = self.filter(state, filters)?;
+        let files = self.matching(filter.as_ref())?;
         if files.is_empty() {
             let schema = match projection {
                 Some(projection) => Arc::new(self.schema.project(projection)?),
@@ -341,7 +360,8 @@ impl TableProvider for IcebergScan {
         let mut options = state.config_options().execution.parquet.clone();
         // Filters that come later may be about any column that is read.
         let may_prune = !files.may_hold_nan(&self.asked(), &needed)?;
-        options.pushdown_filters |= may_prune && self.reads_late(&files, &filtered, &needed);
+        options.pushdown_filters |=
+            may_prune && self.reads_late(&files, filter.as_ref(), (&filtered, &needed), &statistics)?;
         options.pruning = may_prune;
         options.enable_page_index = may_prune;
         let source = parquet_source(&self.ground, state.runtime_env(), options);

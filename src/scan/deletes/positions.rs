@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use object_store::ObjectStoreExt;
 use roaring::RoaringTreemap;
 
+use super::gone::weight;
 use super::{read, vector as blob};
 use crate::error::Error;
 use crate::lake::memory::Weighed;
@@ -24,27 +25,11 @@ const POSITION: i32 = 2_147_483_545;
 /// A position delete file: the deleted rows of each data file that it names.
 struct Named(HashMap<String, Arc<RoaringTreemap>>);
 
-/// A deletion vector.
-struct Vector(Arc<RoaringTreemap>);
-
 impl Weighed for Named {
     fn bytes(&self) -> usize {
         let entry = std::mem::size_of::<(String, Arc<RoaringTreemap>, u64)>();
         self.0.iter().map(|(path, positions)| entry + path.len() + weight(positions)).sum()
     }
-}
-
-impl Weighed for Vector {
-    fn bytes(&self) -> usize {
-        weight(&self.0)
-    }
-}
-
-/// A bitmap takes in memory what it takes in a file, and a header for each container of at most 65536 positions.
-fn weight(positions: &RoaringTreemap) -> usize {
-    let containers: usize =
-        positions.bitmaps().map(|(_, bitmap)| 64 + 48 * bitmap.statistics().n_containers as usize).sum();
-    std::mem::size_of::<RoaringTreemap>() + positions.serialized_size() + containers
 }
 
 pub(super) fn broken(ground: &Ground, delete: &DeleteFile, what: &'static str) -> Error {
@@ -91,29 +76,25 @@ async fn decode(ground: &Ground, delete: &DeleteFile) -> Result<Named, Error> {
     Ok(Named(files.into_iter().map(|(path, positions)| (path, Arc::new(positions))).collect()))
 }
 
-/// The positions of a deletion vector.
+/// The positions of a deletion vector. Whoever asks keeps them.
 pub(super) async fn vector(
     ground: &Ground,
     delete: &DeleteFile,
     offset: u64,
     length: u64,
-) -> Result<Arc<RoaringTreemap>, Error> {
-    let load = async {
-        let outside = || broken(ground, delete, "ends before its deletion vector");
-        let range = blob::place(offset, length, delete.size).ok_or_else(outside)?;
-        let bytes = ground.store.get_range(&delete.path, range).await.map_err(|error| {
-            tracing::debug!(%error, "deletion vector");
-            broken(ground, delete, "cannot be read")
-        })?;
-        if u64::try_from(bytes.len()) != Ok(length) {
-            return Err(outside());
-        }
-        let positions = blob::decode(&bytes).map_err(|what| broken(ground, delete, what))?;
-        if positions.len() != delete.rows {
-            return Err(broken(ground, delete, "holds another number of deletes than its metadata says"));
-        }
-        Ok(Vector(Arc::new(positions)))
-    };
-    let place = format!("{}#{offset}+{length}", delete.path);
-    Ok(Arc::clone(&ground.memory.get(ground.url.as_str(), &place, load).await?.0))
+) -> Result<RoaringTreemap, Error> {
+    let outside = || broken(ground, delete, "ends before its deletion vector");
+    let range = blob::place(offset, length, delete.size).ok_or_else(outside)?;
+    let bytes = ground.store.get_range(&delete.path, range).await.map_err(|error| {
+        tracing::debug!(%error, "deletion vector");
+        broken(ground, delete, "cannot be read")
+    })?;
+    if u64::try_from(bytes.len()) != Ok(length) {
+        return Err(outside());
+    }
+    let positions = blob::decode(&bytes).map_err(|what| broken(ground, delete, what))?;
+    if positions.len() != delete.rows {
+        return Err(broken(ground, delete, "holds another number of deletes than its metadata says"));
+    }
+    Ok(positions)
 }

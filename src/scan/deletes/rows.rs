@@ -2,14 +2,13 @@
 
 use std::ops::Range;
 
-use datafusion::arrow::array::BooleanBufferBuilder;
-use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::common::{Result, internal_err};
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
 use datafusion_datasource::FileRange;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
-use roaring::RoaringTreemap;
+
+use super::gone::Gone;
 
 /// How deleted rows are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,38 +23,19 @@ pub(super) enum Leave {
 pub(super) fn plan(
     metadata: &ParquetMetaData,
     range: Option<&FileRange>,
-    deleted: Option<&RoaringTreemap>,
+    gone: Option<&Gone>,
     leave: Leave,
 ) -> ParquetAccessPlan {
-    let accesses = row_groups(metadata).map(|(group, rows)| match deleted {
+    let accesses = row_groups(metadata).map(|(group, rows)| match gone {
         _ if !owns(range, group) => RowGroupAccess::Skip,
         None => RowGroupAccess::Scan,
-        Some(deleted) if leave == Leave::ToFilter => match deleted.range_cardinality(rows.clone()) {
-            gone if gone < rows.end - rows.start => RowGroupAccess::Scan,
-            _ => RowGroupAccess::Skip,
+        Some(gone) if leave == Leave::ToFilter => match gone.covers(&rows) {
+            true => RowGroupAccess::Skip,
+            false => RowGroupAccess::Scan,
         },
-        Some(deleted) => {
-            let mut positions = deleted.iter();
-            positions.advance_to(rows.start);
-            select(&rows, positions)
-        }
+        Some(gone) => select(&rows, &gone.live(&rows)),
     });
     ParquetAccessPlan::new(accesses.collect())
-}
-
-/// Which of the rows at these positions are deleted.
-pub(super) fn deleted(positions: &[Range<u64>], deleted: &RoaringTreemap) -> BooleanBuffer {
-    let mut rows = BooleanBufferBuilder::new(0);
-    for range in positions {
-        let first = rows.len();
-        rows.append_n(narrow(range.end.saturating_sub(range.start)), false);
-        let mut found = deleted.iter();
-        found.advance_to(range.start);
-        for position in found.take_while(|position| *position < range.end) {
-            rows.set_bit(first + narrow(position - range.start), true);
-        }
-    }
-    rows.finish()
 }
 
 /// The positions of rows in the order in which they are read.
@@ -113,6 +93,18 @@ fn read(metadata: &ParquetMetaData, plan: &ParquetAccessPlan) -> Vec<Range<u64>>
     live
 }
 
+/// The row groups that are read, each as a plan of its own.
+pub(super) fn one_by_one(plan: ParquetAccessPlan) -> impl Iterator<Item = ParquetAccessPlan> + Send {
+    let groups = plan.into_inner();
+    let many = groups.len();
+    let read = groups.into_iter().enumerate().filter(|(_, access)| access.should_scan());
+    read.map(move |(group, access)| {
+        let mut only = ParquetAccessPlan::new_none(many);
+        only.set(group, access);
+        only
+    })
+}
+
 /// The row groups, each with the positions of its rows in the file.
 fn row_groups(metadata: &ParquetMetaData) -> impl Iterator<Item = (&RowGroupMetaData, Range<u64>)> {
     metadata.row_groups().iter().scan(0u64, |start, group| {
@@ -127,29 +119,26 @@ fn owns(range: Option<&FileRange>, group: &RowGroupMetaData) -> bool {
     range.contains(first.dictionary_page_offset().unwrap_or_else(|| first.data_page_offset()))
 }
 
-/// The rows of one row group; `deleted` begins in it and may go on behind it.
-fn select(rows: &Range<u64>, deleted: impl Iterator<Item = u64>) -> RowGroupAccess {
-    let mut runs: Vec<RowSelector> = Vec::new();
-    let mut at = rows.start;
-    for position in deleted.take_while(|position| rows.contains(position)) {
-        if position > at {
-            runs.push(RowSelector::select(narrow(position - at)));
-        }
-        match runs.last_mut() {
-            Some(run) if run.skip => run.row_count += 1,
-            _ => runs.push(RowSelector::skip(1)),
-        }
-        at = position.saturating_add(1);
+/// The access to a row group of which these rows are live.
+fn select(rows: &Range<u64>, live: &[Range<u64>]) -> RowGroupAccess {
+    if live.is_empty() {
+        return RowGroupAccess::Skip;
     }
-    if at == rows.start && runs.is_empty() {
-        return RowGroupAccess::Scan;
+    let mut runs: Vec<RowSelector> = Vec::with_capacity(2 * live.len() + 1);
+    let mut at = rows.start;
+    for run in live {
+        if run.start > at {
+            runs.push(RowSelector::skip(narrow(run.start - at)));
+        }
+        runs.push(RowSelector::select(narrow(run.end - run.start)));
+        at = run.end;
     }
     if at < rows.end {
-        runs.push(RowSelector::select(narrow(rows.end - at)));
+        runs.push(RowSelector::skip(narrow(rows.end - at)));
     }
-    match runs.iter().all(|run| run.skip) {
-        true => RowGroupAccess::Skip,
-        false => RowGroupAccess::Selection(RowSelection::from(runs)),
+    match runs.iter().any(|run| run.skip) {
+        true => RowGroupAccess::Selection(RowSelection::from(runs)),
+        false => RowGroupAccess::Scan,
     }
 }
 
@@ -175,20 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn deleted_rows_are_found_by_their_positions() {
-        let gone = RoaringTreemap::from_iter([1, 3, 7, 8, 100]);
-        let rows = deleted(&[2..5, 8..10], &gone);
-        assert_eq!(rows.iter().collect::<Vec<_>>(), [false, true, false, true, false]);
-    }
-
-    #[test]
     fn a_row_group_is_read_in_parts_whole_or_not_at_all() {
-        let gone = RoaringTreemap::from_iter((10..20).chain([21, 29]));
-        let select = |rows: Range<u64>| {
-            let mut positions = gone.iter();
-            positions.advance_to(rows.start);
-            select(&rows, positions)
-        };
+        let gone = Gone::new((10..20).chain([21, 29]).collect());
+        let select = |rows: Range<u64>| select(&rows, &gone.live(&rows));
         assert_eq!(select(0..10), RowGroupAccess::Scan);
         assert_eq!(select(10..20), RowGroupAccess::Skip);
         let runs = [(1, false), (1, true), (7, false), (1, true)];

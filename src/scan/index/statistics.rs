@@ -230,9 +230,13 @@ impl Chosen<'_> {
         Ok(UInt64Array::from_iter_values(parts.iter().flat_map(|rows| rows.values().iter().copied())))
     }
 
-    fn byte_size(&self) -> Precision<usize> {
-        let sizes = self.parts.iter().flat_map(|part| part.rows().map(|row| part.manifest.sizes.value(row)));
-        usize::try_from(sizes.fold(0, u64::saturating_add)).map_or(Precision::Absent, Precision::Inexact)
+    /// What a column takes in memory, or in its files where that depends on its values.
+    fn byte_size(&self, field: i32, of: &DataType, rows: Precision<usize>) -> Precision<usize> {
+        let size = match (of.primitive_width(), rows.get_value()) {
+            (Some(width), Some(rows)) => rows.checked_mul(width),
+            _ => usize::try_from(self.column_bytes(field)).ok().filter(|size| *size > 0),
+        };
+        size.map_or(Precision::Absent, Precision::Inexact)
     }
 
     /// For each file one entry for each column of the scan.
@@ -262,7 +266,7 @@ impl Chosen<'_> {
         if self.is_empty() {
             return Ok(statistics);
         }
-        statistics.total_byte_size = self.byte_size();
+        statistics.total_byte_size = Precision::Inexact(0);
         for column in needed {
             let (Some((field, of)), Some(into)) = (asked.get(*column), statistics.column_statistics.get_mut(*column))
             else {
@@ -271,6 +275,9 @@ impl Chosen<'_> {
             *into = self.facts(field, of, Purpose::Statistics)?.merged(&rows, of)?;
             into.min_value = into.min_value.clone().map(|value| asked.seen(*column, value));
             into.max_value = into.max_value.clone().map(|value| asked.seen(*column, value));
+            into.byte_size = self.byte_size(field, of, statistics.num_rows);
+            // A whole file's size says little of a query that reads some of its columns.
+            statistics.total_byte_size = statistics.total_byte_size.add(&into.byte_size);
         }
         Ok(statistics)
     }
@@ -307,7 +314,7 @@ impl DataFile {
         };
         Statistics {
             num_rows: usize::try_from(self.rows).map_or(Precision::Absent, Precision::Exact),
-            total_byte_size: usize::try_from(self.size).map_or(Precision::Absent, Precision::Inexact),
+            total_byte_size: Precision::Absent,
             column_statistics: self.columns.iter().map(column).collect(),
         }
     }
