@@ -22,7 +22,8 @@ use polder_catalog::mesh::Mesh;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::packly::{packly, serve_s3};
+use crate::packly::packly;
+use crate::s3::{Requests, serve_s3};
 
 /// Declares a test for each table, and the list of all.
 macro_rules! cases {
@@ -70,7 +71,7 @@ fn tables() -> &'static Tables {
         let (mesh, bucket) = (dir.path().join("mesh"), dir.path().join("s3"));
         copy(&tests().join("mesh"), &mesh);
         copy(&tests().join("data"), &bucket.join("polder-tables"));
-        let address = packly().block_on(serve_s3(&bucket));
+        let address = packly().block_on(serve_s3(&bucket, &Requests::default()));
         let secrets = mesh.join("secrets");
         fs::create_dir_all(&secrets).unwrap();
         fs::write(secrets.join("endpoint"), format!("http://{address}")).unwrap();
