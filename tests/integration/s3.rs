@@ -1,6 +1,7 @@
 //! An S3-compatible server on loopback over a directory, and a list of what was asked of it.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -21,6 +22,14 @@ pub struct Request {
     pub key: String,
     /// The `Range` that was asked for.
     pub range: Option<String>,
+}
+
+impl Request {
+    /// The bytes of `range`.
+    pub fn bytes(&self) -> Option<Range<u64>> {
+        let (start, last) = self.range.as_ref()?.strip_prefix("bytes=")?.split_once('-')?;
+        Some(start.parse().ok()?..last.parse::<u64>().ok()? + 1)
+    }
 }
 
 /// The requests for objects since the list was last taken.
