@@ -301,7 +301,7 @@ impl ScanCodec {
         let ground = Ground::new(store, url, self.memory.clone(), table, names, (columns, &schema), hidden);
         let ground = Arc::new(ground);
         let options = reading.over(ctx.session_config().options().execution.parquet.clone());
-        let mut parquet = parquet_source(&ground, &ctx.runtime_env(), options);
+        let mut parquet = parquet_source(&ground, &ctx.runtime_env(), options, node.predicate.is_some());
         if let Some(predicate) = &node.predicate {
             parquet = parquet.with_predicate(self.expression(predicate, &schema, ctx)?);
         }

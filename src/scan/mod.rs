@@ -294,10 +294,16 @@ impl IcebergScan {
 }
 
 /// What reads the files of a table, for a plan that was made here and for one that came as bytes.
-fn parquet_source(ground: &Ground, runtime: &RuntimeEnv, mut options: ParquetOptions) -> ParquetSource {
+fn parquet_source(
+    ground: &Ground,
+    runtime: &RuntimeEnv,
+    mut options: ParquetOptions,
+    is_filtered: bool,
+) -> ParquetSource {
     let footers = runtime.cache_manager.get_file_metadata_cache();
     let (table, store) = (Arc::clone(&ground.table), Arc::clone(&ground.store));
-    let readers = reader::CheckedReaders::new(table, ground.names.clone(), store, footers);
+    let readers = reader::CheckedReaders::new(table, ground.names.clone(), store, footers)
+        .indexed(is_filtered && options.enable_page_index);
     options.schema_force_view_types = false;
     if ground.schema().fields().iter().any(|field| field.data_type().is_nested()) {
         // Parquet's reader keeps what a filter read, and panics where that is the only leaf of a struct.
@@ -364,7 +370,7 @@ impl TableProvider for IcebergScan {
             may_prune && self.reads_late(&files, filter.as_ref(), (&filtered, &needed), &statistics)?;
         options.pruning = may_prune;
         options.enable_page_index = may_prune;
-        let source = parquet_source(&self.ground, state.runtime_env(), options);
+        let source = parquet_source(&self.ground, state.runtime_env(), options, !filters.is_empty());
         let files = files.files(&self.open, &self.asked(), &needed)?;
         let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
         let config = FileScanConfigBuilder::new(

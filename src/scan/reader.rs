@@ -8,7 +8,9 @@ use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, CachedParquetMetaData};
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+// Another type of this name is exported beside it, which the reading side of the cache takes for nothing.
+use datafusion::datasource::physical_plan::parquet::metadata::CachedParquetMetaData;
 use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
@@ -17,7 +19,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 
 use super::error::ScanError;
 use super::footer::{self, Constants, Names, Unfit};
@@ -33,6 +35,8 @@ pub(super) struct CheckedReaders {
     table: Arc<str>,
     names: Names,
     footers: Arc<dyn FileMetadataCache>,
+    /// Whether page indexes are wanted with the footers.
+    indexed: bool,
     inner: CachedParquetFileReaderFactory,
 }
 
@@ -45,7 +49,12 @@ impl CheckedReaders {
         footers: Arc<dyn FileMetadataCache>,
     ) -> Self {
         let inner = CachedParquetFileReaderFactory::new(store, Arc::clone(&footers));
-        Self { table, names, footers, inner }
+        Self { table, names, footers, indexed: false, inner }
+    }
+
+    /// Keeps page indexes with the footers. DataFusion reads an index that a footer does not have for each query anew.
+    pub(super) fn indexed(self, indexed: bool) -> Self {
+        Self { indexed, ..self }
     }
 }
 
@@ -67,12 +76,13 @@ impl ParquetFileReaderFactory for CheckedReaders {
             object: file.object_meta.clone(),
         };
         let inner = self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?;
-        Ok(Box::new(CheckedReader { place, inner }))
+        Ok(Box::new(CheckedReader { place, indexed: self.indexed, inner }))
     }
 }
 
 struct CheckedReader {
     place: Place,
+    indexed: bool,
     inner: Box<dyn AsyncFileReader + Send>,
 }
 
@@ -130,7 +140,21 @@ fn outer(error: ScanError) -> ParquetError {
     ParquetError::External(Box::new(Error::from(error)))
 }
 
+/// Whether the file has a page index and the footer was read without it.
+fn has_index_to_read(metadata: &ParquetMetaData) -> bool {
+    let mut columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let is_read = metadata.column_index().is_some() && metadata.offset_index().is_some();
+    !is_read && columns.any(|column| column.column_index_offset().is_some() && column.offset_index_offset().is_some())
+}
+
 impl CheckedReader {
+    async fn read(&mut self, options: Option<&ArrowReaderOptions>) -> parquet::errors::Result<Arc<ParquetMetaData>> {
+        match self.inner.get_metadata(options).await {
+            Ok(metadata) => Ok(metadata),
+            Err(source) => Err(self.unread(source).await),
+        }
+    }
+
     /// The error for a footer that cannot be read; one that is encrypted is told apart.
     async fn unread(&mut self, source: ParquetError) -> ParquetError {
         let end = self.place.object.size;
@@ -145,12 +169,12 @@ impl CheckedReader {
 
 impl AsyncFileReader for CheckedReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        let Self { place, inner } = self;
+        let Self { place, inner, .. } = self;
         inner.get_bytes(range).map(|bytes| bytes.map_err(|e| place.failed(e))).boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
-        let Self { place, inner } = self;
+        let Self { place, inner, .. } = self;
         inner.get_byte_ranges(ranges).map(|bytes| bytes.map_err(|e| place.failed(e))).boxed()
     }
 
@@ -159,10 +183,11 @@ impl AsyncFileReader for CheckedReader {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
         async move {
-            let metadata = match self.inner.get_metadata(options).await {
-                Ok(metadata) => metadata,
-                Err(source) => return Err(self.unread(source).await),
-            };
+            let mut metadata = self.read(options).await?;
+            if self.indexed && has_index_to_read(&metadata) {
+                let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+                metadata = self.read(Some(&options)).await?;
+            }
             self.place.check(&metadata)?;
             self.place.fit(metadata)
         }

@@ -2,8 +2,11 @@
 //!
 //! - `rooms`: the import rules of the architecture, read from the sources
 //! - `packly`: a Packly mesh that is made and served once for all tests, with one domain's tables in an S3 server
+//! - `s3`: the S3 server, and what was asked of it
 //! - `scripts`: every `tests/slt/*.slt`, run through the real Flight endpoint by the users that it names
 //! - `tables`: tables of other writers, against what independent readers saw in them
+//! - `requests`: what a query on a table of a thousand files asks of the object store
+//! - `features`: versions, row lineage, bloom filters and hidden keys of the tables of other writers
 //! - `wire`: what a Flight SQL client meets: handshake, tokens, tickets, metadata, cancellation, shutdown, TLS
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
@@ -14,9 +17,12 @@
 
 mod broken;
 mod command;
+mod features;
 mod limits;
 mod packly;
+mod requests;
 mod rooms;
+mod s3;
 mod scripts;
 mod tables;
 mod travel;

@@ -8,17 +8,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
 use polder::flight::client::{Credentials, Remote};
 use polder::packly::{DOMAINS, write_domain, write_files};
 use polder::server::{self, Running};
 use polder::session::{Engine, Options};
 use polder_catalog::mesh::Mesh;
 use polder_catalog::secret::Secret;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
 use tempfile::TempDir;
+
+use crate::s3::{Requests, serve_s3};
 
 /// The size of the data against the demo's.
 const SCALE: f64 = 0.01;
@@ -65,7 +63,7 @@ pub fn packly() -> &'static Packly {
             write_files(&mesh).unwrap();
             let bucket = dir.path().join("s3");
             fs::create_dir_all(bucket.join("packly")).unwrap();
-            move_to_s3(&mesh, serve_s3(&bucket).await);
+            move_to_s3(&mesh, serve_s3(&bucket, &Requests::default()).await);
             let engine = make(&mesh, SCALE).await;
             let options = server::Options { listen: loopback(), http: Some(loopback()), tls: None };
             let running = server::start(Arc::clone(&engine), options).await.unwrap();
@@ -111,22 +109,4 @@ fn move_to_s3(mesh: &Path, address: SocketAddr) {
     );
     fs::write(mesh.join("secrets/s3.id"), "payments").unwrap();
     fs::write(path, text + &storage).unwrap();
-}
-
-/// An S3-compatible server over a directory, with a bucket for each of its directories.
-pub async fn serve_s3(root: &Path) -> SocketAddr {
-    let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root).unwrap());
-    builder.set_auth(SimpleAuth::from_single("payments", "not-much-of-a-secret"));
-    let service = builder.build();
-    let listener = tokio::net::TcpListener::bind(loopback()).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let service = service.clone();
-            tokio::spawn(async move {
-                let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
-            });
-        }
-    });
-    address
 }

@@ -22,7 +22,8 @@ use polder_catalog::mesh::Mesh;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::packly::{packly, serve_s3};
+use crate::packly::packly;
+use crate::s3::{Requests, serve_s3};
 
 /// Declares a test for each table, and the list of all.
 macro_rules! cases {
@@ -50,27 +51,44 @@ cases! {
         transforms upgraded variant;
 }
 
+/// Tables with equality deletes, and the columns of their keys.
+pub const KEYS: [(&str, &[&str]); 7] = [
+    ("equality_across_specs", &["id"]),
+    ("equality_and_positions", &["id"]),
+    ("equality_evolved", &["id"]),
+    ("equality_global", &["id"]),
+    ("equality_nulls", &["id", "region", "n"]),
+    ("equality_partitioned", &["n"]),
+    ("equality_sets", &["region", "n", "day"]),
+];
+
 /// Tables whose files are not Parquet.
 const REFUSED: [(&str, &str, &str); 2] = [("spark", "avro_files", "avro"), ("spark", "orc_files", "orc")];
 
-struct Tables {
-    engine: Arc<Engine>,
+/// A mesh of all tables.
+pub struct Tables {
+    pub engine: Arc<Engine>,
     _dir: TempDir,
 }
 
-fn tests() -> PathBuf {
+pub fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tables")
 }
 
-/// The mesh of all tables, started once.
-fn tables() -> &'static Tables {
+/// The mesh that all tests share.
+pub fn tables() -> &'static Tables {
     static TABLES: OnceLock<Tables> = OnceLock::new();
-    TABLES.get_or_init(|| {
+    TABLES.get_or_init(|| Tables::start(&Requests::default()))
+}
+
+impl Tables {
+    /// Starts an engine over the tables, with a store that notes what is asked of it.
+    pub fn start(requests: &Requests) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (mesh, bucket) = (dir.path().join("mesh"), dir.path().join("s3"));
         copy(&tests().join("mesh"), &mesh);
         copy(&tests().join("data"), &bucket.join("polder-tables"));
-        let address = packly().block_on(serve_s3(&bucket));
+        let address = packly().block_on(serve_s3(&bucket, requests));
         let secrets = mesh.join("secrets");
         fs::create_dir_all(&secrets).unwrap();
         fs::write(secrets.join("endpoint"), format!("http://{address}")).unwrap();
@@ -78,11 +96,63 @@ fn tables() -> &'static Tables {
         fs::write(secrets.join("key"), "not-much-of-a-secret").unwrap();
         let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/packly/secrets/guest.argon2");
         fs::copy(guest, secrets.join("guest.argon2")).unwrap();
+        restrict(&mesh);
         let mesh = Mesh::load(&mesh).unwrap_or_else(|findings| panic!("{findings:#?}"));
         assert!(mesh.findings().is_empty(), "{:#?}", mesh.findings());
         let engine = Engine::start(mesh, Options { threads: Some(2), ..Options::default() }).unwrap();
-        Tables { engine, _dir: dir }
-    })
+        Self { engine, _dir: dir }
+    }
+
+    pub fn ask(&self, user: &str, sql: &str) -> Result<(Arc<Schema>, Vec<RecordBatch>), Error> {
+        packly().block_on(async {
+            let principal = self.engine.mesh().principal(user).unwrap();
+            let rows = self.engine.plan(&principal, sql, &Pins::new()).await?.run()?;
+            let schema = rows.schema();
+            Ok((schema, rows.try_collect().await?))
+        })
+    }
+
+    /// The rows of a statement as text, in the text's order.
+    pub fn rows(&self, user: &str, sql: &str) -> Vec<String> {
+        let (_, batches) = self.ask(user, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let mut found: Vec<String> = batches.iter().flat_map(rows).map(|row| row.to_string()).collect();
+        found.sort();
+        found
+    }
+}
+
+/// Adds the user `outsider`, who may not see `KEYS`, and a product with the row lineage of `spark.row_lineage`.
+fn restrict(mesh: &Path) {
+    let path = mesh.join("mesh.yaml");
+    let mut text: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let mut outsider = text["auth"]["users"][0].clone();
+    outsider["name"] = json!("outsider");
+    outsider["groups"] = json!(["readers", "outsiders"]);
+    text["auth"]["users"].as_array_mut().unwrap().push(outsider);
+    text["groups"] = json!(["readers", "outsiders"]);
+    fs::write(path, text.to_string()).unwrap();
+    let policies: String = KEYS
+        .iter()
+        .flat_map(|(table, columns)| columns.iter().map(move |column| format!("java.{table}.{column}")))
+        .map(|column| {
+            format!(
+                "@id(\"no-{column}\")\nforbid (principal in Group::\"outsiders\", action in Action::\"see\", \
+                 resource in Column::\"{column}\");\n"
+            )
+        })
+        .collect();
+    fs::write(mesh.join("java/policies/outsiders.cedar"), policies).unwrap();
+
+    let products = mesh.join("spark/products");
+    let mut lineage: Value =
+        serde_json::from_str(&fs::read_to_string(products.join("row_lineage.odcs.yaml")).unwrap()).unwrap();
+    lineage["id"] = json!("row_lineage_ids");
+    lineage["schema"][0]["name"] = json!("row_lineage_ids");
+    let columns = lineage["schema"][0]["properties"].as_array_mut().unwrap();
+    for name in ["_row_id", "_last_updated_sequence_number"] {
+        columns.push(json!({ "name": name, "physicalType": "long" }));
+    }
+    fs::write(products.join("row_lineage_ids.odcs.yaml"), lineage.to_string()).unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -99,24 +169,18 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn ask(sql: &str) -> Result<(Arc<Schema>, Vec<RecordBatch>), Error> {
-    let engine = &tables().engine;
-    packly().block_on(async {
-        let principal = engine.mesh().principal("guest").unwrap();
-        let rows = engine.plan(&principal, sql, &Pins::new()).await?.run()?;
-        let schema = rows.schema();
-        Ok((schema, rows.try_collect().await?))
-    })
+    tables().ask("guest", sql)
 }
 
 /// What independent readers saw: the columns that can be read, those that cannot, and the rows.
-struct Expected {
-    columns: Vec<String>,
+pub struct Expected {
+    pub columns: Vec<String>,
     unreadable: Vec<String>,
-    rows: Vec<Value>,
+    pub rows: Vec<Value>,
 }
 
 impl Expected {
-    fn of(writer: &str, table: &str) -> Self {
+    pub fn of(writer: &str, table: &str) -> Self {
         let path = tests().join("expected").join(writer).join(format!("{table}.jsonl"));
         let text = fs::read_to_string(path).unwrap();
         let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -174,7 +238,7 @@ fn check(writer: &str, table: &str) {
     }
 }
 
-fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

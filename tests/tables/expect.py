@@ -175,7 +175,7 @@ def write(path, value):
 
 
 def main(spark):
-    properties = {"s3.endpoint": stage.S3, "s3.access-key-id": stage.KEY, "s3.secret-access-key": stage.SECRET, "s3.region": stage.REGION}
+    properties = stage.file_io()
     for part in ("mesh", "expected"):
         shutil.rmtree(stage.HERE / part, ignore_errors=True)
     # JSON is YAML.

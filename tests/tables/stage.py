@@ -18,7 +18,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 WORK = Path(os.environ.get("POLDER_TABLES_WORK", HERE.parents[1] / "target" / "tables"))
 BUCKET = "polder-tables"
-S3 = "http://127.0.0.1:5123"
+# Another one serves `data/` when tests read the tables.
+S3 = os.environ.get("POLDER_TABLES_S3", "http://127.0.0.1:5123")
 REST = "http://127.0.0.1:8181"
 KEY, SECRET, REGION = "payments", "not-much-of-a-secret", "us-east-1"
 
@@ -125,19 +126,19 @@ def current(writer):
     return {name: ask(f"/{name}")["metadata-location"].removeprefix(f"s3://{BUCKET}/") for name in names}
 
 
+def file_io(s3=S3):
+    """What PyIceberg must know to read from the S3 server."""
+    return {
+        "s3.endpoint": s3,
+        "s3.access-key-id": KEY,
+        "s3.secret-access-key": SECRET,
+        "s3.region": REGION,
+        "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+    }
+
+
 def iceberg_catalog():
     """PyIceberg's view of the catalog."""
     from pyiceberg.catalog import load_catalog
 
-    return load_catalog(
-        "lake",
-        **{
-            "type": "rest",
-            "uri": REST,
-            "s3.endpoint": S3,
-            "s3.access-key-id": KEY,
-            "s3.secret-access-key": SECRET,
-            "s3.region": REGION,
-            "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
-        },
-    )
+    return load_catalog("lake", **{"type": "rest", "uri": REST}, **file_io())
