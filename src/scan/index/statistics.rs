@@ -288,9 +288,9 @@ impl Chosen<'_> {
 }
 
 impl DataFile {
-    /// What DataFusion may believe about this file. The value of a partition is the column's even where nothing else is
+    /// What DataFusion may believe about this file's first `columns`. The value of a partition is the column's even where nothing else is
     /// exact: the file need not have the column.
-    pub(in crate::scan) fn statistics(&self, exact: bool) -> Statistics {
+    pub(in crate::scan) fn statistics(&self, exact: bool, columns: usize) -> Statistics {
         let column = |known: &Known| {
             let value = |value: &Option<ScalarValue>| match value {
                 Some(value) if known.constant || (exact && known.exact) => Precision::Exact(value.clone()),
@@ -308,7 +308,7 @@ impl DataFile {
         Statistics {
             num_rows: usize::try_from(self.rows).map_or(Precision::Absent, Precision::Exact),
             total_byte_size: usize::try_from(self.size).map_or(Precision::Absent, Precision::Inexact),
-            column_statistics: self.columns.iter().map(column).collect(),
+            column_statistics: self.columns.iter().take(columns).map(column).collect(),
         }
     }
 }

@@ -36,9 +36,9 @@ async fn numbers(shop: &Shop, sql: &str) -> Vec<i64> {
     got.iter().map(|row| row.parse().unwrap()).collect()
 }
 
-/// Gives the table a partition by the plain value of `a`, and its id.
-async fn partitioned(shop: &Shop) -> i32 {
-    let field = UnboundPartitionField::builder().source_id(1).name("p".to_owned()).transform(Transform::Identity);
+/// Gives the table a partition by the plain value of a column, and its id.
+async fn partitioned(shop: &Shop, column: i32) -> i32 {
+    let field = UnboundPartitionField::builder().source_id(column).name("p".to_owned()).transform(Transform::Identity);
     let spec = UnboundPartitionSpec::builder().add_partition_fields([field.build()]).unwrap().build();
     shop.change("t", |builder| builder.add_default_partition_spec(spec).unwrap()).await;
     shop.load("t").await.metadata().default_partition_spec_id()
