@@ -26,6 +26,8 @@ use writer::History;
 
 /// How many histories a plain run goes through.
 const HISTORIES: u64 = 8;
+/// How many predicates are asked about at a time.
+const QUERIES: usize = 2;
 /// How many steps each of them has.
 const STEPS: usize = 14;
 
@@ -54,7 +56,7 @@ async fn whatever_happened_to_a_table_it_reads_as_the_naive_reader_says() {
 /// Some queries with some settings.
 async fn check(shop: &Shop, history: &mut History<'_>) {
     let fields = history.fields.clone();
-    for _ in 0..4 {
+    for _ in 0..QUERIES {
         let snapshots = history.reference.commits();
         let now = history.model.chance.below(4) > 0;
         let upto = if now { snapshots } else { 1 + history.model.chance.below(snapshots as usize) as i64 };
@@ -73,8 +75,8 @@ async fn check(shop: &Shop, history: &mut History<'_>) {
         let (asked, condition) = (predicate::sql(path), predicate.sql());
         let limit = 1 + history.model.chance.below(20);
         history.says(format!("-- at {upto}, {} of {} rows: {condition}", expect.len(), all.len()));
-        for late in [false, true] {
-            let config = drawn(&mut history.model.chance, late);
+        {
+            let config = drawn(&mut history.model.chance);
             let query = async |sql: String| {
                 let context = context_with(shop, config.clone());
                 let columns = columns.iter().map(|(name, id)| column(name, *id)).collect();
@@ -126,7 +128,8 @@ fn multiset(rows: impl IntoIterator<Item = Value>) -> Vec<String> {
     rows
 }
 
-fn drawn(chance: &mut Chance, late: bool) -> SessionConfig {
+fn drawn(chance: &mut Chance) -> SessionConfig {
+    let late = chance.below(2) == 0;
     let mut config = settings(late).with_target_partitions(1 + chance.below(3)).with_batch_size(1 + chance.below(30));
     config.options_mut().optimizer.repartition_file_min_size = 1 + chance.below(2000);
     config.options_mut().optimizer.enable_topk_dynamic_filter_pushdown = chance.below(2) == 0;

@@ -254,6 +254,7 @@ impl<'a> History<'a> {
         let metrics = self.model.chance.below(4) > 0;
         let mut known = Vec::new();
         leaves(&self.fields, &[], &mut known);
+        known.retain(|(_, field)| ids || !is_unmapped(field.id));
         let bounds = Bounds::of(&known, &rows, &mut self.model.chance);
         let mut form = "with ids";
         let held = rows.clone();
