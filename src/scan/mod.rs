@@ -16,6 +16,7 @@ mod defaults;
 mod deletes;
 mod entry;
 mod error;
+mod faults;
 mod footer;
 mod index;
 mod late;

@@ -19,7 +19,8 @@ use crate::error::Class;
 use crate::lake::fixture::{Shop, optional, schema, shop, shop_in, sql_domain, write};
 
 mod columns;
-mod commit;
+pub(super) mod commit;
+mod damage;
 mod deletes;
 mod evolution;
 mod foreign;
