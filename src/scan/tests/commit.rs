@@ -37,8 +37,8 @@ pub(super) fn small() -> WriterProperties {
 pub(in crate::scan) struct Files<'a> {
     shop: &'a Shop,
     /// Where what is put next belongs.
-    pub(super) partition: Struct,
-    pub(super) spec: i32,
+    pub(in crate::scan) partition: Struct,
+    pub(in crate::scan) spec: i32,
     /// The data sequence number of what is put, where it is older than the snapshot.
     pub(super) sequence: Option<i64>,
     pub(super) added: Vec<Written>,

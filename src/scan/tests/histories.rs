@@ -25,7 +25,7 @@ use reference::{Keys, Reference};
 use writer::History;
 
 /// How many histories a plain run goes through.
-const HISTORIES: u64 = 8;
+const HISTORIES: u64 = 5;
 /// How many predicates are asked about at a time.
 const QUERIES: usize = 2;
 /// How many steps each of them has.
