@@ -128,6 +128,23 @@ async fn a_key_that_the_table_no_longer_has_is_compared_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_table_no_longer_has_is_its_default_in_rows_from_before_it() {
+    let shop = table(3).await;
+    let mut files = Files::of(&shop);
+    data(&mut files, 0, 3).await;
+    files.commit().await;
+    let late = NestedField::optional(3, "c", Type::Primitive(Long)).with_initial_default(Literal::long(7));
+    shop.evolve("t", schema(vec![optional(1, "a", Long), optional(2, "b", Text), late.into()])).await;
+    let mut files = Files::of(&shop);
+    files.keys(&[("a", 1, longs([0])), ("c", 3, longs([7]))]).await;
+    files.keys(&[("a", 1, longs([1])), ("c", 3, maybe(&[None]))]).await;
+    files.commit().await;
+    assert_eq!(numbers(&shop, "SELECT a FROM t ORDER BY a").await, [1, 2]);
+    shop.evolve("t", schema(vec![optional(1, "a", Long), optional(2, "b", Text)])).await;
+    assert_eq!(numbers(&shop, "SELECT a FROM t ORDER BY a").await, [1, 2]);
+}
+
+#[tokio::test]
 async fn a_key_that_a_file_does_not_have_is_null_and_a_promoted_one_is_compared_as_the_tables_type() {
     let shop = shop().await;
     shop.create("t", schema(vec![optional(1, "a", Int), optional(2, "b", Text)])).await;
