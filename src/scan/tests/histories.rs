@@ -25,7 +25,7 @@ use reference::{Keys, Reference};
 use writer::History;
 
 /// How many histories a plain run goes through.
-const HISTORIES: u64 = 5;
+const HISTORIES: u64 = 10;
 /// How many predicates are asked about at a time.
 const QUERIES: usize = 2;
 /// How many steps each of them has.
@@ -75,42 +75,39 @@ async fn check(shop: &Shop, history: &mut History<'_>) {
         let (asked, condition) = (predicate::sql(path), predicate.sql());
         let limit = 1 + history.model.chance.below(20);
         history.says(format!("-- at {upto}, {} of {} rows: {condition}", expect.len(), all.len()));
-        {
-            let config = drawn(&mut history.model.chance);
-            let query = async |sql: String| {
-                let context = context_with(shop, config.clone());
-                let columns = columns.iter().map(|(name, id)| column(name, *id)).collect();
-                let scan = IcebergScan::pin(shop.open("t").await, columns, Some(snapshot)).await;
-                let scan = scan.unwrap_or_else(|error| panic!("{sql}: {error}"));
-                context.register_table("t", scan).unwrap();
-                let got = context.sql(&sql).await.unwrap().collect().await;
-                as_json(&got.unwrap_or_else(|error| panic!("{sql}: {error}")))
-            };
-            let sql = format!("SELECT * FROM t WHERE {condition}");
-            assert_eq!(multiset(query(sql.clone()).await), multiset(expect.iter().copied().cloned()), "{sql}");
+        let context = context_with(shop, drawn(&mut history.model.chance));
+        let asked_for = columns.iter().map(|(name, id)| column(name, *id)).collect();
+        let scan = IcebergScan::pin(shop.open("t").await, asked_for, Some(snapshot)).await;
+        context.register_table("t", scan.unwrap()).unwrap();
+        let query = async |sql: String| {
+            let got = context.sql(&sql).await.unwrap().collect().await;
+            as_json(&got.unwrap_or_else(|error| panic!("{sql}: {error}")))
+        };
+        let sql = format!("SELECT * FROM t WHERE {condition}");
+        assert_eq!(multiset(query(sql.clone()).await), multiset(expect.iter().copied().cloned()), "{sql}");
 
-            let sql = format!("SELECT {asked} AS x, t.\"{other}\" AS y FROM t WHERE {condition}");
-            let pair = |row: &&Value| json!({"x": predicate::at(row, path), "y": row[other.as_str()]});
-            let pairs = multiset(expect.iter().map(pair));
-            assert_eq!(multiset(query(sql.clone()).await), pairs, "{sql}");
-            let some = multiset(query(format!("{sql} LIMIT {limit}")).await);
-            assert_eq!(some.len(), pairs.len().min(limit), "{sql} LIMIT {limit}");
-            assert!(some.iter().all(|row| pairs.binary_search(row).is_ok()), "{sql} LIMIT {limit}");
+        let sql = format!("SELECT {asked} AS x, t.\"{other}\" AS y FROM t WHERE {condition}");
+        let pair = |row: &&Value| json!({"x": predicate::at(row, path), "y": row[other.as_str()]});
+        let pairs = multiset(expect.iter().map(pair));
+        assert_eq!(multiset(query(sql.clone()).await), pairs, "{sql}");
+        let some = multiset(query(format!("{sql} LIMIT {limit}")).await);
+        assert_eq!(some.len(), pairs.len().min(limit), "{sql} LIMIT {limit}");
+        assert!(some.iter().all(|row| pairs.binary_search(row).is_ok()), "{sql} LIMIT {limit}");
 
-            let sql = format!("SELECT count(*) AS c, count({asked}) AS x, min(n) AS l, max(n) AS h FROM t");
-            for (sql, rows) in [(format!("{sql} WHERE {condition}"), expect.clone()), (sql, all.iter().collect())] {
-                let known = rows.iter().filter(|row| !predicate::at(row, path).is_null()).count();
-                let numbers = || rows.iter().filter_map(|row| row["n"].as_i64());
-                let answer = json!([{"c": rows.len(), "x": known, "l": numbers().min(), "h": numbers().max()}]);
-                assert_eq!(Value::from(query(sql.clone()).await), answer, "{sql}");
-            }
-
-            let sql = format!("SELECT n FROM t WHERE {condition} ORDER BY n DESC LIMIT 5");
-            let mut numbers: Vec<i64> = expect.iter().filter_map(|row| row["n"].as_i64()).collect();
-            numbers.sort_by_key(|n| -n);
-            let top: Vec<Value> = numbers.iter().take(5).map(|n| json!({"n": n})).collect();
-            assert_eq!(query(sql.clone()).await, top, "{sql}");
+        let sql = format!("SELECT count(*) AS c, count({asked}) AS x, min(n) AS l, max(n) AS h FROM t");
+        for (sql, rows) in [(format!("{sql} WHERE {condition}"), expect.clone()), (sql, all.iter().collect())] {
+            let known = rows.iter().filter(|row| !predicate::at(row, path).is_null()).count();
+            let numbers = || rows.iter().filter_map(|row| row["n"].as_i64());
+            let answer = json!([{"c": rows.len(), "x": known, "l": numbers().min(), "h": numbers().max()}]);
+            assert_eq!(Value::from(query(sql.clone()).await), answer, "{sql}");
         }
+
+        let sql = format!("SELECT n FROM t WHERE {condition} ORDER BY n DESC LIMIT 5");
+        let mut numbers: Vec<i64> = expect.iter().filter_map(|row| row["n"].as_i64()).collect();
+        numbers.sort_by_key(|n| -n);
+        let top: Vec<Value> = numbers.iter().take(5).map(|n| json!({"n": n})).collect();
+        assert_eq!(query(sql.clone()).await, top, "{sql}");
+
         if now {
             let sql = format!("SELECT {asked} AS x, n FROM t WHERE {condition} ORDER BY n");
             round_trips(shop, &columns, &sql).await;

@@ -82,7 +82,7 @@ impl<'a> History<'a> {
             7 | 8 => self.delete_positions().await,
             9 | 10 => {
                 let mut files = Files::of(self.shop);
-                self.delete_keys(&mut files, None).await;
+                self.delete_keys(&mut files, false).await;
                 self.commit(files).await;
             }
             _ if self.is_v3 => self.append().await,
@@ -233,8 +233,8 @@ impl<'a> History<'a> {
         for (partition, rows) in groups {
             self.write(&mut files, partition, rows, sequence).await;
         }
-        if files.sequence.is_none() && self.model.chance.below(4) == 0 {
-            self.delete_keys(&mut files, Some(spec)).await;
+        if files.sequence.is_none() && self.model.chance.below(2) == 0 {
+            self.delete_keys(&mut files, true).await;
         }
         self.commit(files).await;
     }
@@ -351,13 +351,11 @@ impl<'a> History<'a> {
     }
 
     /// Puts an equality delete file; one that comes with data is in a partition of its spec.
-    async fn delete_keys(&mut self, files: &mut Files<'_>, with: Option<i32>) {
-        let file = &self.reference.files[self.model.chance.below(self.reference.files.len())];
-        let scoped = with.is_none_or(|spec| file.spec == spec) && (with.is_some() || self.model.chance.below(2) == 0);
+    async fn delete_keys(&mut self, files: &mut Files<'_>, with_data: bool) {
+        let last = self.reference.files.len() - 1;
+        let file = &self.reference.files[if with_data { last } else { self.model.chance.below(last + 1) }];
+        let scoped = with_data || self.model.chance.below(2) == 0;
         let global = |spec: i32| self.specs[&spec].iter().all(|(_, transform)| *transform == Transform::Void);
-        if with.is_some() && !scoped {
-            return;
-        }
         let mut within = None;
         if scoped {
             files.spec = file.spec;
@@ -372,7 +370,9 @@ impl<'a> History<'a> {
             self.reference.files.iter().flat_map(|file| &file.rows).map(|(row, _)| row).collect();
         let mut keys = Vec::new();
         for _ in 0..1 + self.model.chance.below(4) {
-            let row = rows[self.model.chance.below(rows.len())];
+            let newest = self.model.chance.below(2) == 0;
+            let row =
+                rows[rows.len() - 1 - self.model.chance.below(if newest { rows.len().min(9) } else { rows.len() })];
             let there = self.model.chance.below(4) > 0;
             let mut key = Map::new();
             for field in &fields {
