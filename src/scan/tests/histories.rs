@@ -16,6 +16,7 @@ use super::model::{F, K, Model, NAMES, as_json, bytes, leaves, of_iceberg, row, 
 use super::*;
 use crate::scan::codec::tests::round_trips;
 
+mod forms;
 mod predicate;
 mod reference;
 mod writer;
@@ -25,7 +26,7 @@ use reference::{Keys, Reference};
 use writer::History;
 
 /// How many histories a plain run goes through.
-const HISTORIES: u64 = 10;
+const HISTORIES: u64 = 8;
 /// How many predicates are asked about at a time.
 const QUERIES: usize = 2;
 /// How many steps each of them has.
