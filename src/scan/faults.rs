@@ -142,3 +142,68 @@ impl Morsel for Decoding {
         AssertUnwindSafe(inner.into_stream()).catch_unwind().map(move |batch| place.settle(batch)).boxed()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use datafusion::arrow::datatypes::Schema;
+    use futures::stream;
+
+    use super::*;
+    use crate::error::{Class, Error};
+
+    type Step = fn() -> Result<RecordBatch>;
+
+    #[derive(Debug)]
+    struct Scripted(Vec<Step>);
+
+    impl Morsel for Scripted {
+        fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+            stream::iter(self.0).map(|step| step()).boxed()
+        }
+    }
+
+    fn place() -> Place {
+        Place { table: "ns.t".into(), file: Path::from("data/f.parquet") }
+    }
+
+    async fn all(steps: Vec<Step>) -> Vec<Result<RecordBatch>> {
+        Box::new(Decoding { place: place(), inner: Box::new(Scripted(steps)) }).into_stream().collect().await
+    }
+
+    fn batch() -> Result<RecordBatch> {
+        Ok(RecordBatch::new_empty(Arc::new(Schema::empty())))
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_file_and_the_end_of_it() {
+        let got = all(vec![batch, || panic!("of a decoder"), batch]).await;
+        assert!(matches!(got.as_slice(), [Ok(_), Err(_)]));
+        let error = cause(got.get(1).unwrap().as_ref().unwrap_err()).unwrap().clone();
+        assert_eq!(error.class, Class::Storage);
+        assert_eq!(error.message, "file `data/f.parquet` of table `ns.t` cannot be read");
+    }
+
+    #[test]
+    fn what_is_not_about_the_bytes_passes_as_it_is() {
+        let filter = || ArrowError::ComputeError(format!("{FILTER}: cannot cast"));
+        for error in [
+            DataFusionError::ResourcesExhausted("pool".into()),
+            DataFusionError::Execution("of an expression".into()),
+            ArrowError::CastError("of an expression".into()).into(),
+            ParquetError::from(filter()).into(),
+            DataFusionError::External(Box::new(Error::new(Class::Cancelled, "the statement was cancelled"))),
+            ParquetError::External(Box::new(DataFusionError::ResourcesExhausted("pool".into()))).into(),
+        ] {
+            let before = error.to_string();
+            assert_eq!(place().named(error).to_string(), before);
+        }
+        for error in [
+            DataFusionError::from(ParquetError::EOF("short".into())),
+            ParquetError::from(ArrowError::ParquetError("of a page".into())).into(),
+            ArrowError::ParquetError("of a page".into()).into(),
+        ] {
+            assert!(cause(&place().named(error)).unwrap().message.contains("`data/f.parquet`"));
+        }
+    }
+}
