@@ -11,6 +11,7 @@
 //!
 //! Metadata files never change, so each is decoded once.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ const MAX_FIXED: u32 = 64 * 1024;
 /// What stands in for a type that is not known.
 const STAND_IN: &str = "binary";
 
-/// What table metadata says of its current schema beyond iceberg's model, by field ids.
+/// What table metadata says of the fields that it has, or had, beyond iceberg's model, by their ids.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Beyond {
     kinds: HashMap<i32, String>,
@@ -100,10 +101,25 @@ pub(super) fn decode(file: &[u8]) -> Result<Decoded, Undecoded> {
         read_schema(schema, &mut schemas);
     }
     let metadata: TableMetadata = serde_json::from_value(json).map_err(Undecoded::Json)?;
-    let beyond = schemas.remove(&metadata.current_schema_id()).unwrap_or_default();
+    let beyond = youngest(&metadata, &schemas);
     // The model is about as large as the text, and the names in it are indexed.
     let bytes = std::mem::size_of::<Decoded>().saturating_add(text.len().saturating_mul(2));
     Ok(Decoded { metadata: Arc::new(metadata), beyond: Arc::new(beyond), bytes })
+}
+
+/// What is said of each field by the current schema, or by the youngest that has it: rows are deleted by fields that are
+/// gone.
+fn youngest(metadata: &TableMetadata, schemas: &HashMap<i32, Beyond>) -> Beyond {
+    let mut order: Vec<_> = metadata.schemas_iter().collect();
+    order.sort_by_key(|schema| (schema.schema_id() != metadata.current_schema_id(), Reverse(schema.schema_id())));
+    let mut all = Beyond::default();
+    for id in schemas.values().flat_map(|beyond| beyond.kinds.keys().chain(beyond.defaults.keys())) {
+        let schema = order.iter().find(|schema| schema.field_by_id(*id).is_some());
+        let Some(beyond) = schema.and_then(|schema| schemas.get(&schema.schema_id())) else { continue };
+        all.kinds.extend(beyond.kinds.get_key_value(id).map(|(id, kind)| (*id, kind.clone())));
+        all.defaults.extend(beyond.defaults.get_key_value(id).map(|(id, value)| (*id, value.clone())));
+    }
+    all
 }
 
 fn read_schema(schema: &mut Value, schemas: &mut HashMap<i32, Beyond>) {

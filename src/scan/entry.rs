@@ -19,7 +19,7 @@ pub(super) struct DataFile {
     /// The row id of its first row, for tables with row lineage.
     pub(super) first_row: Option<i64>,
     pub(super) partition: Partition,
-    /// One for each column of the scan; nothing is known of those that a query does not need.
+    /// One for each column that was asked about; nothing is known of those that a query does not need.
     pub(super) columns: Vec<Known>,
 }
 

@@ -27,6 +27,7 @@ use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMe
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use prost::Message;
 
+use super::columns::viewed;
 use super::mapping::{NameMapping, PROPERTY};
 
 /// Under which a footer notes the value that a file has for a column in its partition alone.
@@ -157,7 +158,7 @@ pub(super) fn constant(schema: &HashMap<String, String>, id: i32, data_type: &Da
     let Some(text) = schema.get(&format!("{NOTE}{id}")) else { return Constant::None };
     let bytes = BASE64_STANDARD_NO_PAD.decode(text).ok().filter(|bytes| !bytes.is_empty());
     let value = bytes.and_then(|bytes| protobuf::ScalarValue::decode(bytes.as_slice()).ok());
-    let value = value.and_then(|value| ScalarValue::try_from(&value).ok());
+    let value = value.and_then(|value| ScalarValue::try_from(&value).ok()).map(|value| viewed(value, data_type));
     match value.filter(|value| value.data_type() == *data_type) {
         Some(value) => Constant::Value(value),
         None => Constant::Unreadable,

@@ -16,6 +16,7 @@ mod defaults;
 mod deletes;
 mod entry;
 mod error;
+mod faults;
 mod footer;
 mod index;
 mod late;
@@ -171,7 +172,8 @@ impl IcebergScan {
         let mut file = PartitionedFile::new("", entry.size);
         file.object_meta.location = entry.path.clone();
         file.object_meta.last_modified += self.identity(entry);
-        file.with_statistics(Arc::new(entry.statistics(self.exact))).with_extension(FileFacts {
+        let statistics = entry.statistics(self.exact, self.ground.visible());
+        file.with_statistics(Arc::new(statistics)).with_extension(FileFacts {
             rows: entry.rows,
             sequence: entry.sequence,
             first_row: entry.first_row,
@@ -187,7 +189,10 @@ impl IcebergScan {
         let is_of = |field: &PartitionField, id: i32| field.source_id == id && field.transform == Transform::Identity;
         let constant = |(index, bound): (usize, &Bound)| {
             let id = bound.field.id;
-            if !bound.partition || spec.is_some_and(|spec| !spec.fields().iter().any(|field| is_of(field, id))) {
+            // One that is a key as well is noted once, as the key.
+            let noted = index < self.ground.visible() && self.ground.key(id).is_some();
+            if noted || !bound.partition || spec.is_some_and(|spec| !spec.fields().iter().any(|field| is_of(field, id)))
+            {
                 return None;
             }
             let null = || ScalarValue::try_new_null(bound.wanted.field.data_type()).ok();
@@ -234,11 +239,26 @@ impl IcebergScan {
         cut.unwrap_or(groups)
     }
 
+    /// The query's columns.
     fn asked(&self) -> Asked<'_> {
+        self.asked_of(&self.schema)
+    }
+
+    /// As many of all columns as a schema has.
+    fn asked_of<'a>(&self, schema: &'a SchemaRef) -> Asked<'a> {
         // What a file holds of row lineage is not what its rows have.
         let id = |bound: &Bound| lineage::field(bound.field.id).map_or(bound.field.id, |_| index::UNKNOWN);
-        let visible = self.ground.columns().iter().zip(self.schema.fields());
-        Asked { ids: visible.map(|(bound, _)| id(bound)).collect(), schema: &self.schema }
+        let columns = self.ground.columns().iter().zip(schema.fields());
+        Asked { ids: columns.map(|(bound, _)| id(bound)).collect(), schema }
+    }
+
+    /// The files themselves, with what is known of the columns in `needed`, and of those that equality deletes compare
+    /// and that a file may leave to its partition.
+    fn opened(&self, files: &Chosen<'_>, needed: &[usize]) -> DfResult<Vec<DataFile>> {
+        let keys = self.ground.columns().iter().enumerate().skip(self.ground.visible());
+        let keys = keys.filter(|(_, bound)| bound.partition).map(|(index, _)| index);
+        let needed: Vec<usize> = needed.iter().copied().chain(keys).collect();
+        files.files(&self.open, &self.asked_of(self.ground.schema()), &needed)
     }
 
     fn filter(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Option<Arc<dyn PhysicalExpr>>> {
@@ -371,7 +391,7 @@ impl TableProvider for IcebergScan {
         options.pruning = may_prune;
         options.enable_page_index = may_prune;
         let source = parquet_source(&self.ground, state.runtime_env(), options, !filters.is_empty());
-        let files = files.files(&self.open, &self.asked(), &needed)?;
+        let files = self.opened(&files, &needed)?;
         let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
         let config = FileScanConfigBuilder::new(
             self.open.url.clone(),

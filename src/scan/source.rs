@@ -1,7 +1,7 @@
 //! DataFusion's Parquet source, and what an Iceberg table adds to it while files are opened.
 //!
 //! ```text
-//! PartitionedFile + FileFacts -> LakeSource -> (deletes of this file) -> ParquetSource -> batches
+//! PartitionedFile + FileFacts -> LakeSource -> (deletes of this file) -> ParquetSource -> batches, faults named
 //! ```
 //!
 //! Whatever depends on one file happens here and nowhere above: the rest of a plan sees a plain file source. The columns
@@ -30,6 +30,7 @@ use object_store::ObjectStore;
 use super::columns::Bound;
 use super::deletes::{Opener, Opening, projected};
 use super::entry::DeleteFile;
+use super::faults::Named;
 use super::footer::{Constants, Names};
 use super::lineage::{LAST_UPDATED, ROW_ID};
 use crate::lake::memory::Memory;
@@ -214,7 +215,8 @@ impl FileSource for LakeSource {
             config: bare,
             partition,
         };
-        Ok(Box::new(Opener { clean, opening: Arc::new(opening) }))
+        let opener = Opener { clean, opening: Arc::new(opening) };
+        Ok(Box::new(Named { inner: Box::new(opener), table: Arc::clone(&self.ground.table) }))
     }
 
     fn table_schema(&self) -> &TableSchema {

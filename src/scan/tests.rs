@@ -19,9 +19,13 @@ use crate::error::Class;
 use crate::lake::fixture::{Shop, optional, schema, shop, shop_in, sql_domain, write};
 
 mod columns;
+pub(super) mod commit;
+mod damage;
 mod deletes;
 mod evolution;
 mod foreign;
+mod histories;
+mod model;
 mod refusals;
 
 pub(super) fn column(name: &str, field_id: i32) -> ScanColumn {
@@ -86,8 +90,18 @@ async fn pin(shop: &Shop, columns: &[(&str, i32)]) -> Result<Arc<IcebergScan>, E
 }
 
 pub(super) fn context(shop: &Shop) -> SessionContext {
+    context_with(shop, SessionConfig::new().with_target_partitions(2))
+}
+
+fn settings(pushdown: bool) -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(2).with_batch_size(16);
+    config.options_mut().execution.parquet.pushdown_filters = pushdown;
+    config
+}
+
+fn context_with(shop: &Shop, config: SessionConfig) -> SessionContext {
     let runtime = RuntimeEnvBuilder::new().with_object_store_registry(shop.lake.stores()).build_arc().unwrap();
-    SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(2), runtime)
+    SessionContext::new_with_config_rt(config, runtime)
 }
 
 /// The rows that a query over `t` gives, each as text.

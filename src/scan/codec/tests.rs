@@ -7,7 +7,9 @@ use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
 };
 use iceberg::spec::PrimitiveType::{Double, Long, String as Text};
+use iceberg::spec::{FormatVersion, Literal, NestedField, Struct, Transform, Type, UnboundPartitionSpec};
 
+use super::super::tests::commit::{Files, parquet};
 use super::super::tests::{column, context, longs, texts, two_files};
 use super::*;
 use crate::error::Class;
@@ -166,12 +168,8 @@ fn random(state: &mut u64) -> u64 {
     *state
 }
 
-#[tokio::test]
-async fn damaged_bytes_are_an_error_or_a_plan_and_never_a_panic() {
-    let shop = two_files().await;
-    let columns = [("text", 2), ("number", 1)];
-    let sql = "SELECT number + 1 FROM t WHERE number > 1 AND text IN ('x', 'y', 'r') LIMIT 3";
-    let (context, plan) = planned(&shop, &columns, sql).await;
+/// The scan of a plan, as a message.
+fn message(plan: &Arc<dyn ExecutionPlan>) -> ScanNode {
     let mut node = None;
     plan.apply(|part| {
         if let Some(config) = part.downcast_ref::<DataSourceExec>().and_then(|e| e.data_source().downcast_ref()) {
@@ -180,10 +178,14 @@ async fn damaged_bytes_are_an_error_or_a_plan_and_never_a_panic() {
         Ok(TreeNodeRecursion::Continue)
     })
     .unwrap();
-    let whole = node.unwrap().encode_to_vec();
+    node.unwrap()
+}
+
+/// Damages a message again and again, and gives what was read of it all the same.
+fn damaged(whole: &[u8], context: &SessionContext, mut read: impl FnMut(Arc<dyn ExecutionPlan>)) -> usize {
     let (mut state, mut refused) = (0x9e37_79b9_7f4a_7c15, 0);
     for _ in 0..4000 {
-        let mut bytes = whole.clone();
+        let mut bytes = whole.to_vec();
         for _ in 0..=random(&mut state) % 4 {
             let at = usize::try_from(random(&mut state)).unwrap() % bytes.len();
             match random(&mut state) % 3 {
@@ -196,8 +198,67 @@ async fn damaged_bytes_are_an_error_or_a_plan_and_never_a_panic() {
             catch_unwind(AssertUnwindSafe(|| ScanCodec::default().try_decode(&bytes, &[], &context.task_ctx())));
         match decoded.unwrap() {
             Err(_) => refused += 1,
-            Ok(plan) => drop(explained(&plan)),
+            Ok(plan) => read(plan),
         }
     }
+    refused
+}
+
+#[tokio::test]
+async fn damaged_bytes_are_an_error_or_a_plan_and_never_a_panic() {
+    let shop = two_files().await;
+    let columns = [("text", 2), ("number", 1)];
+    let sql = "SELECT number + 1 FROM t WHERE number > 1 AND text IN ('x', 'y', 'r') LIMIT 3";
+    let (context, plan) = planned(&shop, &columns, sql).await;
+    let refused = damaged(&message(&plan).encode_to_vec(), &context, |plan| drop(explained(&plan)));
     assert!(refused > 1000, "{refused}");
+}
+
+/// A table with all that a scan carries beside its files: defaults, a name mapping, keys, positions, constants.
+async fn laden() -> Shop {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", Long), optional(2, "b", Text)])).await;
+    shop.change("t", |builder| {
+        let names = r#"[{"field-id": 1, "names": ["a"]}, {"field-id": 2, "names": ["b", "c"]}]"#;
+        let spec = UnboundPartitionSpec::builder().add_partition_field(2, "b", Transform::Identity).unwrap().build();
+        let property = [("schema.name-mapping.default".to_owned(), names.to_owned())].into();
+        let builder = builder.upgrade_format_version(FormatVersion::V3).unwrap().set_properties(property).unwrap();
+        builder.add_default_partition_spec(spec).unwrap()
+    })
+    .await;
+    let spec = shop.load("t").await.metadata().default_partition_spec_id();
+    let mut files = Files::of(&shop);
+    (files.spec, files.partition) = (spec, Struct::from_iter([Some(Literal::string("x"))]));
+    let first = files.put(parquet(&[("a", 1, longs(0..9))], None), 9, |_| {}).await;
+    files.vector(&first, [3, 4]).await;
+    files.commit().await;
+    let mut files = Files::of(&shop);
+    files.keys(&[("a", 1, longs([5])), ("b", 2, texts(&["x"]))]).await;
+    files.keys(&[("a", 1, longs([6]))]).await;
+    files.commit().await;
+    let late = NestedField::optional(3, "d", Type::Primitive(Long)).with_initial_default(Literal::long(7));
+    shop.evolve("t", schema(vec![optional(1, "a", Long), optional(2, "b", Text), late.into()])).await;
+    shop
+}
+
+#[tokio::test]
+async fn damaged_scans_with_deletes_and_all_are_an_error_or_a_plan_that_ends() {
+    let shop = laden().await;
+    let columns = [("text", 2), ("number", 1), ("late", 3)];
+    let sql = "SELECT number, text, late FROM t WHERE number < 8 AND late = 7";
+    round_trips(&shop, &columns, sql).await;
+    let (context, plan) = planned(&shop, &columns, sql).await;
+    assert_eq!(table(Arc::clone(&plan), &context).await.matches("| x ").count(), 4);
+    let node = message(&plan);
+    assert!(node.files[0].deletes.len() == 3 && !node.files[0].constants.is_empty());
+    let mut plans = Vec::new();
+    let refused = damaged(&node.encode_to_vec(), &context, |plan| {
+        drop(explained(&plan));
+        plans.push(plan);
+    });
+    assert!(refused > 1000 && plans.len() > 100, "{refused}");
+    for plan in plans.into_iter().step_by(5) {
+        // It reads something, or says what is wrong.
+        _ = collect(plan, context.task_ctx()).await;
+    }
 }

@@ -1,5 +1,6 @@
 //! Reads delete files that are Parquet: only the columns that are asked for, by field id, held against the manifest.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
@@ -8,7 +9,7 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
 use datafusion::execution::cache::DefaultFilesMetadataCache;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::scan::adapter::field_id;
 use crate::scan::entry::DeleteFile;
 use crate::scan::error::ScanError;
+use crate::scan::faults::panicked;
 use crate::scan::reader::CheckedReaders;
 use crate::scan::source::{FileFacts, Ground};
 use crate::scan::{FOOTER_HINT, cause};
@@ -41,7 +43,8 @@ pub(super) async fn each_batch(
     mut each: impl FnMut(Batch) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let failed = |error: ParquetError| failed(ground, delete, error);
-    let builder = ParquetRecordBatchStreamBuilder::new(reader(ground, delete)?).await.map_err(failed)?;
+    let opened = AssertUnwindSafe(ParquetRecordBatchStreamBuilder::new(reader(ground, delete)?)).catch_unwind();
+    let builder = unwound(opened.await).map_err(failed)?;
     let found = builder.schema().fields().iter().map(|field| field_id(field)).collect::<Vec<_>>();
     if !ids.iter().all(|id| found.iter().filter(|found| **found == Some(*id)).count() == 1) {
         return Err(broken(ground, delete, "does not have the columns of its kind"));
@@ -50,7 +53,7 @@ pub(super) async fn each_batch(
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let mut batches = builder.with_projection(mask).build().map_err(failed)?;
     let mut rows = 0u64;
-    while let Some(batch) = batches.try_next().await.map_err(failed)? {
+    while let Some(batch) = unwound(AssertUnwindSafe(batches.try_next()).catch_unwind().await).map_err(failed)? {
         rows = rows.saturating_add(u64::try_from(batch.num_rows()).unwrap_or(u64::MAX));
         each(Batch(batch))?;
     }
@@ -58,6 +61,11 @@ pub(super) async fn each_batch(
         return Err(broken(ground, delete, "holds another number of deletes than its metadata says"));
     }
     Ok(())
+}
+
+/// Damaged bytes may make a decoder panic.
+fn unwound<T>(caught: std::thread::Result<Result<T, ParquetError>>) -> Result<T, ParquetError> {
+    caught.unwrap_or_else(|_| Err(panicked()))
 }
 
 /// Its footer is not kept: what the file holds is, and it is read once.

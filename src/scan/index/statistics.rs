@@ -256,7 +256,8 @@ impl Chosen<'_> {
         Ok(all)
     }
 
-    /// The statistics of all files together, of the columns in `needed`.
+    /// The statistics of all files together, of the columns in `needed`. The size of all is left out, as DataFusion leaves
+    /// it out for Parquet files: it would decide by it which side of a join to hold, and by rows it decides better.
     pub(in crate::scan) fn statistics(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<Statistics> {
         let rows = self.row_counts()?;
         let count = rows.values().iter().try_fold(0u64, |sum, rows| sum.checked_add(*rows));
@@ -266,7 +267,6 @@ impl Chosen<'_> {
         if self.is_empty() {
             return Ok(statistics);
         }
-        statistics.total_byte_size = Precision::Inexact(0);
         for column in needed {
             let (Some((field, of)), Some(into)) = (asked.get(*column), statistics.column_statistics.get_mut(*column))
             else {
@@ -276,8 +276,6 @@ impl Chosen<'_> {
             into.min_value = into.min_value.clone().map(|value| asked.seen(*column, value));
             into.max_value = into.max_value.clone().map(|value| asked.seen(*column, value));
             into.byte_size = self.byte_size(field, of, statistics.num_rows);
-            // A whole file's size says little of a query that reads some of its columns.
-            statistics.total_byte_size = statistics.total_byte_size.add(&into.byte_size);
         }
         Ok(statistics)
     }
@@ -295,9 +293,9 @@ impl Chosen<'_> {
 }
 
 impl DataFile {
-    /// What DataFusion may believe about this file. The value of a partition is the column's even where nothing else is
+    /// What DataFusion may believe about this file's first `columns`. The value of a partition is the column's even where nothing else is
     /// exact: the file need not have the column.
-    pub(in crate::scan) fn statistics(&self, exact: bool) -> Statistics {
+    pub(in crate::scan) fn statistics(&self, exact: bool, columns: usize) -> Statistics {
         let column = |known: &Known| {
             let value = |value: &Option<ScalarValue>| match value {
                 Some(value) if known.constant || (exact && known.exact) => Precision::Exact(value.clone()),
@@ -315,7 +313,7 @@ impl DataFile {
         Statistics {
             num_rows: usize::try_from(self.rows).map_or(Precision::Absent, Precision::Exact),
             total_byte_size: Precision::Absent,
-            column_statistics: self.columns.iter().map(column).collect(),
+            column_statistics: self.columns.iter().take(columns).map(column).collect(),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use datafusion::arrow::array::{Date32Array, Float64Array};
 
+use iceberg::spec::Literal;
+
 use super::*;
+use crate::scan::codec::tests::round_trips;
 
 fn maybe(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
@@ -74,7 +77,7 @@ async fn null_equals_null() {
 #[tokio::test]
 async fn keys_stay_in_their_partition_and_those_of_an_unpartitioned_spec_reach_everywhere() {
     let shop = table(2).await;
-    let spec = partitioned(&shop).await;
+    let spec = partitioned(&shop, 1).await;
     for value in [1, 2] {
         let mut files = Files::of(&shop).within(spec, value);
         files.data(longs([value; 3]), texts(&["x", "y", "z"])).await;
@@ -92,6 +95,26 @@ async fn keys_stay_in_their_partition_and_those_of_an_unpartitioned_spec_reach_e
 }
 
 #[tokio::test]
+async fn a_key_that_only_the_partition_has_is_compared_too() {
+    let shop = table(2).await;
+    let spec = partitioned(&shop, 2).await;
+    for value in ["x", "y"] {
+        let mut files = Files::of(&shop);
+        (files.spec, files.partition) = (spec, Struct::from_iter([Some(Literal::string(value))]));
+        files.put(parquet(&[("a", 1, longs([1, 2]))], None), 2, |_| {}).await;
+        files.commit().await;
+    }
+    let mut files = Files::of(&shop);
+    files.keys(&[("a", 1, longs([1])), ("b", 2, texts(&["x"]))]).await;
+    files.commit().await;
+    let sql = "SELECT a, b FROM t ORDER BY a, b";
+    assert_eq!(rows(&shop, &ALL, sql).await.unwrap(), ["1 y", "2 x", "2 y"]);
+    assert_eq!(rows(&shop, &ALL, "SELECT a FROM t WHERE b = 'x'").await.unwrap(), ["2"]);
+    assert_eq!(rows(&shop, &[("a", 1)], "SELECT a FROM t ORDER BY a").await.unwrap(), ["1", "2", "2"]);
+    round_trips(&shop, &ALL, sql).await;
+}
+
+#[tokio::test]
 async fn a_key_that_the_table_no_longer_has_is_compared_all_the_same() {
     let shop = table(2).await;
     let mut files = Files::of(&shop);
@@ -102,6 +125,23 @@ async fn a_key_that_the_table_no_longer_has_is_compared_all_the_same() {
     files.commit().await;
     shop.evolve("t", schema(vec![optional(1, "a", Long)])).await;
     assert_eq!(rows(&shop, &[("a", 1)], "SELECT count(*) FROM t").await.unwrap(), ["10"]);
+}
+
+#[tokio::test]
+async fn a_key_that_the_table_no_longer_has_is_its_default_in_rows_from_before_it() {
+    let shop = table(3).await;
+    let mut files = Files::of(&shop);
+    data(&mut files, 0, 3).await;
+    files.commit().await;
+    let late = NestedField::optional(3, "c", Type::Primitive(Long)).with_initial_default(Literal::long(7));
+    shop.evolve("t", schema(vec![optional(1, "a", Long), optional(2, "b", Text), late.into()])).await;
+    let mut files = Files::of(&shop);
+    files.keys(&[("a", 1, longs([0])), ("c", 3, longs([7]))]).await;
+    files.keys(&[("a", 1, longs([1])), ("c", 3, maybe(&[None]))]).await;
+    files.commit().await;
+    assert_eq!(numbers(&shop, "SELECT a FROM t ORDER BY a").await, [1, 2]);
+    shop.evolve("t", schema(vec![optional(1, "a", Long), optional(2, "b", Text)])).await;
+    assert_eq!(numbers(&shop, "SELECT a FROM t ORDER BY a").await, [1, 2]);
 }
 
 #[tokio::test]

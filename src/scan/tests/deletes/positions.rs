@@ -45,7 +45,7 @@ async fn younger_data_is_not_touched_and_data_of_the_same_snapshot_is() {
 #[tokio::test]
 async fn positions_stay_in_their_partition_unless_they_name_their_file() {
     let shop = table(2).await;
-    let spec = partitioned(&shop).await;
+    let spec = partitioned(&shop, 1).await;
     let mut files = Files::of(&shop).within(spec, 1);
     let one = files.data(longs([1, 1, 1]), texts(&["x", "y", "z"])).await;
     files.commit().await;
