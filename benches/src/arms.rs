@@ -13,6 +13,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
+use futures::future::try_join_all;
 use polder::lake::Lake;
 use polder::session::{Engine, Options, Pins};
 use polder_catalog::principal::Principal;
@@ -66,19 +67,21 @@ impl Ready {
             Arm::Scan => {
                 let lake = Lake::default();
                 let context = bare(setting, Some(&lake))?;
-                for table in TPCH {
+                let scans = TPCH.map(async |table| {
                     let scan = pin(open(setting, &lake, "pinned", &format!("tpch.{table}")).await?).await?;
-                    register(&context, table, scan)?;
-                }
+                    register(&context, table, scan)
+                });
+                try_join_all(scans).await?;
                 Ok(Self::Bare(Box::new(context)))
             }
             Arm::Plain | Arm::PlainText => {
                 let context = bare(setting, None)?;
                 let parquet = ParquetFormat::default().with_force_view_types(arm == Arm::Plain);
                 let parquet = Arc::new(parquet);
-                for table in TPCH {
-                    register(&context, table, Arc::new(listing(&context, setting, table, parquet.clone()).await?))?;
-                }
+                let listings = TPCH.map(async |table| {
+                    register(&context, table, Arc::new(listing(&context, setting, table, parquet.clone()).await?))
+                });
+                try_join_all(listings).await?;
                 Ok(Self::Bare(Box::new(context)))
             }
         }
