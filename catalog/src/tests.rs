@@ -176,10 +176,10 @@ pub(crate) fn show(decision: &Decision) -> String {
 
 fn show_column(grant: &ColumnGrant) -> String {
     let access = match &grant.access {
-        Access::Raw => "raw".into(),
         Access::Masked(mask) => mask.to_string(),
-        Access::Denied => "denied".into(),
+        other => other.to_string(),
     };
-    let reason = grant.reason.as_ref().map_or("nothing".into(), |reason| reason.policy.to_string());
-    format!("{} {access} by {reason}", grant.column)
+    let reasons: Vec<&str> = grant.reasons.iter().map(|reason| &*reason.policy).collect();
+    let reasons = if reasons.is_empty() { "nothing".into() } else { reasons.join("+") };
+    format!("{} {access} by {reasons}", grant.column)
 }

@@ -22,7 +22,10 @@ pub(crate) struct Declared {
     pub groups: BTreeSet<String>,
     pub attributes: BTreeMap<String, AttributeType>,
     pub purposes: BTreeMap<String, BTreeSet<String>>,
+    /// The keys whose secrets could be read.
     pub keys: BTreeMap<String, Secret>,
+    /// The names of all keys.
+    pub key_names: BTreeSet<String>,
     pub users: BTreeMap<String, User>,
     pub has_auth: bool,
 }
@@ -103,6 +106,12 @@ impl Declared {
             mesh.standards = standards(node, report).unwrap_or_default();
         }
         mesh.groups = names(fields.texts("groups", report), "group", report);
+        for (key, node) in fields.map("keys", report) {
+            mesh.key_names.insert(key.text.clone());
+            if let Some(secret) = secret(node, "keys", dir, report, secrets) {
+                mesh.keys.insert(key.text.clone(), secret);
+            }
+        }
         mesh.read_tags(&mut fields, report);
         for (key, node) in fields.map("attributes", report) {
             if let Some(kind) = attribute_type(node, report) {
@@ -115,11 +124,6 @@ impl Declared {
             purpose.text("description", report);
             purpose.close(report);
             mesh.purposes.insert(key.text.clone(), groups);
-        }
-        for (key, node) in fields.map("keys", report) {
-            if let Some(secret) = secret(node, "keys", dir, report, secrets) {
-                mesh.keys.insert(key.text.clone(), secret);
-            }
         }
         if let Some(node) = fields.get("auth") {
             mesh.has_auth = true;
@@ -168,14 +172,16 @@ impl Declared {
             let unmasked_for = tag
                 .get("unmasked_for")
                 .map(|node| (self.declared_groups(texts(node, "unmasked_for", report), report), place));
-            let mask = tag.text("mask", report).and_then(|text| match Mask::parse(text) {
-                Ok(mask) => Some(mask),
-                Err(fault) => {
-                    let help = report.error("mesh/mask", tag.key_place("mask"), fault.message);
-                    if let Some(text) = fault.help {
-                        help.help(text);
+            let mask = tag.text("mask", report).and_then(|text| {
+                match Mask::parse(text, self.key_names.iter().map(String::as_str)) {
+                    Ok(mask) => Some(mask),
+                    Err(fault) => {
+                        let help = report.error("mesh/mask", tag.key_place("mask"), fault.message);
+                        if let Some(text) = fault.help {
+                            help.help(text);
+                        }
+                        None
                     }
-                    None
                 }
             });
             tag.close(report);

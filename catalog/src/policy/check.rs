@@ -46,6 +46,7 @@ pub(crate) struct Known {
     validator: Option<Validator>,
     ids: BTreeMap<&'static str, BTreeSet<String>>,
     columns: BTreeMap<String, Type>,
+    keys: BTreeSet<String>,
     out: BTreeSet<DomainName>,
 }
 
@@ -88,10 +89,11 @@ impl Known {
                 }
             }
         }
+        let keys = declared.key_names.clone();
         for domain in &out {
             add("Domain", domain.to_string());
         }
-        Self { validator: schema(declared).map(Validator::new), ids, columns, out }
+        Self { validator: schema(declared).map(Validator::new), ids, columns, keys, out }
     }
 
     fn has(&self, kind: &str, id: &str) -> bool {
@@ -304,7 +306,7 @@ fn literals(policy: &Policy, known: &Known, owner: Option<&DomainName>, origin: 
 }
 
 fn parse_mask(text: &str, policy: &Policy, known: &Known, place: &Place, report: &mut Report) -> Option<Mask> {
-    let mask = match Mask::parse(text) {
+    let mask = match Mask::parse(text, known.keys.iter().map(String::as_str)) {
         Ok(mask) => mask,
         Err(fault) => {
             let noted = report.error("policy/mask", place, fault.message);

@@ -7,8 +7,8 @@ use cedar_policy::{
 };
 
 use super::uid::{Types, uid};
-use super::{Access, ColumnGrant, Decision, Grants, Known, Mask, Policies, Reason, Ruleset};
-use crate::contract::Column;
+use super::{Access, ColumnGrant, Decision, Grants, Known, Mask, Policies, Reason, Rows, Ruleset};
+use crate::contract::{Column, PhysicalType, Type};
 use crate::mesh::declared::Declared;
 use crate::mesh::{Mesh, Product};
 use crate::principal::{Attribute, Principal};
@@ -24,8 +24,8 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn reason(&self) -> Option<Reason> {
-        self.because.values().next().map(|known| known.reason.clone())
+    fn reasons(&self) -> Vec<Reason> {
+        self.because.values().map(|known| known.reason.clone()).collect()
     }
 }
 
@@ -53,11 +53,11 @@ impl Policies {
         let mut columns = Vec::new();
         for column in &product.contract.columns {
             match question.column(&address(product), column, &product.contract.tags)? {
-                Ok((access, reason)) => columns.push(ColumnGrant { column: column.name.clone(), access, reason }),
+                Ok(grant) => columns.push(grant),
                 Err(Failed(reason)) => return Some(Decision::Refused(reason)),
             }
         }
-        Some(Decision::Granted(Grants { columns }))
+        Some(Decision::Granted(Grants { columns, rows: Rows::All }))
     }
 }
 
@@ -94,13 +94,8 @@ impl Question<'_> {
         Some(Ok(Answer { allowed: response.decision() == Verdict::Allow, because }))
     }
 
-    /// What may be read of a column with all that is nested in it.
-    fn column(
-        &self,
-        parent: &str,
-        column: &Column,
-        tags: &BTreeSet<String>,
-    ) -> Option<Result<(Access, Option<Reason>), Failed>> {
+    /// What may be read of a column, and of each field that is nested in it.
+    fn column(&self, parent: &str, column: &Column, tags: &BTreeSet<String>) -> Option<Result<ColumnGrant, Failed>> {
         let id = format!("{parent}.{}", column.name);
         let resource = uid(&self.policies.types.column, &id);
         let raw = match self.ask("read", resource.clone())? {
@@ -112,41 +107,65 @@ impl Question<'_> {
             Err(failed) => return Some(Err(failed)),
         };
         let tags: BTreeSet<String> = tags.union(&column.tags).cloned().collect();
-        let covered = masked.allowed.then(|| self.mask(&masked, column, &tags));
-        // A mask acts on whole columns, so a struct is raw only if every leaf of it is. All leaves are asked for, also
-        // where the answer is known: a policy that fails must not go unnoticed.
-        let mut hidden_leaf = None;
+        let mut fields = Vec::new();
         for field in &column.fields {
             match self.column(&id, field, &tags)? {
-                Ok((Access::Raw, _)) => {}
-                Ok((_, reason)) => {
-                    hidden_leaf.get_or_insert(reason);
-                }
+                Ok(grant) => fields.push(grant),
                 Err(failed) => return Some(Err(failed)),
             }
         }
-        Some(Ok(match (raw.allowed, hidden_leaf, covered) {
-            (true, None, _) => (Access::Raw, raw.reason()),
-            (_, _, Some((Access::Masked(mask), reason))) if column.fields.is_empty() || mask == Mask::Null => {
-                (Access::Masked(mask), reason)
-            }
-            (true, Some(leaf), _) => (Access::Denied, leaf),
-            (false, _, Some((_, reason))) => (Access::Denied, reason),
-            (false, _, None) => (Access::Denied, masked.reason().or_else(|| raw.reason())),
-        }))
+        let (access, reasons) = if raw.allowed {
+            (Access::Raw, raw.reasons())
+        } else if masked.allowed {
+            self.mask(&masked, column, &tags)
+        } else {
+            let refusals = [masked.reasons(), raw.reasons()];
+            (Access::Denied, refusals.into_iter().find(|reasons| !reasons.is_empty()).unwrap_or_default())
+        };
+        let grant = ColumnGrant { column: column.name.clone(), access, reasons };
+        Some(Ok(if fields.is_empty() { grant } else { nested(grant, fields, &column.kind) }))
     }
 
     /// The strictest of the permits' masks and of those that the tags demand.
-    fn mask(&self, answer: &Answer<'_>, column: &Column, tags: &BTreeSet<String>) -> (Access, Option<Reason>) {
+    fn mask(&self, answer: &Answer<'_>, column: &Column, tags: &BTreeSet<String>) -> (Access, Vec<Reason>) {
         let demanded = tags.iter().flat_map(|tag| self.declared.masks_of(tag));
         let offered = answer.because.values().filter_map(|known| known.mask.as_ref());
-        let Some(mask) = offered.chain(demanded).cloned().reduce(Mask::strictest) else {
-            return (Access::Denied, answer.reason());
+        let Some(mask) = Mask::strictest(offered.chain(demanded)) else {
+            return (Access::Denied, answer.reasons());
         };
-        let chosen = answer.because.values().find(|known| known.mask.as_ref() == Some(&mask));
-        let reason = chosen.map(|known| known.reason.clone()).or_else(|| answer.reason());
-        if mask.applies_to(&column.kind) { (Access::Masked(mask), reason) } else { (Access::Denied, reason) }
+        let chosen = answer.because.values().filter(|known| known.mask.as_ref() == Some(&mask));
+        let chosen: Vec<Reason> = chosen.map(|known| known.reason.clone()).collect();
+        let reasons = if chosen.is_empty() { answer.reasons() } else { chosen };
+        if mask.applies_to(&column.kind) { (Access::Masked(mask), reasons) } else { (Access::Denied, reasons) }
     }
+}
+
+/// What a column is that has fields: what they are, wherever they agree.
+fn nested(own: ColumnGrant, fields: Vec<ColumnGrant>, kind: &Type) -> ColumnGrant {
+    let all = |access: &Access| fields.iter().all(|field| field.access == *access);
+    let is_map = *kind == Type::Physical(PhysicalType::Map);
+    let access = if is_map && own.access != Access::Raw {
+        // The keys of a map have no address of their own, and masked ones would collide.
+        match own.access {
+            Access::Masked(Mask::Null) => Access::Masked(Mask::Null),
+            _ => Access::Denied,
+        }
+    } else if all(&Access::Raw) {
+        return ColumnGrant { access: Access::Raw, ..own };
+    } else if let Some(alike) = [Access::Denied, Access::Masked(Mask::Null)].into_iter().find(all) {
+        alike
+    } else {
+        Access::Nested(fields.clone())
+    };
+    let reasons = if is_map && own.access != Access::Raw { own.reasons } else { joined(&fields) };
+    ColumnGrant { column: own.column, access, reasons }
+}
+
+/// The reasons of several fields, each once, by id.
+fn joined(fields: &[ColumnGrant]) -> Vec<Reason> {
+    let reasons = fields.iter().flat_map(|field| &field.reasons);
+    let by_id: BTreeMap<&str, &Reason> = reasons.map(|reason| (&*reason.policy, reason)).collect();
+    by_id.into_values().cloned().collect()
 }
 
 /// The uid of the major version that is decided.

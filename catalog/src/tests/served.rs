@@ -83,7 +83,7 @@ fn reasons_name_file_line_and_column() {
     let Decision::Granted(grants) = mesh.decide(&mesh.principal("ann").unwrap(), mesh.find("shop.customers")) else {
         panic!()
     };
-    let places: Vec<_> = grants.columns.iter().map(|c| c.reason.as_ref().unwrap().place.to_string()).collect();
+    let places: Vec<_> = grants.columns.iter().map(|c| c.reasons[0].place.to_string()).collect();
     assert_eq!(places[0], "shop/policies/shop.cedar:1:1");
     assert_eq!(places[1], "shop/policies/shop.cedar:3:1");
     assert_eq!(places[3], "shop/policies/shop.cedar:5:1");
