@@ -72,7 +72,7 @@ fn faults_of_mesh_yaml() {
         "did you mean `privacy`?",
     );
     at("mask: sha-256-global", "mask: sha-256-globl", All, "mesh/mask", "7:97", "did you mean `sha-256-global`?");
-    at("mask: sha-256-global", "mask: hmac(pii)", All, "mesh/mask", "7:97", "not supported yet");
+    at("mask: sha-256-global", "mask: hmac(pii)", All, "mesh/mask", "7:97", "`pii` of a mask is not declared");
     at("{ detect: email }", "{ detct: email }", All, "document/unknown-key", "8:16", "did you mean `detect`?");
     at("  pii.email:", "  pii..email:", All, "mesh/tag-name", "8:3", "`pii..email`");
     at("shop-data]", "privacy]", All, "mesh/duplicate-name", "10:29", "twice");
@@ -367,10 +367,10 @@ fn faults_of_policies() {
         "permit",
     );
     add(
-        &one("@mask(\"bucket(5)\") permit (principal, action == Action::\"read_masked\", resource)"),
+        &one("@mask(\"hmac(mehs)\") permit (principal, action == Action::\"read_masked\", resource)"),
         "policy/mask",
         "2:3",
-        "not supported yet",
+        "did you mean `mesh`?",
     );
     add(
         &one("@filter(\"a = 1\") permit (principal, action == Action::\"read\", resource)"),

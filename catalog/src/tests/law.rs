@@ -339,7 +339,8 @@ fn is_defined(mask: &str, kind: &str) -> bool {
     match mask {
         "replace-with-null" => true,
         "mask-to-fixed-value" | "mask-to-fixed-value(7)" => kind != "struct",
-        _ => kind == "string",
+        "mask-to-fixed-value(x)" => kind == "string",
+        _ => kind != "struct",
     }
 }
 
