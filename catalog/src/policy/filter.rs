@@ -11,9 +11,18 @@
 //! Logic has three values, as in SQL: a comparison with NULL is unknown, and so is whatever depends on it. Who lowers a
 //! filter makes the end explicit: a permit shows where its filter `IS TRUE`, a forbid hides unless its filter `IS FALSE`.
 
+mod check;
+mod lex;
 pub(crate) mod literal;
+mod parse;
 
 use std::sync::Arc;
+
+pub(crate) use check::Checked;
+
+use crate::contract::Column;
+use crate::mesh::declared::Declared;
+use crate::principal::Principal;
 
 /// A condition on a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,4 +109,38 @@ pub enum Operator {
     Add,
     Subtract,
     Multiply,
+}
+
+/// What is wrong with a filter, and where in its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub offset: usize,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl Fault {
+    fn new(offset: usize, message: String) -> Self {
+        Self { offset, message, help: None }
+    }
+
+    fn help(self, text: impl Into<String>) -> Self {
+        Self { help: Some(text.into()), ..self }
+    }
+}
+
+/// A filter as it is written in a policy, whatever product and principal it is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Written(parse::Expr);
+
+impl Written {
+    /// Reads the text of a `@filter`.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        parse::parse(text).map(Self)
+    }
+
+    /// What it is on a product with `columns`, for `principal` or, while a mesh is loaded, for nobody yet.
+    pub fn on(&self, declared: &Declared, columns: &[Column], principal: Option<&Principal>) -> Result<Checked, Fault> {
+        check::Check::new(declared, columns, principal).run(&self.0)
+    }
 }
