@@ -3,45 +3,38 @@
 
 pub(crate) mod check;
 mod compile;
+pub(crate) mod condition;
 mod decide;
 pub mod filter;
 mod grant;
 mod mask;
+mod reach;
 mod scope;
 mod source;
 mod uid;
+mod validate;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-
-use cedar_policy::{Authorizer, PolicyId, PolicySet};
 
 use crate::name::DomainName;
 
-pub use grant::{Access, ColumnGrant, Decision, Grants, Reason, RowRule, Rows};
+pub use grant::{Access, ColumnGrant, Decision, Discovery, Grants, Reason, RowRule, Rows};
 pub use mask::{Mask, Width};
 
-/// The mesh's policies, one set per domain.
+/// The mesh's policies, as they decide.
 pub struct Policies {
-    domains: BTreeMap<DomainName, Ruleset>,
+    rules: Vec<reach::Rule>,
+    conditions: condition::Pool,
+    /// Those that reach every domain.
+    mesh_wide: reach::Index,
+    /// Those of each domain, which reach no further.
+    domains: BTreeMap<DomainName, reach::Index>,
     types: uid::Types,
-    authorizer: Authorizer,
 }
 
 impl fmt::Debug for Policies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.domains.iter().map(|(domain, rules)| (domain, rules.known.len()))).finish()
+        write!(f, "{} policies", self.rules.len())
     }
-}
-
-/// The policies that decide over one domain's products.
-struct Ruleset {
-    set: PolicySet,
-    known: HashMap<PolicyId, Known>,
-}
-
-/// What the engine knows of a policy beside its text.
-struct Known {
-    reason: Reason,
-    mask: Option<Mask>,
 }

@@ -18,6 +18,16 @@ pub enum Decision {
     Granted(Grants),
 }
 
+/// Whether a product may be seen to exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Discovery {
+    /// It may.
+    Shown,
+    /// It may not. A policy that failed is named for the server's log alone.
+    Hidden(Option<Reason>),
+}
+
 /// What of a product may be read.
 #[derive(Debug, Clone)]
 pub struct Grants {

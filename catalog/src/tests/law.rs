@@ -365,7 +365,13 @@ fn access(world: &World, who: &Principal, thing: &Thing<'_>, col: &Col) -> Resul
     }
     let Some(permits) = masked else { return Ok("denied".into()) };
     let mut masks: Vec<_> = permits.iter().filter_map(|rule| rule.mask).collect();
+    let names_none = permits.iter().any(|rule| rule.mask.is_none());
     for (tag, mask) in &world.masks {
+        // The mask of a tag binds everybody else than those who get its raw values.
+        let is_above = world.unmasked_for.get(tag).is_some_and(|groups| groups.iter().any(|g| is_in(who, g)));
+        if is_above && !names_none {
+            continue;
+        }
         if thing.tags.iter().any(|own| is_at_or_below(own, tag)) {
             masks.push(mask);
         }
