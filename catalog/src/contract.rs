@@ -36,6 +36,8 @@ pub struct Contract {
     pub purpose: Option<String>,
     /// The table in the domain's catalog: `namespace.table`, namespace levels separated by dots.
     pub table: String,
+    /// Whether no row is shown but by a policy (`polder.rows: closed`).
+    pub closed_rows: bool,
     /// The product's own tags.
     pub tags: BTreeSet<String>,
     /// The columns, in the order in which they are served.

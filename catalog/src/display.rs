@@ -77,6 +77,14 @@ impl fmt::Display for Access {
             Self::Raw => f.write_str("raw"),
             Self::Masked(mask) => write!(f, "masked({mask})"),
             Self::Denied => f.write_str("denied"),
+            Self::Nested(fields) => {
+                f.write_str("nested(")?;
+                for (place, field) in fields.iter().enumerate() {
+                    let comma = if place == 0 { "" } else { ", " };
+                    write!(f, "{comma}{}: {}", field.column, field.access)?;
+                }
+                f.write_str(")")
+            }
         }
     }
 }

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use self::declared::Declared;
 use crate::contract::{Contract, Status};
+use crate::document::file::Tree;
 use crate::document::{Finding, Place, quote};
 use crate::name::{DomainName, ProductName, ProductRef};
-use crate::policy::{Decision, Policies};
+use crate::policy::{Decision, Discovery, Policies};
 use crate::principal::{Attribute, Principal};
 use crate::secret::Secret;
 
@@ -108,7 +109,16 @@ impl Mesh {
     /// # Errors
     /// The findings, when `mesh.yaml` or a mesh-wide policy is broken: then nothing can be served.
     pub fn load(dir: &Path) -> Result<Self, Vec<Finding>> {
-        load::load(dir)
+        load::load(Tree::Disk(&std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())))
+    }
+
+    /// The mesh whose files are these, by their paths with `/` between the parts. Nothing is read from disk but what
+    /// lies outside of a mesh: its place in memory is the root, and `dir` is `/`.
+    ///
+    /// # Errors
+    /// As [`Mesh::load`].
+    pub fn from_files(files: &BTreeMap<String, String>) -> Result<Self, Vec<Finding>> {
+        load::load(Tree::Memory(files))
     }
 
     /// The directory that it was read from.
@@ -208,6 +218,11 @@ impl Mesh {
         self.declared.keys.get(name)
     }
 
+    /// Whether `principal` may see that `product` exists. It decides no column, for listings of many products.
+    pub fn may_discover(&self, principal: &Principal, product: &Product) -> Discovery {
+        self.policies.may_discover(self, principal, product)
+    }
+
     /// What `principal` may see of `product`.
     pub fn decide(&self, principal: &Principal, product: &Product) -> Decision {
         self.policies.decide(self, principal, product)
@@ -215,7 +230,7 @@ impl Mesh {
 }
 
 impl Product {
-    fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.contract.status != Status::Retired
     }
 }

@@ -6,9 +6,9 @@
 //! ```
 
 use std::fmt;
-use std::fs;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
+
+use crate::document::file::Tree;
 
 /// A secret value. It has no `Display`, and its `Debug` is redacted.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl Secret {
         text.contains("${")
     }
 
-    /// Reads the secret that `text` refers to; files are relative to `dir`.
-    pub(crate) fn resolve(text: &str, dir: &Path) -> Result<Self, SecretError> {
+    /// Reads the secret that `text` refers to; files are those of `tree`.
+    pub(crate) fn resolve(text: &str, tree: &Tree<'_>) -> Result<Self, SecretError> {
         if !Self::is_reference(text) {
             return Err(SecretError::Literal);
         }
@@ -79,7 +79,7 @@ impl Secret {
         let value = match inner.split_once(':') {
             Some(("env", name)) if !name.is_empty() && !name.contains(['=', '\0', '$', '}']) => variable(name)?,
             Some(("file", path)) if !path.is_empty() && !path.contains(['\0', '$', '}']) => {
-                file(&dir.join(path)).map_err(|error| SecretError::File(path.into(), error))?
+                file(tree, path).map_err(|error| SecretError::File(path.into(), error))?
             }
             _ => return Err(SecretError::Malformed),
         };
@@ -98,17 +98,8 @@ fn variable(name: &str) -> Result<String, SecretError> {
     }
 }
 
-fn file(path: &Path) -> io::Result<String> {
-    // Opening a pipe would wait for a writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is longer than 64 KiB"));
-    }
-    let mut text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
+fn file(tree: &Tree<'_>, path: &str) -> io::Result<String> {
+    let mut text = tree.read(path, MAX_BYTES)?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
     Ok(text)
 }
@@ -116,6 +107,9 @@ fn file(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -123,7 +117,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("key"), "hunter2\r\n").unwrap();
         fs::write(dir.path().join("empty"), "\n").unwrap();
-        let read = |text: &str| Secret::resolve(text, dir.path());
+        let read = |text: &str| Secret::resolve(text, &Tree::Disk(dir.path()));
         assert_eq!(read("${file:key}").unwrap().expose(), "hunter2");
         let cargo = read("${env:CARGO_PKG_NAME}").unwrap();
         assert_eq!(cargo.expose(), "polder-catalog");
@@ -141,7 +135,7 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
-        let error = Secret::resolve("hunter2", Path::new(".")).unwrap_err();
+        let error = Secret::resolve("hunter2", &Tree::Disk(Path::new("."))).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 }

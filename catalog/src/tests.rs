@@ -1,7 +1,8 @@
-//! Whole meshes on disk: what is served, what is refused with which finding, and the law of the policies.
+//! Whole meshes: what is served, what is refused with which finding, and the law of the policies.
 
 mod broken;
 mod law;
+mod rows;
 mod served;
 
 use std::collections::BTreeMap;
@@ -35,7 +36,13 @@ impl Files {
         self.with(name, text + more)
     }
 
+    /// Loads the mesh from memory.
     pub fn load(&self) -> Result<Mesh, Vec<Finding>> {
+        Mesh::from_files(&self.0)
+    }
+
+    /// Writes the mesh to disk and loads it from there.
+    pub fn load_from_disk(&self) -> Result<Mesh, Vec<Finding>> {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in &self.0 {
             let path = dir.path().join(name);
@@ -176,10 +183,10 @@ pub(crate) fn show(decision: &Decision) -> String {
 
 fn show_column(grant: &ColumnGrant) -> String {
     let access = match &grant.access {
-        Access::Raw => "raw".into(),
         Access::Masked(mask) => mask.to_string(),
-        Access::Denied => "denied".into(),
+        other => other.to_string(),
     };
-    let reason = grant.reason.as_ref().map_or("nothing".into(), |reason| reason.policy.to_string());
-    format!("{} {access} by {reason}", grant.column)
+    let reasons: Vec<&str> = grant.reasons.iter().map(|reason| &*reason.policy).collect();
+    let reasons = if reasons.is_empty() { "nothing".into() } else { reasons.join("+") };
+    format!("{} {access} by {reasons}", grant.column)
 }

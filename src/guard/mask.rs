@@ -32,7 +32,13 @@ pub fn masked(mask: &Mask, column: Expr, kind: &DataType) -> Result<Expr> {
             }
             other => plan_err!("`sha-256-global` is not defined for `{other}`"),
         },
+        other => plan_err!("the mask `{}` is not enforced yet", other.name()),
     }
+}
+
+/// Whether there is a function for the mask.
+pub fn is_supported(mask: &Mask) -> bool {
+    matches!(mask, Mask::Null | Mask::Fixed(_) | Mask::Sha256Global)
 }
 
 /// The mask that `expr` applies, and to what. A mask is told by its type, never by its name, which anyone can imitate.

@@ -1,7 +1,7 @@
 //! Tables about a product's table: `domain."product$files"` and the like.
 //!
 //! They tell of every row and column at once, so they are for those who may read the product without restriction: each
-//! column raw. To others that may discover it they are denied, and where the product is hidden they are as absent as
+//! column raw and no row rule. To others that may discover it they are denied, and where the product is hidden they are as absent as
 //! the product. No listing shows them.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use polder_catalog::mesh::Owner;
 use polder_catalog::name::ProductRef;
-use polder_catalog::policy::Grants;
+use polder_catalog::policy::{Grants, Rows};
 
 use super::{At, Resolver, Table, ask, bind, unrestricted, version, versioned};
 use crate::error::{Class, Error};
@@ -25,12 +25,12 @@ impl Resolver {
         let Some(about) = About::named(about) else { return Ok(None) };
         let schema = reference.schema().ok_or_else(|| self.unknown(reference))?;
         let found = self.find(&TableReference::partial(schema, product));
-        let (name, domain, product, Grants { columns: grants }) = found.map_err(|error| match error.class {
+        let (name, domain, product, Grants { columns: grants, rows }) = found.map_err(|error| match error.class {
             // Under the name that was asked for, as for a product that never was.
             Class::UnknownName => self.unknown(reference),
             _ => error,
         })?;
-        if !unrestricted(&grants) {
+        if !unrestricted(&grants) || rows != Rows::All {
             return Err(restricted(&name, about, &domain.owner));
         }
         let shown = format!("{name}${about}");

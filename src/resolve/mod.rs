@@ -28,7 +28,7 @@ use polder_catalog::contract::Status;
 use polder_catalog::document::nearest;
 use polder_catalog::mesh::{Domain, Mesh, Owner, Product};
 use polder_catalog::name::ProductRef;
-use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Reason};
+use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Reason, Rows};
 use polder_catalog::principal::Principal;
 
 use crate::error::{Class, Error};
@@ -170,7 +170,7 @@ impl Resolver {
         grants: Grants,
         at: &At,
     ) -> Result<Table, Error> {
-        let Grants { columns: mut grants } = grants;
+        let mut grants = enforced(name, grants)?;
         granted(name, &grants, &domain.owner)?;
         let open = self.opened(domain, product).await?;
         let metadata = open.table.metadata();
@@ -273,6 +273,26 @@ fn unrestricted(grants: &[ColumnGrant]) -> bool {
     !grants.is_empty() && grants.iter().all(|grant| grant.access == Access::Raw)
 }
 
+/// The columns of a product, if all that is granted can be enforced. A part of it would be a wrong answer.
+pub(super) fn enforced(name: &ProductRef, grants: Grants) -> Result<Vec<ColumnGrant>, Error> {
+    let Grants { columns, rows } = grants;
+    let missing =
+        |what: String| Err(Error::new(Class::Denied, format!("`{name}` has {what}, which are not enforced yet")));
+    if rows != Rows::All {
+        return missing("row rules".to_owned());
+    }
+    for ColumnGrant { column, access, .. } in &columns {
+        match access {
+            Access::Nested(_) => return missing(format!("rules on fields of `{column}`")),
+            Access::Masked(mask) if !mask::is_supported(mask) => {
+                return missing(format!("masks like `{}` of `{column}`", mask.name()));
+            }
+            Access::Raw | Access::Masked(_) | Access::Denied => {}
+        }
+    }
+    Ok(columns)
+}
+
 /// Makes sure that something is granted.
 fn granted(name: &ProductRef, grants: &[ColumnGrant], owner: &Owner) -> Result<(), Error> {
     if grants.iter().any(|grant| grant.access != Access::Denied) {
@@ -319,7 +339,8 @@ fn shown(grant: &ColumnGrant) -> Option<GovernedColumn> {
     let treatment = match &grant.access {
         Access::Raw => Treatment::Raw,
         Access::Masked(mask) => Treatment::Masked(mask.clone()),
-        Access::Denied => return None,
+        // What is not enforced was refused before.
+        Access::Denied | Access::Nested(_) => return None,
     };
     Some(GovernedColumn { name: grant.column.clone(), treatment })
 }
@@ -336,7 +357,7 @@ fn refused(name: &ProductRef, reason: &Reason, owner: &Owner) -> Error {
 }
 
 fn denied_column(table: &str, grant: &ColumnGrant, owner: Option<&Owner>) -> Error {
-    let message = match &grant.reason {
+    let message = match grant.reasons.first() {
         Some(Reason { policy, place }) => {
             format!("column `{}` of `{table}` is denied to you by policy `{policy}` ({place})", grant.column)
         }

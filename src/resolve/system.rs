@@ -301,6 +301,7 @@ impl Resolver {
                     Access::Raw => ("raw", None),
                     Access::Masked(mask) => ("masked", Some(mask.to_string())),
                     Access::Denied => ("denied", None),
+                    nested @ Access::Nested(_) => ("nested", Some(nested.to_string())),
                 };
                 rows.push(vec![
                     Some(name.product.domain().to_string()),
@@ -308,8 +309,8 @@ impl Resolver {
                     Some(grant.column),
                     Some(effect.to_owned()),
                     mask,
-                    grant.reason.as_ref().map(|reason| reason.policy.to_string()),
-                    grant.reason.as_ref().map(|reason| reason.place.to_string()),
+                    grant.reasons.first().map(|reason| reason.policy.to_string()),
+                    grant.reasons.first().map(|reason| reason.place.to_string()),
                     Some(domain.owner.team.clone()),
                 ]);
             }

@@ -46,8 +46,8 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
         support: support(&mut fields, report),
         sla: sla(&mut fields, report),
         tags: own_tags,
+        closed_rows: closed_rows(&mut fields, report),
     };
-    rows(&mut fields, report);
     let domain = fields.text("domain", report).map(|name| (name.to_owned(), fields.key_place("domain").clone()));
     let schema = fields.list("schema", report);
     if schema.is_empty() {
@@ -75,6 +75,7 @@ struct Common {
     support: Vec<String>,
     sla: Vec<String>,
     tags: BTreeSet<String>,
+    closed_rows: bool,
 }
 
 fn header(fields: &mut Fields<'_>, report: &mut Report) {
@@ -182,11 +183,16 @@ fn tags_of(fields: &mut Fields<'_>, all: &mut Vec<TagUse>, report: &mut Report) 
     tags.into_iter().map(|(tag, _)| tag.to_owned()).collect()
 }
 
-/// Row rules are not enforced yet, so a contract that closes its rows must not be served with all of them.
-fn rows(fields: &mut Fields<'_>, report: &mut Report) {
-    for (name, node) in custom(fields, report) {
-        if name == "polder.rows" {
-            report.error("contract/rows", &node.place, "row rules (`polder.rows`) are not supported yet");
+/// Whether `polder.rows` closes the rows: then policies alone show any.
+fn closed_rows(fields: &mut Fields<'_>, report: &mut Report) -> bool {
+    let properties = custom(fields, report);
+    let Some(node) = properties.get("polder.rows") else { return false };
+    match &node.kind {
+        Kind::Scalar { text, .. } if text == "closed" => true,
+        Kind::Scalar { text, .. } if text == "open" => false,
+        _ => {
+            report.error("contract/rows", &node.place, "`polder.rows` is `open` or `closed`");
+            true
         }
     }
 }
@@ -236,7 +242,7 @@ fn object(
     let description = fields.text("description", report).map(str::to_owned);
     let mut own = tags_of(&mut fields, tags, report);
     own.extend(common.tags.iter().cloned());
-    rows(&mut fields, report);
+    let closed_rows = closed_rows(&mut fields, report) || common.closed_rows;
     let properties = fields.list("properties", report);
     if properties.is_empty() {
         let place = fields.key_place("properties");
@@ -253,6 +259,7 @@ fn object(
         description,
         purpose: common.purpose.clone(),
         table: table?.to_owned(),
+        closed_rows,
         tags: own,
         columns,
         support: common.support.clone(),
@@ -440,6 +447,10 @@ fn key(fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {
 
 fn field_id(fields: &mut Fields<'_>, report: &mut Report) -> Option<i32> {
     let properties = custom(fields, report);
+    if let Some(node) = properties.get("polder.rows") {
+        let message = "`polder.rows` means nothing on a column";
+        report.error("contract/rows", &node.place, message).help("it stands on the contract or on a schema object");
+    }
     let node = properties.get("polder.field_id")?;
     let id = match &node.kind {
         Kind::Scalar { text, plain: true } => text.parse().ok().filter(|id| *id > 0),

@@ -1,14 +1,65 @@
 //! Files of the mesh as text: bounded, UTF-8, named by their path inside the mesh.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Place, Report};
 
 /// No declaration is longer; what is longer was not written as one.
 const MAX_BYTES: u64 = 4 << 20;
+
+/// Where the files of a mesh are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tree<'a> {
+    /// Below a directory.
+    Disk(&'a Path),
+    /// In memory, by their paths with `/` between the parts.
+    Memory(&'a BTreeMap<String, String>),
+}
+
+impl<'a> Tree<'a> {
+    /// The directory that relative places are relative to; in memory there is none but the root.
+    pub fn dir(&self) -> &'a Path {
+        match self {
+            Self::Disk(dir) => dir,
+            Self::Memory(_) => Path::new("/"),
+        }
+    }
+
+    /// The text of a file that is no longer than `most` bytes.
+    pub fn read(&self, name: &str, most: u64) -> io::Result<String> {
+        match self {
+            Self::Disk(dir) => read(&dir.join(name), most),
+            Self::Memory(files) => files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// The names of the entries of a folder, sorted; none if there is no such folder.
+    pub fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        match self {
+            Self::Disk(dir) => list(&dir.join(folder)),
+            Self::Memory(files) => {
+                let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+                let below = files.range(prefix.clone()..).map_while(|(name, _)| name.strip_prefix(&prefix));
+                let mut names: Vec<String> =
+                    below.filter_map(|rest| rest.split('/').next()).map(str::to_owned).collect();
+                names.dedup();
+                Ok(names)
+            }
+        }
+    }
+
+    /// Whether anything has that name. A link to nowhere is there as well, and must not pass for an absent file.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Disk(dir) => fs::symlink_metadata(dir.join(name)).is_ok(),
+            Self::Memory(files) => files.contains_key(name),
+        }
+    }
+}
 
 /// A file's text, and the name that findings give it.
 #[derive(Debug)]
@@ -17,16 +68,25 @@ pub(crate) struct File {
     pub name: Arc<str>,
     /// What it says, without a byte order mark.
     pub text: String,
+    /// Where each line begins, once a place was asked for.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl File {
-    /// Reads `name` under `dir`, or reports why it cannot be read.
-    pub fn read(dir: &Path, name: &str, report: &mut Report) -> Option<Self> {
-        let name: Arc<str> = name.into();
-        match read(&dir.join(&*name)) {
-            Ok(text) => Some(Self { text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned), name }),
+    /// A file that says `text`.
+    pub fn new(name: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into(), lines: OnceLock::new() }
+    }
+
+    /// Reads `name`, or reports why it cannot be read.
+    pub fn read(tree: &Tree<'_>, name: &str, report: &mut Report) -> Option<Self> {
+        match tree.read(name, MAX_BYTES) {
+            Ok(text) => Some(match text.strip_prefix('\u{feff}') {
+                Some(rest) => Self::new(name, rest),
+                None => Self::new(name, text),
+            }),
             Err(error) => {
-                let place = Place { file: name, line: 1, column: 1 };
+                let place = Place { file: name.into(), line: 1, column: 1 };
                 report.error("file/unreadable", &place, format!("cannot read the file: {error}"));
                 None
             }
@@ -39,10 +99,13 @@ impl File {
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = self.text.get(..offset).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-        Place { file: self.name.clone(), line: count(before.matches('\n').count() + 1), column: count(column) }
+        let lines = self
+            .lines
+            .get_or_init(|| std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect());
+        let line = lines.partition_point(|start| *start <= offset);
+        let start = lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        let column = self.text.get(start..offset).unwrap_or_default().chars().count() + 1;
+        Place { file: self.name.clone(), line: count(line), column: count(column) }
     }
 }
 
@@ -51,21 +114,21 @@ pub(crate) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path, most: u64) -> io::Result<String> {
     // Opening a pipe would wait for a writer.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is longer than 4 MiB"));
+    fs::File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("it is longer than {} KiB", most >> 10)));
     }
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 /// The names of the entries of `dir`, sorted; none if there is no such directory.
-pub(crate) fn list(dir: &Path) -> io::Result<Vec<String>> {
+fn list(dir: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -86,7 +149,7 @@ mod tests {
 
     #[test]
     fn places_count_characters_from_one() {
-        let file = File { name: "a.cedar".into(), text: "é\nüx y".into() };
+        let file = File::new("a.cedar", "é\nüx y");
         let at = |offset| {
             let place = file.place(offset);
             (place.line, place.column)
@@ -105,9 +168,9 @@ mod tests {
         fs::write(dir.path().join("binary"), [0xff, 0xfe]).unwrap();
         fs::write(dir.path().join("huge"), vec![b' '; (MAX_BYTES + 1) as usize]).unwrap();
         fs::create_dir(dir.path().join("folder")).unwrap();
-        for (name, why) in [("binary", "UTF-8"), ("huge", "4 MiB"), ("folder", "regular"), ("absent", "No such")] {
+        for (name, why) in [("binary", "UTF-8"), ("huge", "4096 KiB"), ("folder", "regular"), ("absent", "No such")] {
             let mut report = Report::default();
-            assert!(File::read(dir.path(), name, &mut report).is_none());
+            assert!(File::read(&Tree::Disk(dir.path()), name, &mut report).is_none());
             let findings = report.into_findings();
             assert_eq!(findings[0].code, "file/unreadable");
             assert!(findings[0].message.contains(why), "{}", findings[0].message);
@@ -118,6 +181,6 @@ mod tests {
     fn a_byte_order_mark_is_not_text() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "\u{feff}mesh: a").unwrap();
-        assert_eq!(File::read(dir.path(), "a", &mut Report::default()).unwrap().text, "mesh: a");
+        assert_eq!(File::read(&Tree::Disk(dir.path()), "a", &mut Report::default()).unwrap().text, "mesh: a");
     }
 }

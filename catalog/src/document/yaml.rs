@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Node, (&'static str, u32, u32)> {
-        let file = File { name: "a.yaml".into(), text: text.into() };
+        let file = File::new("a.yaml", text);
         let mut report = Report::default();
         Node::parse(&file, &mut report).ok_or_else(|| {
             let finding = &report.into_findings()[0];

@@ -1,12 +1,12 @@
 //! `mesh.yaml`: what the platform team declares once for every domain.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use regex::Regex;
 
 use super::User;
 use crate::document::fields::{Fields, map, text, texts};
+use crate::document::file::Tree;
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, quote};
 use crate::policy::Mask;
@@ -22,7 +22,10 @@ pub(crate) struct Declared {
     pub groups: BTreeSet<String>,
     pub attributes: BTreeMap<String, AttributeType>,
     pub purposes: BTreeMap<String, BTreeSet<String>>,
+    /// The keys whose secrets could be read.
     pub keys: BTreeMap<String, Secret>,
+    /// The names of all keys.
+    pub key_names: BTreeSet<String>,
     pub users: BTreeMap<String, User>,
     pub has_auth: bool,
 }
@@ -41,7 +44,8 @@ pub(crate) struct Standards {
 /// A tag, and what holds for all that carry it.
 #[derive(Debug)]
 pub(crate) struct Tag {
-    pub mask: Option<Mask>,
+    /// The weakest mask for whoever is in none of these groups, and where that stands.
+    pub mask: Option<(Mask, Place)>,
     /// The only groups that get raw values, and where that stands.
     pub unmasked_for: Option<(BTreeSet<String>, Place)>,
 }
@@ -83,13 +87,14 @@ impl Declared {
         std::iter::successors(Some(tag), |tag| tag.rsplit_once('.').map(|(parent, _)| parent))
     }
 
-    /// The weakest mask that holders of `tag` may be shown through, from the whole tree above it.
-    pub fn masks_of<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = &'a Mask> {
-        self.lineage(tag).filter_map(|tag| self.tags.get(tag)?.mask.as_ref())
+    /// The tags with a mask that hold for `tag`: itself and those above it in the tree.
+    pub fn masks_of<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = (&'a str, &'a Tag)> {
+        let masking = self.lineage(tag).filter_map(|tag| Some((tag, self.tags.get(tag)?)));
+        masking.filter(|(_, tag)| tag.mask.is_some())
     }
 
     /// Reads `mesh.yaml`. Errors go to `report`, which breaks the mesh; missing secrets go to `secrets`, which does not.
-    pub fn read(root: &Node, dir: &Path, report: &mut Report, secrets: &mut Report) -> Self {
+    pub fn read(root: &Node, tree: &Tree<'_>, report: &mut Report, secrets: &mut Report) -> Self {
         let mut mesh = Self::default();
         let Some(mut fields) = Fields::of(root, "`mesh.yaml`", report) else { return mesh };
         if let Some(name) = fields.required("mesh", report) {
@@ -103,6 +108,12 @@ impl Declared {
             mesh.standards = standards(node, report).unwrap_or_default();
         }
         mesh.groups = names(fields.texts("groups", report), "group", report);
+        for (key, node) in fields.map("keys", report) {
+            mesh.key_names.insert(key.text.clone());
+            if let Some(secret) = secret(node, "keys", tree, report, secrets) {
+                mesh.keys.insert(key.text.clone(), secret);
+            }
+        }
         mesh.read_tags(&mut fields, report);
         for (key, node) in fields.map("attributes", report) {
             if let Some(kind) = attribute_type(node, report) {
@@ -116,14 +127,9 @@ impl Declared {
             purpose.close(report);
             mesh.purposes.insert(key.text.clone(), groups);
         }
-        for (key, node) in fields.map("keys", report) {
-            if let Some(secret) = secret(node, "keys", dir, report, secrets) {
-                mesh.keys.insert(key.text.clone(), secret);
-            }
-        }
         if let Some(node) = fields.get("auth") {
             mesh.has_auth = true;
-            mesh.read_auth(node, dir, report, secrets);
+            mesh.read_auth(node, tree, report, secrets);
         }
         if let [(key, _), ..] = fields.map("limits", report) {
             report.warning("mesh/not-served", &key.place, "limits are not served yet: the defaults hold");
@@ -168,14 +174,16 @@ impl Declared {
             let unmasked_for = tag
                 .get("unmasked_for")
                 .map(|node| (self.declared_groups(texts(node, "unmasked_for", report), report), place));
-            let mask = tag.text("mask", report).and_then(|text| match Mask::parse(text) {
-                Ok(mask) => Some(mask),
-                Err(fault) => {
-                    let help = report.error("mesh/mask", tag.key_place("mask"), fault.message);
-                    if let Some(text) = fault.help {
-                        help.help(text);
+            let mask = tag.text("mask", report).and_then(|text| {
+                match Mask::parse(text, self.key_names.iter().map(String::as_str)) {
+                    Ok(mask) => Some((mask, tag.key_place("mask").clone())),
+                    Err(fault) => {
+                        let help = report.error("mesh/mask", tag.key_place("mask"), fault.message);
+                        if let Some(text) = fault.help {
+                            help.help(text);
+                        }
+                        None
                     }
-                    None
                 }
             });
             tag.close(report);
@@ -183,10 +191,10 @@ impl Declared {
         }
     }
 
-    fn read_auth(&mut self, node: &Node, dir: &Path, report: &mut Report, secrets: &mut Report) {
+    fn read_auth(&mut self, node: &Node, tree: &Tree<'_>, report: &mut Report, secrets: &mut Report) {
         let Some(mut auth) = Fields::of(node, "`auth`", report) else { return };
         for node in auth.list("users", report) {
-            self.read_user(node, dir, report, secrets);
+            self.read_user(node, tree, report, secrets);
         }
         for (key, message) in [
             ("oidc", "identity providers are not served yet: nobody can log in through them"),
@@ -201,11 +209,11 @@ impl Declared {
         auth.close(report);
     }
 
-    fn read_user(&mut self, node: &Node, dir: &Path, report: &mut Report, secrets: &mut Report) {
+    fn read_user(&mut self, node: &Node, tree: &Tree<'_>, report: &mut Report, secrets: &mut Report) {
         let Some(mut user) = Fields::of(node, "a user", report) else { return };
         let name = user.required("name", report);
         let password_hash = user.get("password_hash").and_then(|node| {
-            let hash = secret(node, "password_hash", dir, report, secrets)?;
+            let hash = secret(node, "password_hash", tree, report, secrets)?;
             if hash.expose().starts_with("$argon2") {
                 return Some(hash);
             }
@@ -250,8 +258,14 @@ impl Declared {
 }
 
 /// Reads a secret: a literal breaks the mesh, a secret that is not there does not.
-pub(crate) fn secret(node: &Node, what: &str, dir: &Path, report: &mut Report, missing: &mut Report) -> Option<Secret> {
-    match Secret::resolve(text(node, what, report)?, dir) {
+pub(crate) fn secret(
+    node: &Node,
+    what: &str,
+    tree: &Tree<'_>,
+    report: &mut Report,
+    missing: &mut Report,
+) -> Option<Secret> {
+    match Secret::resolve(text(node, what, report)?, tree) {
         Ok(secret) => Some(secret),
         Err(error @ (SecretError::Literal | SecretError::Malformed)) => {
             report.error("secret/literal", &node.place, error.to_string()).help(error.help());

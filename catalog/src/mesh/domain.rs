@@ -1,22 +1,21 @@
 //! `domain.yaml` and the contracts of a domain: everything but its policies.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::declared::{Declared, secret, texts_by_name};
 use super::{CatalogConfig, Domain, Owner, Product, location};
 use crate::contract::read::read;
 use crate::document::fields::{Fields, scalar, text};
-use crate::document::file::{File, list};
+use crate::document::file::{File, Tree};
 use crate::document::yaml::Node;
 use crate::document::{Place, Report, nearest, quote};
 use crate::name::{DomainName, ProductName};
 use crate::secret::Secret;
 
-/// Reads the domain in `dir/name`. What it returns is served only if `report` stays without errors.
-pub(crate) fn load(dir: &Path, name: &DomainName, declared: &Declared, report: &mut Report) -> Option<Domain> {
-    let products = products(dir, name, declared, report);
-    let file = File::read(dir, &format!("{name}/domain.yaml"), report)?;
+/// Reads the domain in the folder `name`. What it returns is served only if `report` stays without errors.
+pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, report: &mut Report) -> Option<Domain> {
+    let products = products(tree, name, declared, report);
+    let file = File::read(tree, &format!("{name}/domain.yaml"), report)?;
     let root = Node::parse(&file, report)?;
     let mut fields = Fields::of(&root, "`domain.yaml`", report)?;
     if let Some(written) = fields.required("name", report)
@@ -36,13 +35,13 @@ pub(crate) fn load(dir: &Path, name: &DomainName, declared: &Declared, report: &
     let description = fields.text("description", report).map(str::to_owned);
     let catalog_place = fields.key_place("catalog").clone();
     let catalog = match fields.get("catalog") {
-        Some(node) => catalog(node, dir, name, report),
+        Some(node) => catalog(node, tree, name, report),
         None => {
             report.error("document/missing", fields.place, "`catalog` is missing");
             None
         }
     };
-    let storage = storage(&mut fields, dir, report);
+    let storage = storage(&mut fields, tree, report);
     fields.close(report);
     Some(Domain { name: name.clone(), description, owner: owner?, catalog: catalog?, catalog_place, storage, products })
 }
@@ -70,11 +69,11 @@ fn owner(node: &Node, report: &mut Report) -> Option<Owner> {
     Some(Owner { team: team?, email, chat })
 }
 
-fn catalog(node: &Node, dir: &Path, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
+fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
     let mut fields = Fields::of(node, "`catalog`", report)?;
     let config = match fields.required("type", report)? {
-        "sql" => sql(&mut fields, dir, domain, report),
-        "metadata" => metadata(&mut fields, dir, report),
+        "sql" => sql(&mut fields, tree, domain, report),
+        "metadata" => metadata(&mut fields, tree, report),
         kind @ ("rest" | "glue" | "hms" | "s3tables") => {
             let message = format!("a catalog of type `{kind}` is not supported yet");
             report.error("domain/catalog-type", fields.key_place("type"), message).help("`sql` and `metadata` are");
@@ -92,17 +91,17 @@ fn catalog(node: &Node, dir: &Path, domain: &DomainName, report: &mut Report) ->
     config
 }
 
-fn sql(fields: &mut Fields<'_>, dir: &Path, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
+fn sql(fields: &mut Fields<'_>, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
     let name = fields.text("name", report).unwrap_or(domain.as_str()).to_owned();
     let uri = match fields.get("uri") {
-        Some(node) => uri(node, dir, report),
+        Some(node) => uri(node, tree, report),
         None => {
             report.error("document/missing", fields.place, "`uri` is missing");
             None
         }
     };
     let warehouse = fields.required("warehouse", report).and_then(|text| {
-        let url = location::url(text, dir);
+        let url = location::url(text, tree.dir());
         if url.is_none() {
             let message = format!("the warehouse {} is no place that can be read", quote(text));
             report
@@ -115,10 +114,10 @@ fn sql(fields: &mut Fields<'_>, dir: &Path, domain: &DomainName, report: &mut Re
 }
 
 /// The URI may be a secret as a whole; a password in a literal one would be a secret in a file.
-fn uri(node: &Node, dir: &Path, report: &mut Report) -> Option<Secret> {
+fn uri(node: &Node, tree: &Tree<'_>, report: &mut Report) -> Option<Secret> {
     let written = text(node, "uri", report)?;
     let value = if Secret::is_reference(written) {
-        read_secret(node, "uri", dir, report)?
+        read_secret(node, "uri", tree, report)?
     } else if has_password(written) {
         report
             .error("secret/literal", &node.place, "a password stands in the catalog's URI")
@@ -127,7 +126,7 @@ fn uri(node: &Node, dir: &Path, report: &mut Report) -> Option<Secret> {
     } else {
         Secret::new(written)
     };
-    let absolute = location::sqlite(value.expose(), dir);
+    let absolute = location::sqlite(value.expose(), tree.dir());
     if absolute.is_none() {
         report
             .error("domain/uri", &node.place, "a SQL catalog is a SQLite file: nothing else is supported yet")
@@ -142,14 +141,14 @@ fn has_password(uri: &str) -> bool {
     authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
 }
 
-fn metadata(fields: &mut Fields<'_>, dir: &Path, report: &mut Report) -> Option<CatalogConfig> {
+fn metadata(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Option<CatalogConfig> {
     let Some(node) = fields.get("tables") else {
         report.error("document/missing", fields.place, "`tables` is missing");
         return None;
     };
     let mut tables = BTreeMap::new();
     for (table, written, node) in texts_by_name(node, "tables", report) {
-        match location::url(written, dir) {
+        match location::url(written, tree.dir()) {
             Some(url) => {
                 tables.insert(table.to_owned(), url);
             }
@@ -163,9 +162,9 @@ fn metadata(fields: &mut Fields<'_>, dir: &Path, report: &mut Report) -> Option<
 }
 
 /// In a domain a secret that is not there takes the domain out, like a literal one.
-fn read_secret(node: &Node, what: &str, dir: &Path, report: &mut Report) -> Option<Secret> {
+fn read_secret(node: &Node, what: &str, tree: &Tree<'_>, report: &mut Report) -> Option<Secret> {
     let mut missing = Report::default();
-    let value = secret(node, what, dir, report, &mut missing);
+    let value = secret(node, what, tree, report, &mut missing);
     for finding in missing.into_findings() {
         let noted = report.error(finding.code, &finding.place, finding.message);
         noted.help(finding.help.unwrap_or_default());
@@ -173,7 +172,7 @@ fn read_secret(node: &Node, what: &str, dir: &Path, report: &mut Report) -> Opti
     value
 }
 
-fn storage(fields: &mut Fields<'_>, dir: &Path, report: &mut Report) -> BTreeMap<String, Secret> {
+fn storage(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> BTreeMap<String, Secret> {
     const CREDENTIALS: [&str; 5] = ["key", "secret", "token", "password", "credential"];
     let mut options = BTreeMap::new();
     for (key, node) in fields.map("storage", report) {
@@ -181,7 +180,7 @@ fn storage(fields: &mut Fields<'_>, dir: &Path, report: &mut Report) -> BTreeMap
         let name = key.text.to_lowercase();
         let is_secret = CREDENTIALS.iter().any(|word| name.contains(word));
         let value = if is_secret || Secret::is_reference(written) {
-            read_secret(node, &key.text, dir, report)
+            read_secret(node, &key.text, tree, report)
         } else if has_password(written) {
             report
                 .error("secret/literal", &node.place, "a password stands in this URL")
@@ -198,14 +197,14 @@ fn storage(fields: &mut Fields<'_>, dir: &Path, report: &mut Report) -> BTreeMap
 }
 
 fn products(
-    dir: &Path,
+    tree: &Tree<'_>,
     domain: &DomainName,
     declared: &Declared,
     report: &mut Report,
 ) -> BTreeMap<ProductName, Vec<Product>> {
     let folder = format!("{domain}/products");
     let mut products: BTreeMap<ProductName, Vec<Product>> = BTreeMap::new();
-    let files = list(&dir.join(&folder)).unwrap_or_else(|error| {
+    let files = tree.list(&folder).unwrap_or_else(|error| {
         let place = Place { file: folder.as_str().into(), line: 1, column: 1 };
         report.error("file/unreadable", &place, format!("cannot read the directory: {error}"));
         Vec::new()
@@ -221,7 +220,7 @@ fn products(
             }
             continue;
         };
-        let Some(file) = File::read(dir, &path, report) else { continue };
+        let Some(file) = File::read(tree, &path, report) else { continue };
         let Some(root) = Node::parse(&file, report) else { continue };
         let Some(document) = read(&root, report) else { continue };
         if let Some((written, place)) = &document.domain

@@ -76,7 +76,8 @@ fn check_column(column: &Column, product: &Product, declared: &Declared, report:
             .did_you_mean(class, known.iter().map(String::as_str));
     }
     let tags = column.tags.iter().chain(&product.contract.tags);
-    let mask = tags.flat_map(|tag| declared.masks_of(tag)).cloned().reduce(Mask::strictest);
+    let masks = tags.flat_map(|tag| declared.masks_of(tag)).filter_map(|(_, tag)| tag.mask.as_ref());
+    let mask = Mask::strictest(masks.map(|(mask, _)| mask));
     if let Some(mask) = mask.filter(|mask| !mask.applies_to(&column.kind)) {
         let message = format!(
             "the mask `{mask}` of its tags is not defined for the type of {}: masked, it is denied",

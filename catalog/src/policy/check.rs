@@ -1,36 +1,33 @@
 //! Policies on their way in: parsed one by one, held against what the mesh declares, and refused where they could
 //! load and yet never fire.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicyId, ResourceConstraint, Validator};
+use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicyId, PrincipalConstraint, ResourceConstraint};
 use miette::Diagnostic;
 
-use super::source::statements;
-use super::uid::{ACTIONS, TYPES, schema};
-use super::{Mask, Reason, scope};
-use crate::contract::{Column, Type};
+use super::condition::Pool;
+use super::filter::{Checked, Fault, Written};
+use super::reach::{Action, Rule};
+use super::scope::{self, Conditions};
+use super::source::{in_annotation, statements};
+use super::uid::{ACTIONS, TYPES};
+use super::validate::Validation;
+use super::{Mask, Reason};
+use crate::contract::Column;
 use crate::document::file::File;
 use crate::document::{Help, Place, Report, quote};
-use crate::mesh::Domain;
 use crate::mesh::declared::Declared;
-use crate::name::DomainName;
-
-/// A policy that passed, and what the engine needs to know of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Rule {
-    pub policy: Policy,
-    pub reason: Reason,
-    pub mask: Option<Mask>,
-    /// Where the places of its parts are counted from.
-    pub origin: Origin,
-}
+use crate::mesh::{Domain, Product};
+use crate::name::{DomainName, ProductName};
 
 /// The file of a policy and its offset there, so that spans inside it become places.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
-    source: std::sync::Arc<File>,
+    source: Arc<File>,
     offset: usize,
+    length: usize,
 }
 
 impl Origin {
@@ -39,154 +36,297 @@ impl Origin {
         let span = fault.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
         self.source.place(self.offset + span)
     }
+
+    /// Where the policy begins.
+    pub fn start(&self) -> Place {
+        self.source.place(self.offset)
+    }
+
+    /// Where the byte at `offset` of an annotation's value stands.
+    fn in_annotation(&self, name: &str, offset: usize) -> Place {
+        let inside = in_annotation(self.text(), name, offset).unwrap_or_default();
+        self.source.place(self.offset + inside)
+    }
+
+    fn text(&self) -> &str {
+        self.source.text.get(self.offset..self.offset + self.length).unwrap_or_default()
+    }
+
+    pub fn is_ascii(&self) -> bool {
+        self.text().is_ascii()
+    }
+
+    /// Whether the policy can have conditions at all; most have none, and reading them costs.
+    fn may_have_conditions(&self) -> bool {
+        ["when", "unless"].iter().any(|word| self.text().contains(word))
+    }
 }
 
 /// Everything that policies may name.
-pub(crate) struct Known {
-    validator: Option<Validator>,
-    ids: BTreeMap<&'static str, BTreeSet<String>>,
-    columns: BTreeMap<String, Type>,
+pub(crate) struct Known<'d> {
+    declared: &'d Declared,
+    validation: Validation,
+    tags: BTreeSet<&'d str>,
+    domains: BTreeMap<&'d str, &'d Domain>,
     out: BTreeSet<DomainName>,
 }
 
-impl Known {
+impl<'d> Known<'d> {
     /// What is declared in the mesh and in `domains`; `out` are the domains of which not everything is known.
-    pub fn new<'d>(declared: &Declared, domains: impl Iterator<Item = &'d Domain>, out: BTreeSet<DomainName>) -> Self {
-        let mut ids: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
-        let mut columns = BTreeMap::new();
-        let mut add = |kind: &'static str, id: String| {
-            ids.entry(kind).or_default().insert(id);
-        };
-        for action in ACTIONS {
-            add("Action", action.to_owned());
-        }
-        for tag in declared.tags.keys() {
-            // The tree is there with its branches: `id` lies above `id.customer`.
-            for tag in declared.lineage(tag) {
-                add("Tag", tag.to_owned());
-            }
-        }
-        for group in &declared.groups {
-            add("Group", group.clone());
-        }
-        for user in declared.users.keys() {
-            add("User", user.clone());
-        }
-        for purpose in declared.purposes.keys() {
-            // No type of entities: policies compare texts with it.
-            add("purpose", purpose.clone());
-        }
-        for domain in domains {
-            add("Domain", domain.name.to_string());
-            for product in domain.products.values().flatten() {
-                for id in [product.name.to_string(), format!("{}@{}", product.name, product.contract.major)] {
-                    each_column(&id, &product.contract.columns, &mut |id, column| {
-                        add("Column", id.to_owned());
-                        columns.insert(id.to_owned(), column.kind.clone());
-                    });
-                    add("Product", id);
-                }
-            }
-        }
-        for domain in &out {
-            add("Domain", domain.to_string());
-        }
-        Self { validator: schema(declared).map(Validator::new), ids, columns, out }
+    pub fn new(
+        declared: &'d Declared,
+        domains: impl Iterator<Item = &'d Domain>,
+        out: BTreeSet<DomainName>,
+        report: &mut Report,
+    ) -> Self {
+        let validation = Validation::new(declared);
+        validation.check_schema(report);
+        // The tree is there with its branches: `id` lies above `id.customer`.
+        let tags = declared.tags.keys().flat_map(|tag| declared.lineage(tag)).collect();
+        let domains = domains.map(|domain| (domain.name.as_str(), domain)).collect();
+        Self { declared, validation, tags, domains, out }
+    }
+
+    fn is_out(&self, domain: &str) -> bool {
+        self.out.iter().any(|out| out.as_str() == domain)
     }
 
     fn has(&self, kind: &str, id: &str) -> bool {
-        self.ids.get(kind).is_some_and(|ids| ids.contains(id))
+        let declared = self.declared;
+        match kind {
+            "Action" => ACTIONS.contains(&id),
+            "Tag" => self.tags.contains(id),
+            "Group" => declared.groups.contains(id),
+            "User" => declared.users.contains_key(id),
+            "Domain" => self.domains.contains_key(id) || self.is_out(id),
+            "Product" => !self.products(id).is_empty(),
+            "Column" => !self.columns(id).is_empty(),
+            _ => false,
+        }
     }
 
-    fn names(&self, kind: &str) -> impl Iterator<Item = &str> {
-        self.ids.get(kind).into_iter().flatten().map(String::as_str)
+    /// What could have been meant by an undeclared name.
+    fn names(&self, kind: &str, id: &str) -> Vec<String> {
+        let declared = self.declared;
+        match kind {
+            "Action" => ACTIONS.map(str::to_owned).into(),
+            "Tag" => self.tags.iter().copied().map(str::to_owned).collect(),
+            "Group" => declared.groups.iter().cloned().collect(),
+            "User" => declared.users.keys().cloned().collect(),
+            "Domain" => self.domains.keys().copied().map(str::to_owned).collect(),
+            "Product" | "Column" => {
+                let (address, path) = split(id);
+                let in_domain = self.domains.get(address.split('.').next().unwrap_or_default());
+                let products = in_domain.into_iter().flat_map(|domain| domain.products.values().flatten());
+                if kind == "Product" {
+                    return products.flat_map(addresses).collect();
+                }
+                let mut names = Vec::new();
+                for product in self.products(address) {
+                    let parent = path.and_then(|path| path.rsplit_once('.')).map_or("", |(parent, _)| parent);
+                    each_column(address, &product.contract.columns, &mut |id| names.push(id.to_owned()));
+                    names.retain(|name| parent.is_empty() || name.contains(parent));
+                }
+                names
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The products that an address means: every major of a plain one.
+    fn products(&self, id: &str) -> Vec<&'d Product> {
+        let Some((domain, name)) = id.split_once('.') else { return Vec::new() };
+        let (name, major) = name.split_once('@').map_or((name, None), |(name, major)| (name, Some(major)));
+        let domain = self.domains.get(domain);
+        let majors = domain.and_then(|domain| {
+            let name = ProductName::new(domain.name.clone(), name).ok()?;
+            domain.products.get(&name)
+        });
+        let asked = |product: &&Product| major.is_none_or(|major| major == product.contract.major.to_string());
+        majors.into_iter().flatten().filter(asked).collect()
+    }
+
+    /// The columns that an address means, one for each major that has it.
+    fn columns(&self, id: &str) -> Vec<&'d Column> {
+        let (address, path) = split(id);
+        let Some(path) = path else { return Vec::new() };
+        self.products(address).into_iter().filter_map(|product| column_at(&product.contract.columns, path)).collect()
     }
 }
 
+/// The address of a product and the path of a column in it.
+fn split(id: &str) -> (&str, Option<&str>) {
+    match id.match_indices('.').nth(1) {
+        Some((at, _)) => (id.get(..at).unwrap_or_default(), id.get(at + 1..)),
+        None => (id, None),
+    }
+}
+
+/// The column or nested field at a path. A name may hold dots itself; no two have the same path.
+fn column_at<'c>(columns: &'c [Column], path: &str) -> Option<&'c Column> {
+    columns.iter().find_map(|column| {
+        let rest = path.strip_prefix(column.name.as_str())?;
+        if rest.is_empty() { Some(column) } else { column_at(&column.fields, rest.strip_prefix('.')?) }
+    })
+}
+
+fn addresses(product: &Product) -> [String; 2] {
+    [product.name.to_string(), format!("{}@{}", product.name, product.contract.major)]
+}
+
 /// Calls `f` with the address of every column and nested field.
-pub(crate) fn each_column<'c>(parent: &str, columns: &'c [Column], f: &mut impl FnMut(&str, &'c Column)) {
+fn each_column(parent: &str, columns: &[Column], f: &mut impl FnMut(&str)) {
     for column in columns {
         let id = format!("{parent}.{}", column.name);
-        f(&id, column);
+        f(&id);
         each_column(&id, &column.fields, f);
     }
 }
 
-/// A policy file.
-pub(crate) struct Source {
-    file: std::sync::Arc<File>,
+/// The policy ids that are taken, and by what.
+#[derive(Debug, Default)]
+pub(crate) struct Taken<'t> {
+    own: HashMap<Arc<str>, Place>,
+    above: Option<&'t Taken<'t>>,
 }
 
-impl Source {
-    pub fn new(file: File) -> Self {
-        Self { file: file.into() }
+impl Taken<'_> {
+    /// For policies beside which these are.
+    pub fn below(&self) -> Taken<'_> {
+        Taken { own: HashMap::new(), above: Some(self) }
+    }
+
+    fn by(&self, id: &str) -> Option<&Place> {
+        self.own.get(id).or_else(|| self.above?.by(id))
     }
 }
 
-/// The policies of one scope, parsed.
+/// The policy files of one scope.
 #[derive(Default)]
 pub(crate) struct Sources {
-    policies: Vec<(Policy, Origin)>,
+    files: Vec<Arc<File>>,
 }
 
 impl Sources {
-    /// Parses the policies of a file.
-    pub fn add(&mut self, source: Source, report: &mut Report) {
-        for statement in statements(&source.file, report) {
-            let origin = Origin { source: source.file.clone(), offset: statement.offset };
-            match Policy::parse(None, statement.text) {
-                Ok(policy) => self.policies.push((policy, origin)),
-                Err(errors) => {
-                    for error in errors.iter() {
-                        let place = origin.place(error);
-                        let is_template = statement.text.contains("?principal") || statement.text.contains("?resource");
-                        let noted = if is_template {
-                            report.error("policy/template", &place, "policy templates are not supported")
-                        } else {
-                            report.error("policy/syntax", &place, error.to_string())
-                        };
-                        if let Some(help) = error.help() {
-                            noted.help(help.to_string());
-                        }
-                    }
-                }
-            }
-        }
+    pub fn add(&mut self, file: File) {
+        self.files.push(file.into());
     }
 
-    /// Holds every policy against what is known; `owner` is the domain that wrote them, `met` the policies beside them.
-    pub fn check(self, known: &Known, owner: Option<&DomainName>, met: &[Rule], report: &mut Report) -> Vec<Rule> {
-        let mut rules: Vec<Rule> = Vec::new();
-        for (policy, origin) in self.policies {
-            let place = origin.source.place(origin.offset);
-            let Some(id) = id(&policy, &place, report) else { continue };
-            if let Some(other) = met.iter().chain(&rules).find(|rule| *rule.reason.policy == *id) {
-                let message = format!("the policy id {} is taken by {}", quote(&id), other.reason.place);
-                report.error("policy/duplicate-id", &place, message);
-                continue;
+    /// Holds every policy against what is known; `owner` is the domain that wrote them, `taken` the ids around.
+    pub fn check(
+        self,
+        known: &Known<'_>,
+        owner: Option<&DomainName>,
+        taken: &mut Taken<'_>,
+        conditions: &mut Pool,
+        report: &mut Report,
+    ) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for file in self.files {
+            for statement in statements(&file, report) {
+                let origin = Origin { source: file.clone(), offset: statement.offset, length: statement.text.len() };
+                let Some(policy) = parse(statement.text, &origin, report) else { continue };
+                rules.extend(rule(&policy, known, owner, &origin, taken, conditions, report));
             }
-            let policy = policy.new_id(PolicyId::new(&id));
-            let mask = annotations(&policy, &place, report);
-            actions(&policy, mask.is_some(), &place, report);
-            literals(&policy, known, owner, &origin, report);
-            for address in scope::compared(&policy) {
-                let message =
-                    format!("{} is compared by `==` or `contains`, which no major version equals", quote(&address));
-                report.error("policy/equality", &place, message).help("write `resource in …`");
-            }
-            for purpose in scope::purposes(&policy).iter().filter(|purpose| !known.has("purpose", purpose)) {
-                let message = format!("the purpose {} is not declared", quote(purpose));
-                report.error("policy/unknown-purpose", &place, message).did_you_mean(purpose, known.names("purpose"));
-            }
-            let mask = mask.and_then(|text| parse_mask(&text, &policy, known, &place, report));
-            let Some(policy) = scope::addressed(policy) else {
-                report.error("policy/syntax", &place, "the policy's scope could not be read");
-                continue;
-            };
-            rules.push(Rule { policy, reason: Reason { policy: id.into(), place }, mask, origin });
         }
-        super::compile::validate(known.validator.as_ref(), &rules, report);
         rules
+    }
+}
+
+fn parse(text: &str, origin: &Origin, report: &mut Report) -> Option<Policy> {
+    match Policy::parse(None, text) {
+        Ok(policy) => Some(policy),
+        Err(errors) => {
+            for error in errors.iter() {
+                let place = origin.place(error);
+                let is_template = text.contains("?principal") || text.contains("?resource");
+                let noted = if is_template {
+                    report.error("policy/template", &place, "policy templates are not supported")
+                } else {
+                    report.error("policy/syntax", &place, error.to_string())
+                };
+                if let Some(help) = error.help() {
+                    noted.help(help.to_string());
+                }
+            }
+            None
+        }
+    }
+}
+
+fn rule(
+    policy: &Policy,
+    known: &Known<'_>,
+    owner: Option<&DomainName>,
+    origin: &Origin,
+    taken: &mut Taken<'_>,
+    pool: &mut Pool,
+    report: &mut Report,
+) -> Option<Rule> {
+    let place = origin.start();
+    let id: Arc<str> = id(policy, &place, report)?.into();
+    if let Some(other) = taken.by(&id) {
+        let message = format!("the policy id {} is taken by {other}", quote(&id));
+        report.error("policy/duplicate-id", &place, message);
+        return None;
+    }
+    taken.own.insert(id.clone(), place.clone());
+    let policy = policy.new_id(PolicyId::new(&id));
+    let annotations = annotations(&policy, &place, report);
+    let actions = actions(&policy, &annotations, &place, report);
+    let conditions = match origin.may_have_conditions().then(|| Conditions::of(&policy)).transpose() {
+        Ok(conditions) => conditions.flatten(),
+        Err(error) => {
+            report.error("policy/syntax", &place, format!("the policy could not be read: {error}"));
+            return None;
+        }
+    };
+    literals(&policy, conditions.is_some(), known, owner, &place, report);
+    if let Some(conditions) = &conditions {
+        speaks(conditions, known, &place, report);
+    }
+    known.validation.validate(&policy, conditions.as_ref(), origin, report);
+    let mask = annotations.mask.and_then(|text| parse_mask(&text, &policy, known, &place, report));
+    let filter = annotations.filter.and_then(|text| parse_filter(&text, origin, report));
+    let condition = match &conditions {
+        None => None,
+        Some(conditions) => match pool.keep(conditions) {
+            Some(condition) => Some(condition),
+            None => {
+                report.error("policy/syntax", &place, "the policy's conditions could not be read");
+                return None;
+            }
+        },
+    };
+    let (reach, kind) = scope::reach(&policy);
+    let rule = Rule {
+        forbids: policy.effect() == Effect::Forbid,
+        actions,
+        who: scope::who(&policy),
+        reach,
+        kind,
+        condition,
+        mask,
+        filter: filter.map(Arc::new),
+        reason: Reason { policy: id, place },
+    };
+    if let Some(filter) = &rule.filter {
+        fits(filter, &rule, &policy, known, owner, origin, report);
+    }
+    Some(rule)
+}
+
+/// Refuses comparisons that never hold, and purposes that nobody can have.
+fn speaks(conditions: &Conditions, known: &Known<'_>, place: &Place, report: &mut Report) {
+    for address in scope::compared(conditions) {
+        let message = format!("{} is compared by `==` or `contains`, which no major version equals", quote(&address));
+        report.error("policy/equality", place, message).help("write `resource in …`");
+    }
+    let declared = &known.declared.purposes;
+    for purpose in scope::purposes(conditions).iter().filter(|purpose| !declared.contains_key(*purpose)) {
+        let message = format!("the purpose {} is not declared", quote(purpose));
+        let noted = report.error("policy/unknown-purpose", place, message);
+        noted.did_you_mean(purpose, declared.keys().map(String::as_str));
     }
 }
 
@@ -204,33 +344,37 @@ fn id(policy: &Policy, place: &Place, report: &mut Report) -> Option<String> {
     Some(id.to_owned())
 }
 
-/// Refuses annotations that would do nothing; returns the text of `@mask`.
-fn annotations(policy: &Policy, place: &Place, report: &mut Report) -> Option<String> {
+/// What annotations say that decides.
+struct Annotations {
+    mask: Option<String>,
+    filter: Option<String>,
+}
+
+/// Refuses annotations that would do nothing.
+fn annotations(policy: &Policy, place: &Place, report: &mut Report) -> Annotations {
     const KNOWN: [&str; 6] = ["id", "mask", "filter", "doc", "description", "reason"];
-    let mut mask = None;
+    let mut found = Annotations { mask: None, filter: None };
     for (name, value) in policy.annotations() {
         match name {
-            "mask" => mask = Some(value.to_owned()),
-            "filter" => {
-                report.error("policy/filter", place, "row filters (`@filter`) are not supported yet");
-            }
+            "mask" => found.mask = Some(value.to_owned()),
+            "filter" => found.filter = Some(value.to_owned()),
             name if KNOWN.contains(&name) => {}
             name => report
                 .error("policy/unknown-annotation", place, format!("the annotation {} is unknown", quote(name)))
                 .did_you_mean(name, KNOWN),
         }
     }
-    mask
+    found
 }
 
-/// Refuses actions that are open, not enforced, or never asked for.
-fn actions(policy: &Policy, has_mask: bool, place: &Place, report: &mut Report) {
+/// The actions that the scope names. Refuses those that are open or never asked for.
+fn actions(policy: &Policy, annotations: &Annotations, place: &Place, report: &mut Report) -> Vec<Action> {
     let named: Vec<EntityUid> = match policy.action_constraint() {
         ActionConstraint::Any => {
             report
                 .error("policy/open-action", place, "the policy leaves its action open")
                 .help("write `action == Action::\"…\"`");
-            return;
+            return Vec::new();
         }
         ActionConstraint::Eq(action) => {
             if action.id().unescaped() == "see" {
@@ -248,27 +392,60 @@ fn actions(policy: &Policy, has_mask: bool, place: &Place, report: &mut Report) 
             .error("policy/see", place, "`Action::\"see\"` is there to be forbidden")
             .help("permit `read` or `read_masked`, each by a policy of its own");
     }
-    if has_mask && (policy.effect() != Effect::Permit || names.iter().any(|name| *name != "read_masked")) {
+    if annotations.mask.is_some()
+        && (policy.effect() != Effect::Permit || names.iter().any(|name| *name != "read_masked"))
+    {
         report
             .error("policy/mask", place, "a mask (`@mask`) stands only on a `permit` of `read_masked`")
             .help("write `action == Action::\"read_masked\"`");
     }
+    if annotations.filter.is_some() && names.iter().any(|name| *name != "read_rows") {
+        report
+            .error("policy/filter", place, "a filter (`@filter`) stands only on a policy of `read_rows`")
+            .help("write `action == Action::\"read_rows\"`");
+    }
+    names.into_iter().flat_map(Action::named).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Every entity that a policy names.
+fn named(policy: &Policy, has_conditions: bool) -> BTreeSet<EntityUid> {
+    if has_conditions {
+        return policy.entity_literals().into_iter().collect();
+    }
+    let principal = match policy.principal_constraint() {
+        PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) | PrincipalConstraint::IsIn(_, uid) => Some(uid),
+        PrincipalConstraint::Any | PrincipalConstraint::Is(_) => None,
+    };
+    let actions = match policy.action_constraint() {
+        ActionConstraint::Any => Vec::new(),
+        ActionConstraint::Eq(action) => vec![action],
+        ActionConstraint::In(actions) => actions,
+    };
+    principal.into_iter().chain(actions).chain(resource(policy)).collect()
+}
+
+fn resource(policy: &Policy) -> Option<EntityUid> {
+    match policy.resource_constraint() {
+        ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) | ResourceConstraint::IsIn(_, uid) => Some(uid),
+        ResourceConstraint::Any | ResourceConstraint::Is(_) => None,
+    }
 }
 
 /// Refuses every entity that is not declared: Cedar would load it, and the policy would never fire.
-fn literals(policy: &Policy, known: &Known, owner: Option<&DomainName>, origin: &Origin, report: &mut Report) {
-    let place = origin.source.place(origin.offset);
-    let literals: BTreeSet<EntityUid> = policy.entity_literals().into_iter().collect();
-    for literal in literals {
+fn literals(
+    policy: &Policy,
+    has_conditions: bool,
+    known: &Known<'_>,
+    owner: Option<&DomainName>,
+    place: &Place,
+    report: &mut Report,
+) {
+    for literal in named(policy, has_conditions) {
         let (kind, id) = (literal.type_name().to_string(), literal.id().unescaped().to_owned());
         let text = format!("{kind}::\"{id}\"");
-        if kind == "Action" && id == "read_rows" {
-            report.error("policy/rows", &place, "row rules (`Action::\"read_rows\"`) are not supported yet");
-            continue;
-        }
         if kind != "Action" && !TYPES.contains(&kind.as_str()) {
             let message = format!("there are no entities of the type {}", quote(&kind));
-            report.error("policy/unknown-type", &place, message).did_you_mean(&kind, TYPES);
+            report.error("policy/unknown-type", place, message).did_you_mean(&kind, TYPES);
             continue;
         }
         let domain = match kind.as_str() {
@@ -280,7 +457,7 @@ fn literals(policy: &Policy, known: &Known, owner: Option<&DomainName>, origin: 
             && owner.as_str() != domain
         {
             let message = format!("a policy of the domain `{owner}` names {}, which is not its own", quote(&text));
-            report.error("policy/foreign", &place, message).help("only the mesh's policies reach across domains");
+            report.error("policy/foreign", place, message).help("only the mesh's policies reach across domains");
             continue;
         }
         if known.has(&kind, &id) {
@@ -290,21 +467,21 @@ fn literals(policy: &Policy, known: &Known, owner: Option<&DomainName>, origin: 
             // The domain is out already; what its broken contracts would have declared is not known.
             continue;
         }
-        let is_out = domain.is_some_and(|domain| known.out.iter().any(|out| out.as_str() == domain));
+        let is_out = domain.is_some_and(|domain| known.is_out(domain));
         let message = format!("{} is not declared", quote(&text));
         let noted: Help<'_> = if is_out {
-            report.warning("policy/domain-out", &place, format!("{message}, and its domain is out"))
+            report.warning("policy/domain-out", place, format!("{message}, and its domain is out"))
         } else {
-            report.error("policy/unknown-entity", &place, message)
+            report.error("policy/unknown-entity", place, message)
         };
         if !is_out {
-            noted.did_you_mean(&id, known.names(&kind));
+            noted.did_you_mean(&id, known.names(&kind, &id).iter().map(String::as_str));
         }
     }
 }
 
-fn parse_mask(text: &str, policy: &Policy, known: &Known, place: &Place, report: &mut Report) -> Option<Mask> {
-    let mask = match Mask::parse(text) {
+fn parse_mask(text: &str, policy: &Policy, known: &Known<'_>, place: &Place, report: &mut Report) -> Option<Mask> {
+    let mask = match Mask::parse(text, known.declared.key_names.iter().map(String::as_str)) {
         Ok(mask) => mask,
         Err(fault) => {
             let noted = report.error("policy/mask", place, fault.message);
@@ -314,16 +491,83 @@ fn parse_mask(text: &str, policy: &Policy, known: &Known, place: &Place, report:
             return None;
         }
     };
-    let scope = match policy.resource_constraint() {
-        ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) | ResourceConstraint::IsIn(_, uid) => Some(uid),
-        ResourceConstraint::Any | ResourceConstraint::Is(_) => None,
-    };
-    if let Some(scope) = scope
-        && let Some(kind) = known.columns.get(scope.id().unescaped())
-        && !mask.applies_to(kind)
+    if let Some(scope) = resource(policy).filter(|uid| uid.type_name().basename() == "Column")
+        && let Some(column) = known.columns(scope.id().unescaped()).first()
+        && column.fields.is_empty()
+        && !mask.applies_to(&column.kind)
     {
         let message = format!("the mask `{mask}` is not defined for the type of {}", quote(scope.id().unescaped()));
         report.warning("policy/mask-type", place, message).help("the column will be denied");
     }
     Some(mask)
+}
+
+fn parse_filter(text: &str, origin: &Origin, report: &mut Report) -> Option<Written> {
+    match Written::parse(text) {
+        Ok(written) => Some(written),
+        Err(fault) => {
+            note(&fault, origin, report);
+            None
+        }
+    }
+}
+
+fn note(fault: &Fault, origin: &Origin, report: &mut Report) {
+    let noted = report.error("policy/filter", &origin.in_annotation("filter", fault.offset), &fault.message);
+    if let Some(help) = &fault.help {
+        noted.help(help);
+    }
+}
+
+/// Holds a filter against every product that the rule reaches. Scoped to one, it must fit each major of it; else what
+/// it does not fit is refused or has no rows, and that is worth a look.
+fn fits(
+    filter: &Written,
+    rule: &Rule,
+    policy: &Policy,
+    known: &Known<'_>,
+    owner: Option<&DomainName>,
+    origin: &Origin,
+    report: &mut Report,
+) {
+    let scope = resource(policy);
+    let named = scope.as_ref().map(|uid| (uid.type_name().basename(), uid.id().unescaped()));
+    let reached: Vec<&Product> = match named {
+        Some(("Product", id)) => known.products(id),
+        Some(("Domain", id)) => known.domains.get(id).into_iter().flat_map(|d| d.products.values().flatten()).collect(),
+        _ => {
+            let domains = known.domains.values().filter(|domain| owner.is_none_or(|owner| *owner == domain.name));
+            domains.flat_map(|domain| domain.products.values().flatten()).collect()
+        }
+    };
+    let carries = |product: &&Product| match named {
+        Some(("Tag", id)) => {
+            let tags = product.contract.tags.iter();
+            tags.flat_map(|tag| known.declared.lineage(tag)).any(|tag| tag == id)
+        }
+        _ => true,
+    };
+    let one = matches!(named, Some(("Product", _)));
+    let reached: Vec<&Product> = reached.into_iter().filter(carries).filter(|product| product.is_alive()).collect();
+    let mut misfits = Vec::new();
+    for product in &reached {
+        match filter.on(known.declared, &product.contract.columns, None) {
+            Ok(Checked::Known(_) | Checked::NoAttribute) => {}
+            Ok(Checked::NoColumn(fault)) => {
+                let effect = if rule.forbids { "takes every row away" } else { "shows no row" };
+                misfits.push((product, fault, effect));
+            }
+            Err(fault) => misfits.push((product, fault, "refuses the product")),
+        }
+    }
+    let fits_none = misfits.len() == reached.len();
+    let telling = misfits.iter().find(|(_, fault, _)| fault.help.is_some()).or(misfits.first());
+    if let Some((_, fault, _)) = telling.filter(|_| one || fits_none) {
+        return note(fault, origin, report);
+    }
+    for (product, fault, effect) in misfits {
+        let name = format!("{}@{}", product.name, product.contract.major);
+        let message = format!("on `{name}` this rule {effect}: {}", fault.message);
+        report.warning("policy/filter-misfit", &origin.in_annotation("filter", fault.offset), message);
+    }
 }

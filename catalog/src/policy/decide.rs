@@ -1,256 +1,361 @@
-//! One decision: a small slice of entities, each column asked for, and the answers put together.
+//! One decision: what a product lies in, the rules that reach it, and their answers put together.
+//!
+//! ```text
+//! discover? --no--> Hidden
+//!    |
+//! each column and field: read, read_masked      rows: permits and forbids, as two sets
+//!    |
+//! a policy failed anywhere? --yes--> Refused, --no--> Granted
+//! ```
+//!
+//! Everything is asked, also where the answer is known already: a policy that fails must not go unnoticed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use cedar_policy::{
-    Context, Decision as Verdict, Entities, Entity, EntityUid, PolicyId, Request, RestrictedExpression,
-};
-
-use super::uid::{Types, uid};
-use super::{Access, ColumnGrant, Decision, Grants, Known, Mask, Policies, Reason, Ruleset};
-use crate::contract::Column;
-use crate::mesh::declared::Declared;
+use super::condition::Asking;
+use super::filter::{Checked, Filter};
+use super::reach::{Action, Index, Kind, Lies, Rule};
+use super::{Access, ColumnGrant, Decision, Discovery, Grants, Mask, Policies, Reason, RowRule, Rows};
+use crate::contract::{Column, PhysicalType, Type};
+use crate::document::Place;
+use crate::mesh::declared::Tag;
 use crate::mesh::{Mesh, Product};
-use crate::principal::{Attribute, Principal};
-
-/// A policy failed, so the product is denied.
-struct Failed(Reason);
-
-/// What the policies say to one action on one resource.
-struct Answer<'a> {
-    allowed: bool,
-    /// The permits that allow it, or the forbids that forbid it, by id.
-    because: BTreeMap<&'a str, &'a Known>,
-}
-
-impl Answer<'_> {
-    fn reason(&self) -> Option<Reason> {
-        self.because.values().next().map(|known| known.reason.clone())
-    }
-}
+use crate::principal::Principal;
 
 impl Policies {
     pub(crate) fn decide(&self, mesh: &Mesh, principal: &Principal, product: &Product) -> Decision {
-        // What cannot be asked cannot be allowed: `None` is an unknown domain or an entity that could not be made.
-        self.try_decide(mesh, principal, product).unwrap_or(Decision::Hidden(None))
-    }
-
-    fn try_decide(&self, mesh: &Mesh, principal: &Principal, product: &Product) -> Option<Decision> {
-        let question = Question {
-            policies: self,
-            rules: self.domains.get(product.name.domain())?,
-            declared: &mesh.declared,
-
-            user: uid(&self.types.user, &principal.id),
-            context: context(mesh, principal)?,
-            entities: slice(&self.types, &mesh.declared, principal, product)?,
-        };
-        match question.ask("discover", uid(&self.types.product, &address(product)))? {
-            Ok(answer) if answer.allowed => {}
-            Ok(_) => return Some(Decision::Hidden(None)),
-            Err(Failed(reason)) => return Some(Decision::Hidden(Some(reason))),
-        }
-        let mut columns = Vec::new();
-        for column in &product.contract.columns {
-            match question.column(&address(product), column, &product.contract.tags)? {
-                Ok((access, reason)) => columns.push(ColumnGrant { column: column.name.clone(), access, reason }),
-                Err(Failed(reason)) => return Some(Decision::Refused(reason)),
+        let groups = groups(mesh, principal);
+        let Some(asked) = Question::new(self, mesh, principal, product, &groups) else { return Decision::Hidden(None) };
+        match asked.discovery() {
+            Discovery::Hidden(reason) => Decision::Hidden(reason),
+            Discovery::Shown => {
+                let grants = Grants { columns: asked.columns(), rows: asked.rows() };
+                match asked.failure() {
+                    Some(reason) => Decision::Refused(reason),
+                    None => Decision::Granted(grants),
+                }
             }
         }
-        Some(Decision::Granted(Grants { columns }))
+    }
+
+    pub(crate) fn may_discover(&self, mesh: &Mesh, principal: &Principal, product: &Product) -> Discovery {
+        let groups = groups(mesh, principal);
+        let asked = Question::new(self, mesh, principal, product, &groups);
+        asked.map_or(Discovery::Hidden(None), |asked| asked.discovery())
     }
 }
 
-/// Who asks for what, with everything that policies may look at.
+/// The principal's groups that count, which are those that the mesh declares.
+fn groups<'a>(mesh: &'a Mesh, principal: &'a Principal) -> Vec<&'a str> {
+    principal.groups.iter().filter(|group| mesh.declared.groups.contains(*group)).map(String::as_str).collect()
+}
+
+/// Who asks for what, and the rules that can have a say.
 struct Question<'a> {
     policies: &'a Policies,
-    rules: &'a Ruleset,
-    declared: &'a Declared,
-
-    user: EntityUid,
-    context: Context,
-    entities: Entities,
+    own: &'a Index,
+    mesh: &'a Mesh,
+    principal: &'a Principal,
+    product: &'a Product,
+    groups: &'a [&'a str],
+    asking: Asking<'a>,
+    /// What the product lies in.
+    lies: Lies,
+    /// The rules that reach the product as a whole.
+    rules: Vec<&'a Rule>,
+    /// The rules that failed, by id.
+    failed: RefCell<BTreeMap<Arc<str>, Reason>>,
 }
 
-impl Question<'_> {
-    fn ask(&self, action: &str, resource: EntityUid) -> Option<Result<Answer<'_>, Failed>> {
-        let action = uid(&self.policies.types.action, action);
-        let request = Request::new(self.user.clone(), action, resource, self.context.clone(), None).ok()?;
-        let response = self.policies.authorizer.is_authorized(&request, &self.rules.set, &self.entities);
-        let known = |id: &PolicyId| self.rules.known.get(id);
-        let mut failed = Vec::new();
-        for error in response.diagnostics().errors() {
-            let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
-            failed.push(known(error.policy_id())?.reason.clone());
-        }
-        if let Some(reason) = failed.into_iter().min_by(|a, b| a.policy.cmp(&b.policy)) {
-            return Some(Err(Failed(reason)));
-        }
-        let mut because = BTreeMap::new();
-        for id in response.diagnostics().reason() {
-            let known = known(id)?;
-            because.insert(&*known.reason.policy, known);
-        }
-        Some(Ok(Answer { allowed: response.decision() == Verdict::Allow, because }))
+/// What the rules say to one action on one resource.
+#[derive(Default)]
+struct Answer<'a> {
+    permits: Vec<&'a Rule>,
+    forbids: Vec<&'a Rule>,
+}
+
+impl<'a> Answer<'a> {
+    fn is_allowed(&self) -> bool {
+        self.forbids.is_empty() && !self.permits.is_empty()
     }
 
-    /// What may be read of a column with all that is nested in it.
-    fn column(
-        &self,
-        parent: &str,
-        column: &Column,
-        tags: &BTreeSet<String>,
-    ) -> Option<Result<(Access, Option<Reason>), Failed>> {
-        let id = format!("{parent}.{}", column.name);
-        let resource = uid(&self.policies.types.column, &id);
-        let raw = match self.ask("read", resource.clone())? {
-            Ok(answer) => answer,
-            Err(failed) => return Some(Err(failed)),
+    /// The forbids, where there are any, or else the permits.
+    fn because(&self) -> Vec<Reason> {
+        reasons(if self.forbids.is_empty() { &self.permits } else { &self.forbids })
+    }
+
+    fn add(&mut self, rule: &'a Rule) {
+        if rule.forbids { self.forbids.push(rule) } else { self.permits.push(rule) }
+    }
+}
+
+/// The reasons of rules, by id.
+fn reasons(rules: &[&Rule]) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = rules.iter().map(|rule| rule.reason.clone()).collect();
+    reasons.sort_by(|a, b| a.policy.cmp(&b.policy));
+    reasons
+}
+
+/// What reaches a column because it reaches what lies around it, for one action.
+#[derive(Default)]
+struct Around<'a> {
+    /// Rules whose answer is the same for every column, and which apply.
+    settled: Answer<'a>,
+    /// Rules whose conditions look at the column.
+    open: Vec<&'a Rule>,
+}
+
+impl<'a> Question<'a> {
+    fn new(
+        policies: &'a Policies,
+        mesh: &'a Mesh,
+        principal: &'a Principal,
+        product: &'a Product,
+        groups: &'a [&'a str],
+    ) -> Option<Self> {
+        let own = policies.domains.get(product.name.domain())?;
+        // Without a purpose a principal may ask anyway, so one that it is not entitled to is as good as none.
+        let purpose = principal.purpose.as_deref().filter(|purpose| mesh.is_entitled(principal, purpose));
+        let asking = Asking::new(&policies.conditions, &policies.types, &mesh.declared, principal, groups, purpose);
+        let mut lies = Lies::nowhere();
+        lies.add("Domain", product.name.domain().as_str());
+        let (plain, major) = addresses(product);
+        lies.add("Product", &plain);
+        lies.add("Product", &major);
+        let failed = RefCell::default();
+        let rules = Vec::new();
+        let mut asked = Self { policies, own, mesh, principal, product, groups, asking, lies, rules, failed };
+        let mut lies = asked.lies.clone();
+        asked.tagged(&mut lies, &product.contract.tags);
+        asked.rules = asked.find(&lies, 0);
+        asked.lies = lies;
+        Some(asked)
+    }
+
+    fn tagged(&self, lies: &mut Lies, tags: &BTreeSet<String>) {
+        for tag in tags.iter().flat_map(|tag| self.mesh.declared.lineage(tag)) {
+            lies.add("Tag", tag);
+        }
+    }
+
+    /// The mesh's and the domain's rules that reach what `lies` holds after its first `known` entities.
+    fn find(&self, lies: &Lies, known: usize) -> Vec<&'a Rule> {
+        let mut found = Vec::new();
+        for index in [&self.policies.mesh_wide, self.own] {
+            index.find(&self.policies.rules, lies, known, &self.principal.id, self.groups, &mut found);
+        }
+        found
+    }
+
+    /// Whether a rule that was found applies; one that fails does not, and is remembered.
+    fn applies(&self, rule: &Rule, action: Action, kind: Kind, lies: &Lies) -> bool {
+        if !rule.actions.contains(&action) || rule.kind.is_some_and(|of| of != kind) {
+            return false;
+        }
+        let holds = rule.condition.map_or(Ok(true), |condition| self.asking.holds(condition, action, kind, lies));
+        holds.unwrap_or_else(|()| {
+            self.fail(rule);
+            false
+        })
+    }
+
+    fn fail(&self, rule: &Rule) {
+        self.failed.borrow_mut().insert(rule.reason.policy.clone(), rule.reason.clone());
+    }
+
+    fn failure(&self) -> Option<Reason> {
+        self.failed.borrow().values().next().cloned()
+    }
+
+    fn on_product(&self, action: Action) -> Answer<'a> {
+        let mut answer = Answer::default();
+        let applying = self.rules.iter().filter(|rule| self.applies(rule, action, Kind::Product, &self.lies));
+        applying.for_each(|rule| answer.add(rule));
+        answer
+    }
+
+    fn discovery(&self) -> Discovery {
+        let answer = self.on_product(Action::Discover);
+        match self.failure() {
+            Some(reason) => Discovery::Hidden(Some(reason)),
+            None if answer.is_allowed() => Discovery::Shown,
+            None => Discovery::Hidden(None),
+        }
+    }
+
+    // ---- rows ----
+
+    fn rows(&self) -> Rows {
+        let answer = self.on_product(Action::ReadRows);
+        let rules = |rules: &[&Rule]| {
+            let mut rules: Vec<RowRule> = rules.iter().filter_map(|rule| self.row_rule(rule)).collect();
+            rules.sort_by(|a, b| a.reason.policy.cmp(&b.reason.policy));
+            rules
         };
-        let masked = match self.ask("read_masked", resource)? {
-            Ok(answer) => answer,
-            Err(failed) => return Some(Err(failed)),
-        };
-        let tags: BTreeSet<String> = tags.union(&column.tags).cloned().collect();
-        let covered = masked.allowed.then(|| self.mask(&masked, column, &tags));
-        // A mask acts on whole columns, so a struct is raw only if every leaf of it is. All leaves are asked for, also
-        // where the answer is known: a policy that fails must not go unnoticed.
-        let mut hidden_leaf = None;
-        for field in &column.fields {
-            match self.column(&id, field, &tags)? {
-                Ok((Access::Raw, _)) => {}
-                Ok((_, reason)) => {
-                    hidden_leaf.get_or_insert(reason);
+        let (permits, forbids) = (rules(&answer.permits), rules(&answer.forbids));
+        let closes = |index: &Index| index.closes_rows(&self.lies);
+        if self.product.contract.closed_rows || closes(&self.policies.mesh_wide) || closes(self.own) {
+            return Rows::Closed { permits, forbids };
+        }
+        if forbids.is_empty() { Rows::All } else { Rows::Except(forbids) }
+    }
+
+    /// The rule with its filter filled in. What is unknown makes a permit's filter false and a forbid's true.
+    fn row_rule(&self, rule: &Rule) -> Option<RowRule> {
+        let filter = match &rule.filter {
+            None => None,
+            Some(written) => {
+                let columns = &self.product.contract.columns;
+                match written.on(&self.mesh.declared, columns, Some(self.principal)) {
+                    Ok(Checked::Known(filter)) => Some(filter.into()),
+                    Ok(Checked::NoColumn(_) | Checked::NoAttribute) => Some(Filter::Constant(rule.forbids).into()),
+                    Err(_) => {
+                        self.fail(rule);
+                        return None;
+                    }
                 }
-                Err(failed) => return Some(Err(failed)),
             }
-        }
-        Some(Ok(match (raw.allowed, hidden_leaf, covered) {
-            (true, None, _) => (Access::Raw, raw.reason()),
-            (_, _, Some((Access::Masked(mask), reason))) if column.fields.is_empty() || mask == Mask::Null => {
-                (Access::Masked(mask), reason)
-            }
-            (true, Some(leaf), _) => (Access::Denied, leaf),
-            (false, _, Some((_, reason))) => (Access::Denied, reason),
-            (false, _, None) => (Access::Denied, masked.reason().or_else(|| raw.reason())),
-        }))
-    }
-
-    /// The strictest of the permits' masks and of those that the tags demand.
-    fn mask(&self, answer: &Answer<'_>, column: &Column, tags: &BTreeSet<String>) -> (Access, Option<Reason>) {
-        let demanded = tags.iter().flat_map(|tag| self.declared.masks_of(tag));
-        let offered = answer.because.values().filter_map(|known| known.mask.as_ref());
-        let Some(mask) = offered.chain(demanded).cloned().reduce(Mask::strictest) else {
-            return (Access::Denied, answer.reason());
         };
-        let chosen = answer.because.values().find(|known| known.mask.as_ref() == Some(&mask));
-        let reason = chosen.map(|known| known.reason.clone()).or_else(|| answer.reason());
-        if mask.applies_to(&column.kind) { (Access::Masked(mask), reason) } else { (Access::Denied, reason) }
-    }
-}
-
-/// The uid of the major version that is decided.
-fn address(product: &Product) -> String {
-    format!("{}@{}", product.name, product.contract.major)
-}
-
-fn context(mesh: &Mesh, principal: &Principal) -> Option<Context> {
-    // Without a purpose a principal may ask anyway, so one that it is not entitled to is as good as none.
-    let purpose = principal.purpose.as_ref().filter(|purpose| mesh.is_entitled(principal, purpose));
-    let pair = purpose.map(|purpose| ("purpose".to_owned(), RestrictedExpression::new_string(purpose.clone())));
-    Context::from_pairs(pair).ok()
-}
-
-/// The principal with its groups, the product with its columns, their tags, and the actions.
-fn slice(types: &Types, declared: &Declared, principal: &Principal, product: &Product) -> Option<Entities> {
-    let mut slice = Slice { declared, types, parents: HashMap::new() };
-    let contract = &product.contract;
-    let (plain, major) = (product.name.to_string(), address(product));
-    let domain = uid(&types.domain, product.name.domain().as_str());
-    slice.parents.insert(domain.clone(), HashSet::new());
-    slice.parents.insert(uid(&types.product, &plain), HashSet::from([domain]));
-    slice.add(uid(&types.product, &major), uid(&types.product, &plain), &contract.tags);
-    slice.columns(&contract.columns, (&types.product, &major), (&types.product, &plain));
-    let see = uid(&types.action, "see");
-    for action in ["read", "read_masked"] {
-        slice.parents.insert(uid(&types.action, action), HashSet::from([see.clone()]));
-    }
-    slice.parents.insert(uid(&types.action, "discover"), HashSet::new());
-    slice.parents.insert(see, HashSet::new());
-
-    let groups = principal.groups.iter().filter(|group| declared.groups.contains(*group));
-    let groups: HashSet<EntityUid> = groups.map(|group| uid(&types.group, group)).collect();
-    for group in &groups {
-        slice.parents.insert(group.clone(), HashSet::new());
-    }
-    // An attribute of another type than the declared one would make policies fail; it is as unknown as a missing one.
-    let attributes = principal
-        .attributes
-        .iter()
-        .filter(|(name, value)| declared.attributes.get(*name).is_some_and(|kind| kind.holds(value)))
-        .map(|(name, value)| (name.clone(), expression(value)))
-        .collect();
-    let user = Entity::new(uid(&types.user, &principal.id), attributes, groups).ok()?;
-    let others = slice.parents.into_iter().map(|(uid, parents)| Entity::new_no_attrs(uid, parents));
-    Entities::from_entities(others.chain([user]), None).ok()
-}
-
-fn expression(value: &Attribute) -> RestrictedExpression {
-    match value {
-        Attribute::String(text) => RestrictedExpression::new_string(text.clone()),
-        Attribute::Long(number) => RestrictedExpression::new_long(*number),
-        Attribute::Bool(truth) => RestrictedExpression::new_bool(*truth),
-        Attribute::Set(texts) => {
-            RestrictedExpression::new_set(texts.iter().cloned().map(RestrictedExpression::new_string))
-        }
-    }
-}
-
-/// Entities, each with those that it lies in.
-struct Slice<'a> {
-    declared: &'a Declared,
-    types: &'a Types,
-    parents: HashMap<EntityUid, HashSet<EntityUid>>,
-}
-
-impl Slice<'_> {
-    fn add(&mut self, uid: EntityUid, parent: EntityUid, tags: &BTreeSet<String>) {
-        let mut parents = HashSet::from([parent]);
-        for tag in tags {
-            parents.insert(self.tag(tag));
-        }
-        self.parents.entry(uid).or_default().extend(parents);
+        Some(RowRule { filter, reason: rule.reason.clone() })
     }
 
-    /// The tag's uid, with every tag above it in the slice.
-    fn tag(&mut self, tag: &str) -> EntityUid {
-        let mut below: Option<EntityUid> = None;
-        for tag in self.declared.lineage(tag) {
-            let this = uid(&self.types.tag, tag);
-            self.parents.entry(this.clone()).or_default();
-            if let Some(below) = below.replace(this.clone()) {
-                self.parents.entry(below).or_default().insert(this);
+    // ---- columns ----
+
+    fn columns(&self) -> Vec<ColumnGrant> {
+        let (plain, major) = addresses(self.product);
+        let around = [Action::Read, Action::ReadMasked].map(|action| self.around(action, &self.lies, &self.rules));
+        let contract = &self.product.contract;
+        let inside = Inside { plain: &plain, major: &major, lies: &self.lies, tags: &contract.tags, around: &around };
+        contract.columns.iter().map(|column| self.column(column, &inside)).collect()
+    }
+
+    /// Settles what can be settled for all that lies in `lies`.
+    fn around(&self, action: Action, lies: &Lies, rules: &[&'a Rule]) -> Around<'a> {
+        let mut around = Around::default();
+        for rule in rules.iter().copied().filter(|rule| rule.actions.contains(&action)) {
+            if rule.condition.is_none_or(|condition| self.asking.is_settled(condition)) {
+                if self.applies(rule, action, Kind::Column, lies) {
+                    around.settled.add(rule);
+                }
+            } else {
+                around.open.push(rule);
             }
         }
-        uid(&self.types.tag, tag)
+        around
     }
 
-    /// Each column in its product or in the column around it, in its plain address, and in its tags.
-    fn columns(
-        &mut self,
-        columns: &[Column],
-        major: (&cedar_policy::EntityTypeName, &str),
-        plain: (&cedar_policy::EntityTypeName, &str),
-    ) {
-        for column in columns {
-            let address = |parent: &str| format!("{parent}.{}", column.name);
-            let (own, own_plain) = (address(major.1), address(plain.1));
-            let kind = &self.types.column;
-            let (uid_own, uid_plain) = (uid(kind, &own), uid(kind, &own_plain));
-            self.parents.entry(uid_plain.clone()).or_default().insert(uid(plain.0, plain.1));
-            self.parents.entry(uid_own.clone()).or_default().insert(uid(major.0, major.1));
-            self.add(uid_own, uid_plain, &column.tags);
-            self.columns(&column.fields, (kind, &own), (kind, &own_plain));
+    /// What may be read of a column, and of each field that is nested in it.
+    fn column(&self, column: &Column, inside: &Inside<'_, 'a>) -> ColumnGrant {
+        let address = |parent: &str| format!("{parent}.{}", column.name);
+        let (plain, major) = (address(inside.plain), address(inside.major));
+        let mut lies = inside.lies.clone();
+        lies.add("Column", &plain);
+        lies.add("Column", &major);
+        self.tagged(&mut lies, &column.tags);
+        let rules = self.find(&lies, inside.lies.len());
+        let [around_read, around_masked] = inside.around;
+        let ask = |action, around: &Around<'a>| {
+            let open = around.open.iter().chain(&rules).copied();
+            let mut answer = Answer::default();
+            open.filter(|rule| self.applies(rule, action, Kind::Column, &lies)).for_each(|rule| answer.add(rule));
+            answer.permits.extend(&around.settled.permits);
+            answer.forbids.extend(&around.settled.forbids);
+            answer
+        };
+        let (raw, masked) = (ask(Action::Read, around_read), ask(Action::ReadMasked, around_masked));
+        let tags: BTreeSet<String> = inside.tags.union(&column.tags).cloned().collect();
+        let (access, reasons) = if raw.is_allowed() {
+            (Access::Raw, raw.because())
+        } else if masked.is_allowed() {
+            self.mask(&masked.permits, column, &tags)
+        } else {
+            let refusals = [masked.because(), raw.because()];
+            (Access::Denied, refusals.into_iter().find(|reasons| !reasons.is_empty()).unwrap_or_default())
+        };
+        let own = ColumnGrant { column: column.name.clone(), access, reasons };
+        if column.fields.is_empty() {
+            return own;
         }
+        let around = [(Action::Read, around_read), (Action::ReadMasked, around_masked)].map(|(action, around)| {
+            let mut within = self.around(action, &lies, &rules);
+            within.settled.permits.extend(&around.settled.permits);
+            within.settled.forbids.extend(&around.settled.forbids);
+            within.open.extend(&around.open);
+            within
+        });
+        let inside = Inside { plain: &plain, major: &major, lies: &lies, tags: &tags, around: &around };
+        let fields = column.fields.iter().map(|field| self.column(field, &inside)).collect();
+        nested(own, fields, &column.kind)
     }
+
+    /// The strictest of the permits' masks and of those that the tags demand of this principal. A permit that names no
+    /// mask means those of the tags, also where the principal is above them.
+    fn mask(&self, permits: &[&Rule], column: &Column, tags: &BTreeSet<String>) -> (Access, Vec<Reason>) {
+        let is_open = permits.iter().any(|rule| rule.mask.is_none());
+        let is_above = |tag: &Tag| {
+            let inside = tag.unmasked_for.as_ref().map(|(groups, _)| groups);
+            inside.is_some_and(|inside| self.groups.iter().any(|group| inside.contains(*group)))
+        };
+        let demanded = tags.iter().flat_map(|tag| self.mesh.declared.masks_of(tag));
+        let demanded: Vec<(&str, &Mask, &Place)> = demanded
+            .filter(|(_, tag)| is_open || !is_above(tag))
+            .filter_map(|(name, tag)| tag.mask.as_ref().map(|(mask, place)| (name, mask, place)))
+            .collect();
+        let offered = permits.iter().filter_map(|rule| rule.mask.as_ref());
+        let Some(mask) = Mask::strictest(offered.chain(demanded.iter().map(|(_, mask, _)| *mask))) else {
+            return (Access::Denied, reasons(permits));
+        };
+        // Those that ask for this mask, or all that led to it where they disagree.
+        let agreed = |other: &Mask| *other == mask;
+        let chosen: Vec<&Rule> =
+            permits.iter().copied().filter(|rule| rule.mask.as_ref().is_some_and(agreed)).collect();
+        let mut because = reasons(if chosen.is_empty() { permits } else { &chosen });
+        let mut standards: BTreeMap<&str, Reason> = BTreeMap::new();
+        for (tag, _, place) in demanded.iter().filter(|(_, other, _)| agreed(other)) {
+            let reason = Reason { policy: format!("standards:{tag}").into(), place: (*place).clone() };
+            standards.insert(tag, reason);
+        }
+        because.extend(standards.into_values());
+        if mask.applies_to(&column.kind) { (Access::Masked(mask), because) } else { (Access::Denied, because) }
+    }
+}
+
+/// What a column lies in.
+struct Inside<'q, 'a> {
+    plain: &'q str,
+    major: &'q str,
+    lies: &'q Lies,
+    tags: &'q BTreeSet<String>,
+    around: &'q [Around<'a>; 2],
+}
+
+/// What a column is that has fields: what they are, wherever they agree.
+fn nested(own: ColumnGrant, fields: Vec<ColumnGrant>, kind: &Type) -> ColumnGrant {
+    let reasons = joined(&fields);
+    let all = |access: &Access| fields.iter().all(|field| field.access == *access);
+    let is_map = *kind == Type::Physical(PhysicalType::Map);
+    if is_map && own.access != Access::Raw {
+        // The keys of a map have no address of their own, and masked ones would collide.
+        let access = if own.access == Access::Masked(Mask::Null) { own.access } else { Access::Denied };
+        return ColumnGrant { access, ..own };
+    }
+    if all(&Access::Raw) {
+        return ColumnGrant { column: own.column, access: Access::Raw, reasons };
+    }
+    let alike = [Access::Denied, Access::Masked(Mask::Null)].into_iter().find(all);
+    ColumnGrant { column: own.column, access: alike.unwrap_or(Access::Nested(fields)), reasons }
+}
+
+/// The reasons of several fields, each once, by id.
+fn joined(fields: &[ColumnGrant]) -> Vec<Reason> {
+    let reasons = fields.iter().flat_map(|field| &field.reasons);
+    let by_id: BTreeMap<&str, &Reason> = reasons.map(|reason| (&*reason.policy, reason)).collect();
+    by_id.into_values().cloned().collect()
+}
+
+/// The addresses of a product: the plain one, and that of the major which is decided.
+fn addresses(product: &Product) -> (String, String) {
+    (product.name.to_string(), format!("{}@{}", product.name, product.contract.major))
 }

@@ -1,22 +1,77 @@
-//! Addresses in policies: a product or a column that a policy names is everything that lies at that address.
+//! What a policy's text says, read once: whom and what its scope names, and what its conditions speak of.
 //!
 //! `resource == Product::"storefront.customers"` is how one names a product, but what is decided is always one of its
 //! majors, which lies *in* the plain product and equals it never: taken literally, a `forbid` with it would load and
 //! never fire. In the scope `==` therefore means `in`; in conditions, where it cannot be turned without changing what
 //! the policy says, it is refused. Purposes are named by texts, which are found here as well.
 
-use cedar_policy::{Policy, PolicyId, ResourceConstraint};
-use serde_json::{Value, json};
+use cedar_policy::{EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+use serde_json::Value;
 
-/// The policy, with `==` of a product or a column in its scope read as `in`.
-pub(crate) fn addressed(policy: Policy) -> Option<Policy> {
+use super::reach::{Kind, Reach, Who};
+
+/// The principals that the scope names. What can be nobody is refused by the validator.
+pub(crate) fn who(policy: &Policy) -> Who {
+    match policy.principal_constraint() {
+        PrincipalConstraint::Any => Who::Everyone,
+        PrincipalConstraint::Eq(uid) | PrincipalConstraint::In(uid) => named(&uid),
+        PrincipalConstraint::Is(kind) if kind.basename() == "User" => Who::Everyone,
+        PrincipalConstraint::IsIn(kind, uid) if kind.basename() == "User" => named(&uid),
+        PrincipalConstraint::Is(_) | PrincipalConstraint::IsIn(..) => Who::Nobody,
+    }
+}
+
+fn named(uid: &EntityUid) -> Who {
+    match uid.type_name().basename() {
+        "User" => Who::User(uid.id().unescaped().into()),
+        "Group" => Who::Group(uid.id().unescaped().into()),
+        _ => Who::Nobody,
+    }
+}
+
+/// The resources that the scope names, and their type if it says one.
+pub(crate) fn reach(policy: &Policy) -> (Reach, Option<Kind>) {
+    let kind = |name: &str| if name == "Product" { Kind::Product } else { Kind::Column };
+    let of = |uid: &EntityUid| Reach::of(uid.type_name().basename(), uid.id().unescaped());
     match policy.resource_constraint() {
-        ResourceConstraint::Eq(uid) if is_address(&uid.type_name().to_string()) => {
-            let mut json = policy.to_json().ok()?;
-            *json.get_mut("resource")?.get_mut("op")? = json!("in");
-            Policy::from_json(Some(PolicyId::new(policy.id())), json).ok()
+        ResourceConstraint::Any => (Reach::everything(), None),
+        ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) => (of(&uid), None),
+        ResourceConstraint::Is(name) => (Reach::everything(), Some(kind(name.basename()))),
+        ResourceConstraint::IsIn(name, uid) => (of(&uid), Some(kind(name.basename()))),
+    }
+}
+
+/// The conditions of a policy, as Cedar writes them in JSON.
+#[derive(Debug)]
+pub(crate) struct Conditions(pub Value);
+
+impl Conditions {
+    /// Those of `policy`, or `None` without any; an error is Cedar's own.
+    pub fn of(policy: &Policy) -> Result<Option<Self>, String> {
+        let mut json = policy.to_json().map_err(|error| error.to_string())?;
+        match json.get_mut("conditions").map(Value::take) {
+            Some(Value::Array(conditions)) if conditions.is_empty() => Ok(None),
+            Some(conditions @ Value::Array(_)) => Ok(Some(Self(conditions))),
+            _ => Err("it has no list of conditions".to_owned()),
         }
-        _ => Some(policy),
+    }
+
+    /// Whether they speak of `principal`, `action`, `resource` or `context`.
+    pub fn mention(&self, variable: &str) -> bool {
+        let mut rest = vec![&self.0];
+        while let Some(value) = rest.pop() {
+            match value {
+                Value::Array(items) => rest.extend(items),
+                Value::Object(fields) => {
+                    if fields.get("Var").and_then(Value::as_str) == Some(variable) {
+                        return true;
+                    }
+                    rest.extend(fields.values());
+                }
+                _ => {}
+            }
+        }
+        false
     }
 }
 
@@ -24,11 +79,10 @@ fn is_address(kind: &str) -> bool {
     matches!(kind, "Product" | "Column")
 }
 
-/// The products and columns in the policy's conditions that stand anywhere but to the right of `in`.
-pub(crate) fn compared(policy: &Policy) -> Vec<String> {
-    let Ok(json) = policy.to_json() else { return Vec::new() };
+/// The products and columns in conditions that stand anywhere but to the right of `in`.
+pub(crate) fn compared(conditions: &Conditions) -> Vec<String> {
     let mut found = Vec::new();
-    let mut rest: Vec<&Value> = json.get("conditions").into_iter().collect();
+    let mut rest = vec![&conditions.0];
     while let Some(value) = rest.pop() {
         match value {
             Value::Array(items) => rest.extend(items),
@@ -60,11 +114,10 @@ pub(crate) fn compared(policy: &Policy) -> Vec<String> {
     found
 }
 
-/// The texts that the policy's conditions compare with `context.purpose`.
-pub(crate) fn purposes(policy: &Policy) -> Vec<String> {
-    let Ok(json) = policy.to_json() else { return Vec::new() };
+/// The texts that conditions compare with `context.purpose`.
+pub(crate) fn purposes(conditions: &Conditions) -> Vec<String> {
     let mut found = Vec::new();
-    let mut rest: Vec<&Value> = json.get("conditions").into_iter().collect();
+    let mut rest = vec![&conditions.0];
     while let Some(value) = rest.pop() {
         match value {
             Value::Array(items) => rest.extend(items),
@@ -125,7 +178,7 @@ mod tests {
 
     fn compared_in(condition: &str) -> usize {
         let text = format!("permit (principal, action, resource) when {{ {condition} }};");
-        compared(&Policy::parse(None, text).unwrap()).len()
+        compared(&Conditions::of(&Policy::parse(None, text).unwrap()).unwrap().unwrap()).len()
     }
 
     #[test]
@@ -158,17 +211,31 @@ mod tests {
             ("principal.region == \"EU\" && context.purpose == principal.team", &[]),
         ] {
             let policy = format!("permit (principal, action, resource) when {{ {condition} }};");
-            assert_eq!(purposes(&Policy::parse(None, policy).unwrap()), found, "{condition}");
+            let conditions = Conditions::of(&Policy::parse(None, policy).unwrap()).unwrap().unwrap();
+            assert_eq!(purposes(&conditions), found, "{condition}");
         }
     }
 
     #[test]
     fn equality_in_the_scope_becomes_membership() {
-        let policy = Policy::parse(None, "forbid (principal, action, resource == Product::\"d.p\");").unwrap();
-        let policy = addressed(policy.new_id(PolicyId::new("x"))).unwrap();
-        assert!(matches!(policy.resource_constraint(), ResourceConstraint::In(_)));
-        assert_eq!(policy.id().to_string(), "x");
-        let policy = Policy::parse(None, "forbid (principal == User::\"u\", action, resource);").unwrap();
-        assert_eq!(addressed(policy.clone()).unwrap(), policy);
+        let reached = |resource: &str| {
+            let text = format!("forbid (principal, action, {resource});");
+            let policy = Policy::parse(None, text).unwrap();
+            assert!(Conditions::of(&policy).unwrap().is_none());
+            reach(&policy)
+        };
+        let product = Reach::of("Product", "d.p");
+        assert_eq!(reached("resource == Product::\"d.p\""), (product.clone(), None));
+        assert_eq!(reached("resource in Product::\"d.p\""), (product.clone(), None));
+        assert_eq!(reached("resource is Column in Product::\"d.p\""), (product, Some(Kind::Column)));
+        assert_eq!(reached("resource is Product"), (Reach::everything(), Some(Kind::Product)));
+    }
+
+    #[test]
+    fn conditions_know_what_they_speak_of() {
+        let text = "permit (principal, action, resource) when { principal has x } unless { context has purpose };";
+        let conditions = Conditions::of(&Policy::parse(None, text).unwrap()).unwrap().unwrap();
+        let spoken = ["principal", "action", "resource", "context"].map(|variable| conditions.mention(variable));
+        assert_eq!(spoken, [true, false, false, true]);
     }
 }

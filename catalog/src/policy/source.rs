@@ -115,13 +115,42 @@ fn push<'a>(
     }
 }
 
+/// Where in `text`, a policy, the byte at `offset` of an annotation's value stands. Cedar hands out values without
+/// their escapes, so these are counted here.
+pub(crate) fn in_annotation(text: &str, name: &str, offset: usize) -> Option<usize> {
+    let start = text.find(&format!("@{name}"))?;
+    let open = start + text.get(start..)?.find('"')? + 1;
+    let mut chars = text.get(open..)?.char_indices();
+    let mut value = 0;
+    while let Some((at, c)) = chars.next() {
+        if value >= offset || c == '"' {
+            return Some(open + at);
+        }
+        value += match c {
+            '\\' => match chars.next()?.1 {
+                'u' => {
+                    let digits: String = chars.by_ref().map(|(_, c)| c).skip(1).take_while(|c| *c != '}').collect();
+                    u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32).map_or(1, char::len_utf8)
+                }
+                'x' => {
+                    chars.nth(1)?;
+                    1
+                }
+                _ => 1,
+            },
+            c => c.len_utf8(),
+        };
+    }
+    None
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
 
     fn cut(text: &str) -> Vec<(String, u32, u32)> {
-        let file = File { name: "a.cedar".into(), text: text.into() };
+        let file = File::new("a.cedar", text);
         let mut report = Report::default();
         let cut = statements(&file, &mut report)
             .into_iter()
@@ -144,6 +173,18 @@ mod tests {
     }
 
     #[test]
+    fn an_annotation_knows_its_places() {
+        let text = r#"@id("x") @filter("a\"é\u{e9}\x41 = 1") permit (principal, action, resource);"#;
+        let value = "a\"éé\u{41} = 1";
+        let at = |part: &str| &text[in_annotation(text, "filter", value.find(part).unwrap()).unwrap()..];
+        assert!(at("a").starts_with("a\\\""));
+        assert!(at("é").starts_with("é\\u"));
+        assert!(at("A").starts_with("\\x41"));
+        assert!(at("= 1").starts_with("= 1\")"));
+        assert_eq!(in_annotation(text, "mask", 0), None);
+    }
+
+    #[test]
     fn an_unfinished_policy_is_kept_for_its_error() {
         assert_eq!(cut("permit (a); permit (b)")[1].0, "permit (b)");
         assert_eq!(cut("permit (\"a")[0].0, "permit (\"a");
@@ -153,7 +194,7 @@ mod tests {
     #[test]
     fn what_is_too_deep_or_too_long_is_a_finding() {
         for text in ["(".repeat(1000), "x".repeat(100_000)] {
-            let file = File { name: "a.cedar".into(), text };
+            let file = File::new("a.cedar", text);
             let mut report = Report::default();
             assert!(statements(&file, &mut report).is_empty());
             assert_eq!(report.into_findings()[0].code, "policy/too-large");

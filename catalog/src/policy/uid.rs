@@ -14,7 +14,6 @@ pub(crate) const ACTIONS: [&str; 5] = ["discover", "read", "read_masked", "read_
 /// The parsed names of the types, so that making a uid cannot fail.
 #[derive(Debug, Clone)]
 pub(crate) struct Types {
-    pub domain: EntityTypeName,
     pub product: EntityTypeName,
     pub column: EntityTypeName,
     pub tag: EntityTypeName,
@@ -28,7 +27,6 @@ impl Types {
     pub fn new() -> Option<Self> {
         let name = |text: &str| text.parse().ok();
         Some(Self {
-            domain: name("Domain")?,
             product: name("Product")?,
             column: name("Column")?,
             tag: name("Tag")?,

@@ -5,20 +5,20 @@ use crate::document::Severity;
 
 const MESH_FILE: &str = "mesh.yaml";
 const DOMAIN: &str = "shop/domain.yaml";
-const CONTRACT: &str = "shop/products/customers.odcs.yaml";
-const RULES: &str = "shop/policies/shop.cedar";
-const WIDE: &str = "policies/all.cedar";
+pub(super) const CONTRACT: &str = "shop/products/customers.odcs.yaml";
+pub(super) const RULES: &str = "shop/policies/shop.cedar";
+pub(super) const WIDE: &str = "policies/all.cedar";
 
 /// Whether the fault leaves the mesh, only the domain, or everything in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Breaks {
+pub(super) enum Breaks {
     Mesh,
     Domain,
     Nothing,
 }
 use Breaks::{Domain, Mesh as All, Nothing};
 
-fn check(files: Files, breaks: Breaks, code: &str, place: &str, said: &str) {
+pub(super) fn check(files: Files, breaks: Breaks, code: &str, place: &str, said: &str) {
     let (findings, broken) = match files.load() {
         Ok(mesh) => {
             let out = mesh.domains_out().count();
@@ -72,7 +72,7 @@ fn faults_of_mesh_yaml() {
         "did you mean `privacy`?",
     );
     at("mask: sha-256-global", "mask: sha-256-globl", All, "mesh/mask", "7:97", "did you mean `sha-256-global`?");
-    at("mask: sha-256-global", "mask: hmac(pii)", All, "mesh/mask", "7:97", "not supported yet");
+    at("mask: sha-256-global", "mask: hmac(pii)", All, "mesh/mask", "7:97", "`pii` of a mask is not declared");
     at("{ detect: email }", "{ detct: email }", All, "document/unknown-key", "8:16", "did you mean `detect`?");
     at("  pii.email:", "  pii..email:", All, "mesh/tag-name", "8:3", "`pii..email`");
     at("shop-data]", "privacy]", All, "mesh/duplicate-name", "10:29", "twice");
@@ -150,10 +150,17 @@ fn faults_of_contracts() {
     at("polder.field_id", "polder.fieldid", "contract/custom-property", "22:28", "polder.field_id");
     at(
         "schema:",
-        "customProperties: [{ property: polder.rows, value: closed }]\nschema:",
+        "customProperties: [{ property: polder.rows, value: clsed }]\nschema:",
         "contract/rows",
         "11:52",
-        "not supported",
+        "`closed`",
+    );
+    at(
+        "property: polder.field_id, value: 4",
+        "property: polder.rows, value: closed",
+        "contract/rows",
+        "22:60",
+        "object",
     );
     at("status: active", "status: [active]", "document/wrong-type", "6:9", "a list");
     let empty = CUSTOMERS.split("schema:").next().unwrap();
@@ -326,7 +333,6 @@ fn faults_of_policies() {
         "templates",
     );
     add(&on("raed", "resource"), "policy/unknown-entity", "2:3", "did you mean `read`?");
-    add(&on("read_rows", "resource"), "policy/rows", "2:3", "not supported yet");
     add(&on("read", "resource in Tag::\"pii.emial\""), "policy/unknown-entity", "2:3", "did you mean `pii.email`?");
     add(&on("read", "resource in Product::\"shop.customer\""), "policy/unknown-entity", "2:3", "`shop.customers`?");
     add(&on("read", "resource in Product::\"shop.customers@2\""), "policy/unknown-entity", "2:3", "not declared");
@@ -367,16 +373,22 @@ fn faults_of_policies() {
         "permit",
     );
     add(
-        &one("@mask(\"bucket(5)\") permit (principal, action == Action::\"read_masked\", resource)"),
+        &one("@mask(\"hmac(mehs)\") permit (principal, action == Action::\"read_masked\", resource)"),
         "policy/mask",
         "2:3",
-        "not supported yet",
+        "did you mean `mesh`?",
     );
     add(
-        &one("@filter(\"a = 1\") permit (principal, action == Action::\"read\", resource)"),
+        &one("@filter(\"id = '1'\") permit (principal, action == Action::\"read\", resource)"),
         "policy/filter",
         "2:3",
-        "not supported yet",
+        "read_rows",
+    );
+    add(
+        &one("@mask(\"replace-with-null\") permit (principal, action == Action::\"read_rows\", resource)"),
+        "policy/mask",
+        "2:3",
+        "read_masked",
     );
     add(
         &one("@maks(\"x\") permit (principal, action == Action::\"read\", resource)"),

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::{Files, show};
 use crate::document::Finding;
 use crate::mesh::{Mesh, Product};
-use crate::policy::{Access, Decision, Mask};
+use crate::policy::{Access, ColumnGrant, Decision, Mask};
 use crate::principal::{Attribute, Principal};
 
 const MESHES: u64 = 600;
@@ -339,7 +339,8 @@ fn is_defined(mask: &str, kind: &str) -> bool {
     match mask {
         "replace-with-null" => true,
         "mask-to-fixed-value" | "mask-to-fixed-value(7)" => kind != "struct",
-        _ => kind == "string",
+        "mask-to-fixed-value(x)" => kind == "string",
+        _ => kind != "struct",
     }
 }
 
@@ -347,19 +348,30 @@ fn is_defined(mask: &str, kind: &str) -> bool {
 fn access(world: &World, who: &Principal, thing: &Thing<'_>, col: &Col) -> Result<String, String> {
     let raw = permits(world, who, "read", thing)?;
     let masked = permits(world, who, "read_masked", thing)?;
-    let mut whole = true;
+    let mut fields = Vec::new();
     for field in &col.fields {
         let mut inner = Thing { product: thing.product, path: thing.path.clone(), tags: thing.tags.clone() };
         inner.path.push(field.name);
         inner.tags.extend(&field.tags);
-        whole &= access(world, who, &inner, field)? == "raw";
+        fields.push((field.name, access(world, who, &inner, field)?));
     }
-    if raw.is_some() && whole {
+    if let Some((_, first)) = fields.first() {
+        let alike = ["raw", "denied", MASKS[0]].contains(&first.as_str()) && fields.iter().all(|(_, f)| f == first);
+        let each: Vec<_> = fields.iter().map(|(name, access)| format!("{name}: {access}")).collect();
+        return Ok(if alike { first.clone() } else { format!("nested({})", each.join(", ")) });
+    }
+    if raw.is_some() {
         return Ok("raw".into());
     }
     let Some(permits) = masked else { return Ok("denied".into()) };
     let mut masks: Vec<_> = permits.iter().filter_map(|rule| rule.mask).collect();
+    let names_none = permits.iter().any(|rule| rule.mask.is_none());
     for (tag, mask) in &world.masks {
+        // The mask of a tag binds everybody else than those who get its raw values.
+        let is_above = world.unmasked_for.get(tag).is_some_and(|groups| groups.iter().any(|g| is_in(who, g)));
+        if is_above && !names_none {
+            continue;
+        }
         if thing.tags.iter().any(|own| is_at_or_below(own, tag)) {
             masks.push(mask);
         }
@@ -412,16 +424,24 @@ fn find<'m>(mesh: &'m Mesh, prod: &Prod) -> &'m Product {
     domain.products.values().flatten().find(|p| p.contract.major == prod.major && p.name.name() == prod.name).unwrap()
 }
 
+fn told_access(access: &Access) -> String {
+    match access {
+        Access::Raw => "raw".into(),
+        Access::Denied => "denied".into(),
+        Access::Masked(mask) => mask.to_string(),
+        Access::Nested(fields) => {
+            let each = fields.iter().map(|field| format!("{}: {}", field.column, told_access(&field.access)));
+            format!("nested({})", each.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
 fn told(decision: &Decision) -> String {
     match decision {
         Decision::Hidden(_) => "hidden".into(),
         Decision::Refused(_) => "refused".into(),
         Decision::Granted(grants) => {
-            let column = |grant: &crate::policy::ColumnGrant| match &grant.access {
-                Access::Raw => format!("{} raw", grant.column),
-                Access::Denied => format!("{} denied", grant.column),
-                Access::Masked(mask) => format!("{} {mask}", grant.column),
-            };
+            let column = |grant: &ColumnGrant| format!("{} {}", grant.column, told_access(&grant.access));
             grants.columns.iter().map(column).collect::<Vec<_>>().join(", ")
         }
     }
@@ -458,12 +478,21 @@ fn the_engine_decides_what_the_law_says() {
     assert!(seen.values().all(|times| *times >= 10), "every kind of answer is common: {seen:?}");
 }
 
-/// How much an access shows; a mask shows what it shows, whichever it is.
-fn shown(access: &Access) -> (u8, Option<&Mask>) {
+/// How much an access shows of each leaf; a mask shows what it shows, whichever it is.
+fn shown<'a>(access: &'a Access, col: &Col) -> Vec<(u8, Option<&'a Mask>)> {
     match access {
-        Access::Denied => (0, None),
-        Access::Masked(mask) => (1, Some(mask)),
-        Access::Raw => (2, None),
+        Access::Nested(fields) => {
+            let each = fields.iter().zip(&col.fields);
+            each.flat_map(|(field, col)| shown(&field.access, col)).collect()
+        }
+        leaf => {
+            let leaf = match leaf {
+                Access::Raw => (2, None),
+                Access::Masked(mask) => (1, Some(mask)),
+                _ => (0, None),
+            };
+            vec![leaf; col.fields.len().max(1)]
+        }
     }
 }
 
@@ -488,9 +517,10 @@ fn another_forbid_never_shows_more() {
                     (_, Decision::Hidden(_)) => {}
                     (Decision::Granted(_) | Decision::Refused(_), Decision::Refused(_)) => {}
                     (Decision::Granted(was), Decision::Granted(is)) => {
-                        for (was, is) in was.columns.iter().zip(&is.columns) {
-                            let (was, is) = (shown(&was.access), shown(&is.access));
-                            assert!(is.0 < was.0 || is == was, "world {seed}: {was:?} became {is:?}");
+                        for ((was, is), col) in was.columns.iter().zip(&is.columns).zip(&product.columns) {
+                            for (was, is) in shown(&was.access, col).into_iter().zip(shown(&is.access, col)) {
+                                assert!(is.0 < was.0 || is == was, "world {seed}: {was:?} became {is:?}");
+                            }
                         }
                     }
                     _ => panic!("world {seed}: {} became {}", show(&was), show(&is)),

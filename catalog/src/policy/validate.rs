@@ -1,0 +1,121 @@
+//! Cedar's own check of a policy, against the schema of the mesh.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use cedar_policy::{Policy, PolicySet, ValidationMode, ValidationWarning, Validator};
+use miette::Diagnostic;
+
+use super::check::Origin;
+use super::condition::shape;
+use super::scope::Conditions;
+use super::uid::schema;
+use crate::document::{Place, Report};
+use crate::mesh::declared::Declared;
+
+/// The validator, and the shapes of policies that passed it.
+pub(crate) struct Validation {
+    validator: Option<Validator>,
+    passed: RefCell<HashSet<String>>,
+}
+
+impl Validation {
+    pub fn new(declared: &Declared) -> Self {
+        Self { validator: schema(declared).map(Validator::new), passed: RefCell::default() }
+    }
+
+    /// Whether there is a schema at all.
+    pub fn check_schema(&self, report: &mut Report) {
+        if self.validator.is_none() {
+            let place = Place { file: "mesh.yaml".into(), line: 1, column: 1 };
+            report.error("policy/schema", &place, "the declared attributes make no schema for policies");
+        }
+    }
+
+    /// Holds `policy` strictly against the schema.
+    pub fn validate(&self, policy: &Policy, conditions: Option<&Conditions>, origin: &Origin, report: &mut Report) {
+        let Some(validator) = &self.validator else { return };
+        // Suspicious characters are found in names, which a shape does not have.
+        let shape = origin.is_ascii().then(|| {
+            let scope = scope(policy);
+            format!("{scope} {}", shape(conditions))
+        });
+        if shape.as_ref().is_some_and(|shape| self.passed.borrow().contains(shape)) {
+            return;
+        }
+        let set = match PolicySet::from_policies([policy.clone()]) {
+            Ok(set) => set,
+            Err(error) => {
+                report.error("policy/invalid", &origin.start(), error.to_string());
+                return;
+            }
+        };
+        let result = validator.validate(&set, ValidationMode::Strict);
+        let mut passes = true;
+        for error in result.validation_errors() {
+            passes = false;
+            let noted = report.error(code(error), &origin.place(error), message(error, policy));
+            if let Some(help) = error.help() {
+                noted.help(help.to_string());
+            }
+        }
+        for warning in result.validation_warnings() {
+            passes = false;
+            let (place, message) = (origin.place(warning), message(warning, policy));
+            match warning {
+                // A forbid that can never fire protects nothing, whatever its author thinks.
+                ValidationWarning::ImpossiblePolicy(_) => {
+                    report.error("policy/never-applies", &place, message);
+                }
+                _ => {
+                    report.warning("policy/suspicious", &place, message);
+                }
+            }
+        }
+        if let Some(shape) = shape.filter(|_| passes) {
+            self.passed.borrow_mut().insert(shape);
+        }
+    }
+}
+
+/// The scope of a policy without the names in it, but for those of actions.
+fn scope(policy: &Policy) -> String {
+    use cedar_policy::{ActionConstraint, PrincipalConstraint as P, ResourceConstraint as R};
+    let principal = match policy.principal_constraint() {
+        P::Any => "any".to_owned(),
+        P::In(uid) => format!("in {}", uid.type_name()),
+        P::Eq(uid) => format!("== {}", uid.type_name()),
+        P::Is(kind) => format!("is {kind}"),
+        P::IsIn(kind, uid) => format!("is {kind} in {}", uid.type_name()),
+    };
+    let resource = match policy.resource_constraint() {
+        R::Any => "any".to_owned(),
+        R::In(uid) => format!("in {}", uid.type_name()),
+        R::Eq(uid) => format!("== {}", uid.type_name()),
+        R::Is(kind) => format!("is {kind}"),
+        R::IsIn(kind, uid) => format!("is {kind} in {}", uid.type_name()),
+    };
+    let action = match policy.action_constraint() {
+        ActionConstraint::Any => String::new(),
+        ActionConstraint::Eq(action) => format!("== {action}"),
+        ActionConstraint::In(actions) => format!("in {actions:?}"),
+    };
+    format!("{principal} {action} {resource}")
+}
+
+fn code(error: &cedar_policy::ValidationError) -> &'static str {
+    use cedar_policy::ValidationError as E;
+    match error {
+        E::UnsafeAttributeAccess(_) => "policy/unknown-attribute",
+        E::UnsafeOptionalAttributeAccess(_) => "policy/unguarded-attribute",
+        E::InvalidActionApplication(_) => "policy/never-applies",
+        _ => "policy/invalid",
+    }
+}
+
+/// Cedar puts the policy's id in front of each message; ours say the place.
+fn message(fault: &(impl Diagnostic + std::fmt::Display), policy: &Policy) -> String {
+    let text = fault.to_string();
+    let prefix = format!("for policy `{}`, ", policy.id());
+    text.strip_prefix(&prefix).map_or_else(|| text.clone(), str::to_owned)
+}
