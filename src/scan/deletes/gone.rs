@@ -214,7 +214,7 @@ mod tests {
                 let start = next(200_100);
                 let rows = start..start + next(9000);
                 let expect: Vec<bool> = rows.clone().map(|row| !positions.contains(row)).collect();
-                assert_eq!(gone.mask(&[rows.clone()]).iter().collect::<Vec<_>>(), expect);
+                assert_eq!(gone.mask(std::slice::from_ref(&rows)).iter().collect::<Vec<_>>(), expect);
                 let live: Vec<u64> = gone.live(&rows).into_iter().flatten().collect();
                 let expect: Vec<u64> = rows.filter(|row| !positions.contains(*row)).collect();
                 assert_eq!(live, expect);

@@ -38,9 +38,7 @@ async fn table(with: WriterProperties) -> (Shop, String) {
 async fn afresh(shop: &mut Shop, sql: &str) -> Result<Vec<String>, Error> {
     // What was decoded before is kept with the lake.
     shop.lake = Lake::default();
-    if let Err(error) = pin(shop, &ALL).await {
-        return Err(error);
-    }
+    pin(shop, &ALL).await?;
     let unnamed = |error: DataFusionError| match cause(&error) {
         Some(error) => error.clone(),
         None => panic!("an error that names nothing: {error}"),

@@ -208,7 +208,8 @@ impl<'a> History<'a> {
         let specs: Vec<i32> = self.specs.keys().filter(usable).copied().collect();
         let spec =
             if self.model.chance.below(4) == 0 { specs[self.model.chance.below(specs.len())] } else { self.spec };
-        let mut groups: Vec<(Vec<Option<Datum>>, Vec<Map<String, Value>>)> = Vec::new();
+        type Rows = Vec<Map<String, Value>>;
+        let mut groups: Vec<(Vec<Option<Datum>>, Rows)> = Vec::new();
         for _ in 0..5 + self.model.chance.below(40) {
             let mut values = Map::new();
             for field in &self.fields {
