@@ -306,7 +306,11 @@ impl ScanCodec {
             parquet = parquet.with_predicate(self.expression(predicate, &schema, ctx)?);
         }
         let by_id = ById { table: Arc::clone(&ground.table), columns: Arc::clone(ground.columns()) };
-        let source: Arc<dyn FileSource> = Arc::new(LakeSource::new(ground, parquet));
+        // What the manifests knew of NaN did not travel.
+        let is_float =
+            |index: &usize| ground.schema().fields().get(*index).is_some_and(|f| f.data_type().is_floating());
+        let unsure = (0..ground.visible()).filter(is_float).collect();
+        let source: Arc<dyn FileSource> = Arc::new(LakeSource::new(ground, parquet, unsure));
         let decoding = PhysicalPlanDecodeContext::new(ctx, self);
         let converter = DefaultPhysicalProtoConverter {};
         let config = parse_protobuf_file_scan_config(proto, &decoding, &converter, source)?;

@@ -10,6 +10,7 @@
 //! elsewhere. Nothing here knows a principal or a policy; what is not understood is refused and never left out.
 
 mod adapter;
+mod chunks;
 mod codec;
 mod columns;
 mod defaults;
@@ -384,18 +385,15 @@ impl TableProvider for IcebergScan {
         let needed = self.needed(projection, &filtered);
         let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
         let mut options = state.config_options().execution.parquet.clone();
+        options.pushdown_filters |= self.reads_late(&files, filter.as_ref(), (&filtered, &needed), &statistics)?;
         // Filters that come later may be about any column that is read.
-        let may_prune = !files.may_hold_nan(&self.asked(), &needed)?;
-        options.pushdown_filters |=
-            may_prune && self.reads_late(&files, filter.as_ref(), (&filtered, &needed), &statistics)?;
-        options.pruning = may_prune;
-        options.enable_page_index = may_prune;
+        let unsure = files.may_hold_nan(&self.asked(), &needed)?;
         let source = parquet_source(&self.ground, state.runtime_env(), options, !filters.is_empty());
         let files = self.opened(&files, &needed)?;
         let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
         let config = FileScanConfigBuilder::new(
             self.open.url.clone(),
-            Arc::new(LakeSource::new(Arc::clone(&self.ground), source)),
+            Arc::new(LakeSource::new(Arc::clone(&self.ground), source, unsure)),
         )
         .with_file_groups(self.groups(&files, state.config_options()))
         .with_statistics(statistics)

@@ -21,6 +21,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 
+use super::chunks::Chunks;
 use super::error::ScanError;
 use super::footer::{self, Constants, Names, Unfit};
 use super::source::FileFacts;
@@ -76,13 +77,15 @@ impl ParquetFileReaderFactory for CheckedReaders {
             object: file.object_meta.clone(),
         };
         let inner = self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?;
-        Ok(Box::new(CheckedReader { place, indexed: self.indexed, inner }))
+        Ok(Box::new(CheckedReader { place, indexed: self.indexed, chunks: None, inner }))
     }
 }
 
 struct CheckedReader {
     place: Place,
     indexed: bool,
+    /// Known once the footer is.
+    chunks: Option<Chunks>,
     inner: Box<dyn AsyncFileReader + Send>,
 }
 
@@ -174,8 +177,16 @@ impl AsyncFileReader for CheckedReader {
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
-        let Self { place, inner, .. } = self;
-        inner.get_byte_ranges(ranges).map(|bytes| bytes.map_err(|e| place.failed(e))).boxed()
+        let Self { place, inner, chunks, .. } = self;
+        async move {
+            let read = inner.get_byte_ranges(ranges.clone()).await.map_err(|e| place.failed(e))?;
+            if let Some(chunks) = chunks {
+                let mut parts = ranges.iter().zip(&read);
+                parts.try_for_each(|(range, bytes)| chunks.check(range, bytes)).map_err(|e| place.failed(e))?;
+            }
+            Ok(read)
+        }
+        .boxed()
     }
 
     fn get_metadata<'a>(
@@ -189,7 +200,9 @@ impl AsyncFileReader for CheckedReader {
                 metadata = self.read(Some(&options)).await?;
             }
             self.place.check(&metadata)?;
-            self.place.fit(metadata)
+            let metadata = self.place.fit(metadata)?;
+            self.chunks = Some(Chunks::of(Arc::clone(&metadata)));
+            Ok(metadata)
         }
         .boxed()
     }

@@ -133,19 +133,21 @@ pub(super) struct LakeSource {
     /// The query's columns.
     schema: TableSchema,
     projection: ProjectionExprs,
+    /// Columns whose own statistics must not decide what is read.
+    unsure: Arc<[usize]>,
     /// The order that row groups are read in as far as their statistics allow, for the sort above.
     order: Option<LexOrdering>,
 }
 
 impl LakeSource {
-    /// `parquet` was made for the ground's schema and has no projection yet.
-    pub(super) fn new(ground: Arc<Ground>, parquet: ParquetSource) -> Self {
+    /// `parquet` was made for the ground's schema and has no projection yet. No filter on a column of `unsure` reaches it.
+    pub(super) fn new(ground: Arc<Ground>, parquet: ParquetSource, unsure: Vec<usize>) -> Self {
         let visible: Fields = ground.schema.fields().iter().take(ground.visible()).cloned().collect();
         let schema = Arc::new(Schema::new(visible));
         let all: Vec<usize> = (0..ground.visible).collect();
         let projection = ProjectionExprs::from_indices(&all, &schema);
         let schema = TableSchema::from_file_schema(schema);
-        Self { ground, parquet: Arc::new(parquet), schema, projection, order: None }
+        Self { ground, parquet: Arc::new(parquet), schema, projection, unsure: unsure.into(), order: None }
     }
 
     pub(super) fn ground(&self) -> &Ground {
@@ -174,6 +176,13 @@ impl LakeSource {
         ![ROW_ID, LAST_UPDATED].iter().any(|field| {
             self.ground.visible_by_id(*field).is_some_and(|bound| read.iter().any(|column| column.name() == bound.name))
         })
+    }
+
+    /// Whether a filter is about a column whose statistics do not tell of NaN.
+    fn is_unsure(&self, filter: &Arc<dyn PhysicalExpr>) -> bool {
+        let read = collect_columns(filter);
+        let mut unsure = self.unsure.iter().filter_map(|column| self.ground.columns.get(*column));
+        unsure.any(|bound| read.iter().any(|column| column.name() == bound.name))
     }
 
     /// Whether a filter may come to read whole structs of a file, though it names one field.
@@ -271,7 +280,8 @@ impl FileSource for LakeSource {
             return Ok(FilterPushdownPropagation::with_parent_pushdown_result(vec![PushedDown::No; filters.len()]));
         }
         // The Parquet source forgets a filter that turns out to read a whole struct.
-        let may: Vec<bool> = filters.iter().map(|filter| !self.reads_structs(filter)).collect();
+        let may = |filter| !self.reads_structs(filter) && !self.is_unsure(filter);
+        let may: Vec<bool> = filters.iter().map(may).collect();
         let pushed = filters.into_iter().zip(&may).filter_map(|(filter, may)| may.then_some(filter)).collect();
         let FilterPushdownPropagation { filters, updated_node } = self.parquet.try_pushdown_filters(pushed, config)?;
         let mut answers = filters.into_iter();

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{SchemaRef, TimeUnit};
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{
-    PagePruningAccessPlanFilter, ParquetAccessPlan, apply_file_schema_type_coercions,
+    Int96Coercer, PagePruningAccessPlanFilter, ParquetAccessPlan, apply_file_schema_type_coercions,
 };
 use datafusion::datasource::physical_plan::{FileScanConfig, FileSource, ParquetFileMetrics, ParquetSource};
 use datafusion::physical_expr::simplifier::PhysicalExprSimplifier;
@@ -41,6 +41,11 @@ impl Pages {
         let schema = match apply_file_schema_type_coercions(ground.schema(), file.schema()) {
             Some(coerced) => Arc::new(coerced),
             None => Arc::clone(file.schema()),
+        };
+        let columns = metadata.file_metadata().schema_descr();
+        let schema = match Int96Coercer::new(columns, &schema, &TimeUnit::Microsecond).coerce() {
+            Some(coerced) => Arc::new(coerced),
+            None => schema,
         };
         let adapter = adapters.create(Arc::clone(ground.schema()), Arc::clone(&schema))?;
         let filter = PhysicalExprSimplifier::new(&schema).simplify(adapter.rewrite(filter)?)?;

@@ -280,15 +280,17 @@ impl Chosen<'_> {
         Ok(statistics)
     }
 
-    /// Whether a column among `needed` may hold NaN. Parquet's own statistics leave NaN out, DataFusion prunes by them
-    /// all the same, and would lose rows that its own comparison keeps.
-    pub(in crate::scan) fn may_hold_nan(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<bool> {
-        for (field, of) in needed.iter().filter_map(|column| asked.get(*column)) {
+    /// The columns among `needed` that may hold NaN. Parquet's own statistics leave NaN out, DataFusion prunes by them all
+    /// the same, and would lose rows that its own comparison keeps.
+    pub(in crate::scan) fn may_hold_nan(&self, asked: &Asked<'_>, needed: &[usize]) -> Result<Vec<usize>> {
+        let mut found = Vec::new();
+        for column in needed {
+            let Some((field, of)) = asked.get(*column) else { continue };
             if is_float(of) && self.facts(field, of, Purpose::Statistics)?.nan.true_count() > 0 {
-                return Ok(true);
+                found.push(*column);
             }
         }
-        Ok(false)
+        Ok(found)
     }
 }
 

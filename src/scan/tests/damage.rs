@@ -82,18 +82,51 @@ async fn a_damaged_data_file_is_named_whatever_its_codec() {
         let (mut shop, location) = table(compressed(codec)).await;
         let path = local(&location);
         let mut refused = 0;
-        for bytes in damaged(&path, 30) {
+        for (bytes, columns) in damaged(&path, 30).into_iter().zip(["a, b", "a", "b"].into_iter().cycle()) {
             std::fs::write(&path, bytes).unwrap();
-            match afresh(&mut shop, "SELECT a, b FROM t").await {
-                Ok(rows) => assert_eq!(rows.len(), 300, "{codec}"),
+            match afresh(&mut shop, &format!("SELECT {columns} FROM t")).await {
+                Ok(rows) => assert_eq!(rows.len(), 300, "{codec}: {columns}"),
                 Err(error) => {
                     assert_named(&error);
                     refused += 1;
                 }
             }
         }
-        assert!(refused > 20, "{codec}: {refused}");
+        assert!(refused > 10, "{codec}: {refused}");
     }
+}
+
+/// Parquet's reader takes a column for ended where its pages are.
+#[tokio::test]
+async fn a_page_that_claims_fewer_values_than_it_has_never_makes_an_answer_short() {
+    let (mut shop, location) = table(compressed(Compression::UNCOMPRESSED)).await;
+    let path = local(&location);
+    let whole = std::fs::read(&path).unwrap();
+    // A page's header begins like this where it has 40 values, and 37: numbers are written twice.
+    let (rows, fewer) = ([0x2C, 0x15, 80], [0x2C, 0x15, 74]);
+    let places: Vec<usize> = (0..whole.len() - 3).filter(|at| whole[*at..*at + 3] == rows).collect();
+    assert!(!places.is_empty());
+    let mut refused = 0;
+    for place in places {
+        let mut bytes = whole.clone();
+        bytes[place..place + 3].copy_from_slice(&fewer);
+        std::fs::write(&path, bytes).unwrap();
+        for (sql, right) in [
+            ("SELECT a FROM t", 300),
+            ("SELECT b FROM t", 300),
+            ("SELECT a FROM t WHERE a >= 0", 300),
+            ("SELECT b FROM t WHERE b > ''", 300),
+        ] {
+            match afresh(&mut shop, sql).await {
+                Ok(rows) => assert_eq!(rows.len(), right, "{sql} at {place}"),
+                Err(error) => {
+                    assert_named(&error);
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused >= 4, "{refused}");
 }
 
 #[tokio::test]
