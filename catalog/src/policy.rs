@@ -8,6 +8,7 @@ mod decide;
 pub mod filter;
 mod grant;
 mod mask;
+pub(crate) mod planted;
 mod reach;
 mod scope;
 mod source;
