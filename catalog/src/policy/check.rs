@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicyId, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicySet, PrincipalConstraint, ResourceConstraint};
 use miette::Diagnostic;
 
-use super::condition::Pool;
+use super::condition::{Pool, Spoken};
 use super::filter::{Checked, Fault, Written};
 use super::reach::{Action, Rule};
-use super::scope::{self, Conditions};
-use super::source::{in_annotation, statements};
+use super::scope;
+use super::source::{conditions, in_annotation, statements};
 use super::uid::{ACTIONS, TYPES};
 use super::validate::Validation;
 use super::{Mask, Reason};
@@ -28,13 +28,15 @@ pub(crate) struct Origin {
     source: Arc<File>,
     offset: usize,
     length: usize,
+    /// What Cedar counts its spans from: the file, or the policy if it was parsed alone.
+    spans: usize,
 }
 
 impl Origin {
     /// The place of the first span of `fault`, or where the policy begins.
     pub fn place(&self, fault: &dyn Diagnostic) -> Place {
         let span = fault.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
-        self.source.place(self.offset + span)
+        self.source.place(self.spans + span)
     }
 
     /// Where the policy begins.
@@ -54,11 +56,6 @@ impl Origin {
 
     pub fn is_ascii(&self) -> bool {
         self.text().is_ascii()
-    }
-
-    /// Whether the policy can have conditions at all; most have none, and reading them costs.
-    fn may_have_conditions(&self) -> bool {
-        ["when", "unless"].iter().any(|word| self.text().contains(word))
     }
 }
 
@@ -223,14 +220,34 @@ impl Sources {
     ) -> Vec<Rule> {
         let mut rules = Vec::new();
         for file in self.files {
-            for statement in statements(&file, report) {
-                let origin = Origin { source: file.clone(), offset: statement.offset, length: statement.text.len() };
-                let Some(policy) = parse(statement.text, &origin, report) else { continue };
+            let before = report.count();
+            let statements = statements(&file, report);
+            // What is too large for Cedar's stack was left out, and must not come to it with the whole file.
+            let is_whole = report.count() == before;
+            let mut together = is_whole.then(|| together(&file, statements.len())).flatten();
+            for (number, statement) in statements.into_iter().enumerate() {
+                let (offset, length) = (statement.offset, statement.text.len());
+                let parsed = together.as_mut().and_then(|policies| policies.remove(&number));
+                let spans = if parsed.is_some() { 0 } else { offset };
+                let origin = Origin { source: file.clone(), offset, length, spans };
+                let parsed = parsed.or_else(|| parse(statement.text, &origin, report));
+                let Some(policy) = parsed else { continue };
                 rules.extend(rule(&policy, known, owner, &origin, taken, conditions, report));
             }
         }
         rules
     }
+}
+
+/// The policies of a file by their number, parsed in one go, which costs far less than one by one. `None` where
+/// anything is wrong with any: then each is parsed alone, for its own faults.
+fn together(file: &File, count: usize) -> Option<HashMap<usize, Policy>> {
+    let set: PolicySet = file.text.parse().ok()?;
+    // Cedar numbers policies in the order of the text.
+    let numbered = |policy: &Policy| policy.id().to_string().strip_prefix("policy")?.parse().ok();
+    let policies: HashMap<usize, Policy> =
+        set.policies().map(|policy| Some((numbered(policy)?, policy.clone()))).collect::<Option<_>>()?;
+    (policies.len() == count && set.templates().next().is_none()).then_some(policies)
 }
 
 fn parse(text: &str, origin: &Origin, report: &mut Report) -> Option<Policy> {
@@ -271,59 +288,48 @@ fn rule(
         return None;
     }
     taken.own.insert(id.clone(), place.clone());
-    let policy = policy.new_id(PolicyId::new(&id));
-    let annotations = annotations(&policy, &place, report);
-    let actions = actions(&policy, &annotations, &place, report);
-    let conditions = match origin.may_have_conditions().then(|| Conditions::of(&policy)).transpose() {
-        Ok(conditions) => conditions.flatten(),
+    let annotations = annotations(policy, &place, report);
+    let actions = actions(policy, &annotations, &place, report);
+    let conditions = match pool.keep(policy, conditions(origin.text())) {
+        Ok(conditions) => conditions,
         Err(error) => {
-            report.error("policy/syntax", &place, format!("the policy could not be read: {error}"));
+            report.error("policy/syntax", &place, format!("the policy's conditions could not be read: {error}"));
             return None;
         }
     };
-    literals(&policy, conditions.is_some(), known, owner, &place, report);
+    literals(policy, conditions.as_deref(), known, owner, &place, report);
     if let Some(conditions) = &conditions {
         speaks(conditions, known, &place, report);
     }
-    known.validation.validate(&policy, conditions.as_ref(), origin, report);
-    let mask = annotations.mask.and_then(|text| parse_mask(&text, &policy, known, &place, report));
+    known.validation.validate(policy, conditions.as_deref(), origin, report);
+    let mask = annotations.mask.and_then(|text| parse_mask(&text, policy, known, &place, report));
     let filter = annotations.filter.and_then(|text| parse_filter(&text, origin, report));
-    let condition = match &conditions {
-        None => None,
-        Some(conditions) => match pool.keep(conditions) {
-            Some(condition) => Some(condition),
-            None => {
-                report.error("policy/syntax", &place, "the policy's conditions could not be read");
-                return None;
-            }
-        },
-    };
-    let (reach, kind) = scope::reach(&policy);
+    let (reach, kind) = scope::reach(policy);
     let rule = Rule {
         forbids: policy.effect() == Effect::Forbid,
         actions,
-        who: scope::who(&policy),
+        who: scope::who(policy),
         reach,
         kind,
-        condition,
+        condition: conditions.map(|conditions| conditions.id),
         mask,
         filter: filter.map(Arc::new),
         reason: Reason { policy: id, place },
     };
     if let Some(filter) = &rule.filter {
-        fits(filter, &rule, &policy, known, owner, origin, report);
+        fits(filter, &rule, policy, known, owner, origin, report);
     }
     Some(rule)
 }
 
 /// Refuses comparisons that never hold, and purposes that nobody can have.
-fn speaks(conditions: &Conditions, known: &Known<'_>, place: &Place, report: &mut Report) {
-    for address in scope::compared(conditions) {
-        let message = format!("{} is compared by `==` or `contains`, which no major version equals", quote(&address));
+fn speaks(conditions: &Spoken, known: &Known<'_>, place: &Place, report: &mut Report) {
+    for address in &conditions.compared {
+        let message = format!("{} is compared by `==` or `contains`, which no major version equals", quote(address));
         report.error("policy/equality", place, message).help("write `resource in …`");
     }
     let declared = &known.declared.purposes;
-    for purpose in scope::purposes(conditions).iter().filter(|purpose| !declared.contains_key(*purpose)) {
+    for purpose in conditions.purposes.iter().filter(|purpose| !declared.contains_key(*purpose)) {
         let message = format!("the purpose {} is not declared", quote(purpose));
         let noted = report.error("policy/unknown-purpose", place, message);
         noted.did_you_mean(purpose, declared.keys().map(String::as_str));
@@ -408,10 +414,7 @@ fn actions(policy: &Policy, annotations: &Annotations, place: &Place, report: &m
 }
 
 /// Every entity that a policy names.
-fn named(policy: &Policy, has_conditions: bool) -> BTreeSet<EntityUid> {
-    if has_conditions {
-        return policy.entity_literals().into_iter().collect();
-    }
+fn named(policy: &Policy, conditions: Option<&Spoken>) -> BTreeSet<EntityUid> {
     let principal = match policy.principal_constraint() {
         PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) | PrincipalConstraint::IsIn(_, uid) => Some(uid),
         PrincipalConstraint::Any | PrincipalConstraint::Is(_) => None,
@@ -421,7 +424,8 @@ fn named(policy: &Policy, has_conditions: bool) -> BTreeSet<EntityUid> {
         ActionConstraint::Eq(action) => vec![action],
         ActionConstraint::In(actions) => actions,
     };
-    principal.into_iter().chain(actions).chain(resource(policy)).collect()
+    let inside = conditions.into_iter().flat_map(|conditions| &conditions.literals).cloned();
+    principal.into_iter().chain(actions).chain(resource(policy)).chain(inside).collect()
 }
 
 fn resource(policy: &Policy) -> Option<EntityUid> {
@@ -434,13 +438,13 @@ fn resource(policy: &Policy) -> Option<EntityUid> {
 /// Refuses every entity that is not declared: Cedar would load it, and the policy would never fire.
 fn literals(
     policy: &Policy,
-    has_conditions: bool,
+    conditions: Option<&Spoken>,
     known: &Known<'_>,
     owner: Option<&DomainName>,
     place: &Place,
     report: &mut Report,
 ) {
-    for literal in named(policy, has_conditions) {
+    for literal in named(policy, conditions) {
         let (kind, id) = (literal.type_name().to_string(), literal.id().unescaped().to_owned());
         let text = format!("{kind}::\"{id}\"");
         if kind != "Action" && !TYPES.contains(&kind.as_str()) {
