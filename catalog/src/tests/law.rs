@@ -211,7 +211,7 @@ fn with_a_forbid(seed: u64, world: &mut World) {
 #[test]
 fn another_forbid_never_shows_more() {
     let (mut fewer, mut fewer_rows) = (0, 0);
-    for seed in 0..number("POLDER_CASES").unwrap_or(CASES) / 40 {
+    for seed in 0..number("POLDER_CASES").unwrap_or(CASES) / 100 {
         let mut world = world(seed);
         let before = world.load().unwrap();
         with_a_forbid(seed, &mut world);
@@ -243,5 +243,5 @@ fn another_forbid_never_shows_more() {
             }
         }
     }
-    assert!(fewer > 50 && fewer_rows > 50, "forbids did something: {fewer}, {fewer_rows}");
+    assert!(fewer > 20 && fewer_rows > 20, "forbids did something: {fewer}, {fewer_rows}");
 }
