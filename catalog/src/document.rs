@@ -86,6 +86,11 @@ impl Report {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 
+    /// How much was found so far.
+    pub fn count(&self) -> usize {
+        self.findings.len()
+    }
+
     /// Everything that was found.
     pub fn into_findings(self) -> Vec<Finding> {
         self.findings

@@ -1,9 +1,12 @@
 //! Whole meshes: what is served, what is refused with which finding, and the law of the policies.
 
 mod broken;
+mod evaluate;
+mod fast;
 mod law;
 mod rows;
 mod served;
+mod vast;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -9,8 +9,9 @@ use crate::document::yaml::Node;
 use crate::document::{Finding, Place, Report};
 use crate::name::DomainName;
 use crate::policy::Policies;
-use crate::policy::check::{Known, Sources, Taken};
+use crate::policy::check::{Sources, Taken};
 use crate::policy::condition::Pool;
+use crate::policy::known::Known;
 
 /// A domain whose files have been read; it is served if its report stays without errors.
 struct Candidate {

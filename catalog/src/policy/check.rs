@@ -1,26 +1,23 @@
 //! Policies on their way in: parsed one by one, held against what the mesh declares, and refused where they could
 //! load and yet never fire.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicyId, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicySet, PrincipalConstraint, ResourceConstraint};
 use miette::Diagnostic;
 
-use super::condition::Pool;
-use super::filter::{Checked, Fault, Written};
+use super::condition::{Pool, Spoken};
+use super::fits::{fits, parse_filter};
+use super::known::Known;
 use super::reach::{Action, Rule};
-use super::scope::{self, Conditions};
-use super::source::{in_annotation, statements};
-use super::uid::{ACTIONS, TYPES};
-use super::validate::Validation;
+use super::scope;
+use super::source::{conditions, in_annotation, statements};
+use super::uid::TYPES;
 use super::{Mask, Reason};
-use crate::contract::Column;
 use crate::document::file::File;
 use crate::document::{Help, Place, Report, quote};
-use crate::mesh::declared::Declared;
-use crate::mesh::{Domain, Product};
-use crate::name::{DomainName, ProductName};
+use crate::name::DomainName;
 
 /// The file of a policy and its offset there, so that spans inside it become places.
 #[derive(Debug, Clone)]
@@ -28,13 +25,15 @@ pub(crate) struct Origin {
     source: Arc<File>,
     offset: usize,
     length: usize,
+    /// What Cedar counts its spans from: the file, or the policy if it was parsed alone.
+    spans: usize,
 }
 
 impl Origin {
     /// The place of the first span of `fault`, or where the policy begins.
     pub fn place(&self, fault: &dyn Diagnostic) -> Place {
         let span = fault.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
-        self.source.place(self.offset + span)
+        self.source.place(self.spans + span)
     }
 
     /// Where the policy begins.
@@ -43,7 +42,7 @@ impl Origin {
     }
 
     /// Where the byte at `offset` of an annotation's value stands.
-    fn in_annotation(&self, name: &str, offset: usize) -> Place {
+    pub fn in_annotation(&self, name: &str, offset: usize) -> Place {
         let inside = in_annotation(self.text(), name, offset).unwrap_or_default();
         self.source.place(self.offset + inside)
     }
@@ -54,132 +53,6 @@ impl Origin {
 
     pub fn is_ascii(&self) -> bool {
         self.text().is_ascii()
-    }
-
-    /// Whether the policy can have conditions at all; most have none, and reading them costs.
-    fn may_have_conditions(&self) -> bool {
-        ["when", "unless"].iter().any(|word| self.text().contains(word))
-    }
-}
-
-/// Everything that policies may name.
-pub(crate) struct Known<'d> {
-    declared: &'d Declared,
-    validation: Validation,
-    tags: BTreeSet<&'d str>,
-    domains: BTreeMap<&'d str, &'d Domain>,
-    out: BTreeSet<DomainName>,
-}
-
-impl<'d> Known<'d> {
-    /// What is declared in the mesh and in `domains`; `out` are the domains of which not everything is known.
-    pub fn new(
-        declared: &'d Declared,
-        domains: impl Iterator<Item = &'d Domain>,
-        out: BTreeSet<DomainName>,
-        report: &mut Report,
-    ) -> Self {
-        let validation = Validation::new(declared);
-        validation.check_schema(report);
-        // The tree is there with its branches: `id` lies above `id.customer`.
-        let tags = declared.tags.keys().flat_map(|tag| declared.lineage(tag)).collect();
-        let domains = domains.map(|domain| (domain.name.as_str(), domain)).collect();
-        Self { declared, validation, tags, domains, out }
-    }
-
-    fn is_out(&self, domain: &str) -> bool {
-        self.out.iter().any(|out| out.as_str() == domain)
-    }
-
-    fn has(&self, kind: &str, id: &str) -> bool {
-        let declared = self.declared;
-        match kind {
-            "Action" => ACTIONS.contains(&id),
-            "Tag" => self.tags.contains(id),
-            "Group" => declared.groups.contains(id),
-            "User" => declared.users.contains_key(id),
-            "Domain" => self.domains.contains_key(id) || self.is_out(id),
-            "Product" => !self.products(id).is_empty(),
-            "Column" => !self.columns(id).is_empty(),
-            _ => false,
-        }
-    }
-
-    /// What could have been meant by an undeclared name.
-    fn names(&self, kind: &str, id: &str) -> Vec<String> {
-        let declared = self.declared;
-        match kind {
-            "Action" => ACTIONS.map(str::to_owned).into(),
-            "Tag" => self.tags.iter().copied().map(str::to_owned).collect(),
-            "Group" => declared.groups.iter().cloned().collect(),
-            "User" => declared.users.keys().cloned().collect(),
-            "Domain" => self.domains.keys().copied().map(str::to_owned).collect(),
-            "Product" | "Column" => {
-                let (address, path) = split(id);
-                let in_domain = self.domains.get(address.split('.').next().unwrap_or_default());
-                let products = in_domain.into_iter().flat_map(|domain| domain.products.values().flatten());
-                if kind == "Product" {
-                    return products.flat_map(addresses).collect();
-                }
-                let mut names = Vec::new();
-                for product in self.products(address) {
-                    let parent = path.and_then(|path| path.rsplit_once('.')).map_or("", |(parent, _)| parent);
-                    each_column(address, &product.contract.columns, &mut |id| names.push(id.to_owned()));
-                    names.retain(|name| parent.is_empty() || name.contains(parent));
-                }
-                names
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// The products that an address means: every major of a plain one.
-    fn products(&self, id: &str) -> Vec<&'d Product> {
-        let Some((domain, name)) = id.split_once('.') else { return Vec::new() };
-        let (name, major) = name.split_once('@').map_or((name, None), |(name, major)| (name, Some(major)));
-        let domain = self.domains.get(domain);
-        let majors = domain.and_then(|domain| {
-            let name = ProductName::new(domain.name.clone(), name).ok()?;
-            domain.products.get(&name)
-        });
-        let asked = |product: &&Product| major.is_none_or(|major| major == product.contract.major.to_string());
-        majors.into_iter().flatten().filter(asked).collect()
-    }
-
-    /// The columns that an address means, one for each major that has it.
-    fn columns(&self, id: &str) -> Vec<&'d Column> {
-        let (address, path) = split(id);
-        let Some(path) = path else { return Vec::new() };
-        self.products(address).into_iter().filter_map(|product| column_at(&product.contract.columns, path)).collect()
-    }
-}
-
-/// The address of a product and the path of a column in it.
-fn split(id: &str) -> (&str, Option<&str>) {
-    match id.match_indices('.').nth(1) {
-        Some((at, _)) => (id.get(..at).unwrap_or_default(), id.get(at + 1..)),
-        None => (id, None),
-    }
-}
-
-/// The column or nested field at a path. A name may hold dots itself; no two have the same path.
-fn column_at<'c>(columns: &'c [Column], path: &str) -> Option<&'c Column> {
-    columns.iter().find_map(|column| {
-        let rest = path.strip_prefix(column.name.as_str())?;
-        if rest.is_empty() { Some(column) } else { column_at(&column.fields, rest.strip_prefix('.')?) }
-    })
-}
-
-fn addresses(product: &Product) -> [String; 2] {
-    [product.name.to_string(), format!("{}@{}", product.name, product.contract.major)]
-}
-
-/// Calls `f` with the address of every column and nested field.
-fn each_column(parent: &str, columns: &[Column], f: &mut impl FnMut(&str)) {
-    for column in columns {
-        let id = format!("{parent}.{}", column.name);
-        f(&id);
-        each_column(&id, &column.fields, f);
     }
 }
 
@@ -223,14 +96,37 @@ impl Sources {
     ) -> Vec<Rule> {
         let mut rules = Vec::new();
         for file in self.files {
-            for statement in statements(&file, report) {
-                let origin = Origin { source: file.clone(), offset: statement.offset, length: statement.text.len() };
-                let Some(policy) = parse(statement.text, &origin, report) else { continue };
+            let before = report.count();
+            let statements = statements(&file, report);
+            // What is too large for Cedar's stack was left out, and must not come to it with the whole file.
+            let is_whole = report.count() == before;
+            let mut together = is_whole.then(|| together(&file, statements.len())).flatten();
+            for (number, statement) in statements.into_iter().enumerate() {
+                let (offset, length) = (statement.offset, statement.text.len());
+                let parsed = together.as_mut().and_then(|policies| policies.remove(&number));
+                // Should the two ever count differently, a policy must not get the places of another.
+                let is_here = |policy: &Policy| policy.annotation("id").is_some_and(|id| statement.text.contains(id));
+                let parsed = parsed.filter(is_here);
+                let spans = if parsed.is_some() { 0 } else { offset };
+                let origin = Origin { source: file.clone(), offset, length, spans };
+                let parsed = parsed.or_else(|| parse(statement.text, &origin, report));
+                let Some(policy) = parsed else { continue };
                 rules.extend(rule(&policy, known, owner, &origin, taken, conditions, report));
             }
         }
         rules
     }
+}
+
+/// The policies of a file by their number, parsed in one go, which costs far less than one by one. `None` where
+/// anything is wrong with any: then each is parsed alone, for its own faults.
+fn together(file: &File, count: usize) -> Option<HashMap<usize, Policy>> {
+    let set: PolicySet = file.text.parse().ok()?;
+    // Cedar numbers policies in the order of the text.
+    let numbered = |policy: &Policy| policy.id().to_string().strip_prefix("policy")?.parse().ok();
+    let policies: HashMap<usize, Policy> =
+        set.policies().map(|policy| Some((numbered(policy)?, policy.clone()))).collect::<Option<_>>()?;
+    (policies.len() == count && set.templates().next().is_none()).then_some(policies)
 }
 
 fn parse(text: &str, origin: &Origin, report: &mut Report) -> Option<Policy> {
@@ -271,59 +167,48 @@ fn rule(
         return None;
     }
     taken.own.insert(id.clone(), place.clone());
-    let policy = policy.new_id(PolicyId::new(&id));
-    let annotations = annotations(&policy, &place, report);
-    let actions = actions(&policy, &annotations, &place, report);
-    let conditions = match origin.may_have_conditions().then(|| Conditions::of(&policy)).transpose() {
-        Ok(conditions) => conditions.flatten(),
+    let annotations = annotations(policy, &place, report);
+    let actions = actions(policy, &annotations, &place, report);
+    let conditions = match pool.keep(policy, conditions(origin.text())) {
+        Ok(conditions) => conditions,
         Err(error) => {
-            report.error("policy/syntax", &place, format!("the policy could not be read: {error}"));
+            report.error("policy/syntax", &place, format!("the policy's conditions could not be read: {error}"));
             return None;
         }
     };
-    literals(&policy, conditions.is_some(), known, owner, &place, report);
+    literals(policy, conditions.as_deref(), known, owner, &place, report);
     if let Some(conditions) = &conditions {
         speaks(conditions, known, &place, report);
     }
-    known.validation.validate(&policy, conditions.as_ref(), origin, report);
-    let mask = annotations.mask.and_then(|text| parse_mask(&text, &policy, known, &place, report));
+    known.validation.validate(policy, conditions.as_deref(), origin, report);
+    let mask = annotations.mask.and_then(|text| parse_mask(&text, policy, known, &place, report));
     let filter = annotations.filter.and_then(|text| parse_filter(&text, origin, report));
-    let condition = match &conditions {
-        None => None,
-        Some(conditions) => match pool.keep(conditions) {
-            Some(condition) => Some(condition),
-            None => {
-                report.error("policy/syntax", &place, "the policy's conditions could not be read");
-                return None;
-            }
-        },
-    };
-    let (reach, kind) = scope::reach(&policy);
+    let (reach, kind) = scope::reach(policy);
     let rule = Rule {
         forbids: policy.effect() == Effect::Forbid,
         actions,
-        who: scope::who(&policy),
+        who: scope::who(policy),
         reach,
         kind,
-        condition,
+        condition: conditions.map(|conditions| conditions.id),
         mask,
         filter: filter.map(Arc::new),
         reason: Reason { policy: id, place },
     };
     if let Some(filter) = &rule.filter {
-        fits(filter, &rule, &policy, known, owner, origin, report);
+        fits(filter, &rule, policy, known, owner, origin, report);
     }
     Some(rule)
 }
 
 /// Refuses comparisons that never hold, and purposes that nobody can have.
-fn speaks(conditions: &Conditions, known: &Known<'_>, place: &Place, report: &mut Report) {
-    for address in scope::compared(conditions) {
-        let message = format!("{} is compared by `==` or `contains`, which no major version equals", quote(&address));
+fn speaks(conditions: &Spoken, known: &Known<'_>, place: &Place, report: &mut Report) {
+    for address in &conditions.compared {
+        let message = format!("{} is compared by `==` or `contains`, which no major version equals", quote(address));
         report.error("policy/equality", place, message).help("write `resource in …`");
     }
     let declared = &known.declared.purposes;
-    for purpose in scope::purposes(conditions).iter().filter(|purpose| !declared.contains_key(*purpose)) {
+    for purpose in conditions.purposes.iter().filter(|purpose| !declared.contains_key(*purpose)) {
         let message = format!("the purpose {} is not declared", quote(purpose));
         let noted = report.error("policy/unknown-purpose", place, message);
         noted.did_you_mean(purpose, declared.keys().map(String::as_str));
@@ -408,10 +293,7 @@ fn actions(policy: &Policy, annotations: &Annotations, place: &Place, report: &m
 }
 
 /// Every entity that a policy names.
-fn named(policy: &Policy, has_conditions: bool) -> BTreeSet<EntityUid> {
-    if has_conditions {
-        return policy.entity_literals().into_iter().collect();
-    }
+fn named(policy: &Policy, conditions: Option<&Spoken>) -> BTreeSet<EntityUid> {
     let principal = match policy.principal_constraint() {
         PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) | PrincipalConstraint::IsIn(_, uid) => Some(uid),
         PrincipalConstraint::Any | PrincipalConstraint::Is(_) => None,
@@ -421,10 +303,12 @@ fn named(policy: &Policy, has_conditions: bool) -> BTreeSet<EntityUid> {
         ActionConstraint::Eq(action) => vec![action],
         ActionConstraint::In(actions) => actions,
     };
-    principal.into_iter().chain(actions).chain(resource(policy)).collect()
+    let inside = conditions.into_iter().flat_map(|conditions| &conditions.literals).cloned();
+    principal.into_iter().chain(actions).chain(resource(policy)).chain(inside).collect()
 }
 
-fn resource(policy: &Policy) -> Option<EntityUid> {
+/// The entity that the scope's resources lie in.
+pub(super) fn resource(policy: &Policy) -> Option<EntityUid> {
     match policy.resource_constraint() {
         ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) | ResourceConstraint::IsIn(_, uid) => Some(uid),
         ResourceConstraint::Any | ResourceConstraint::Is(_) => None,
@@ -434,13 +318,13 @@ fn resource(policy: &Policy) -> Option<EntityUid> {
 /// Refuses every entity that is not declared: Cedar would load it, and the policy would never fire.
 fn literals(
     policy: &Policy,
-    has_conditions: bool,
+    conditions: Option<&Spoken>,
     known: &Known<'_>,
     owner: Option<&DomainName>,
     place: &Place,
     report: &mut Report,
 ) {
-    for literal in named(policy, has_conditions) {
+    for literal in named(policy, conditions) {
         let (kind, id) = (literal.type_name().to_string(), literal.id().unescaped().to_owned());
         let text = format!("{kind}::\"{id}\"");
         if kind != "Action" && !TYPES.contains(&kind.as_str()) {
@@ -500,74 +384,4 @@ fn parse_mask(text: &str, policy: &Policy, known: &Known<'_>, place: &Place, rep
         report.warning("policy/mask-type", place, message).help("the column will be denied");
     }
     Some(mask)
-}
-
-fn parse_filter(text: &str, origin: &Origin, report: &mut Report) -> Option<Written> {
-    match Written::parse(text) {
-        Ok(written) => Some(written),
-        Err(fault) => {
-            note(&fault, origin, report);
-            None
-        }
-    }
-}
-
-fn note(fault: &Fault, origin: &Origin, report: &mut Report) {
-    let noted = report.error("policy/filter", &origin.in_annotation("filter", fault.offset), &fault.message);
-    if let Some(help) = &fault.help {
-        noted.help(help);
-    }
-}
-
-/// Holds a filter against every product that the rule reaches. Scoped to one, it must fit each major of it; else what
-/// it does not fit is refused or has no rows, and that is worth a look.
-fn fits(
-    filter: &Written,
-    rule: &Rule,
-    policy: &Policy,
-    known: &Known<'_>,
-    owner: Option<&DomainName>,
-    origin: &Origin,
-    report: &mut Report,
-) {
-    let scope = resource(policy);
-    let named = scope.as_ref().map(|uid| (uid.type_name().basename(), uid.id().unescaped()));
-    let reached: Vec<&Product> = match named {
-        Some(("Product", id)) => known.products(id),
-        Some(("Domain", id)) => known.domains.get(id).into_iter().flat_map(|d| d.products.values().flatten()).collect(),
-        _ => {
-            let domains = known.domains.values().filter(|domain| owner.is_none_or(|owner| *owner == domain.name));
-            domains.flat_map(|domain| domain.products.values().flatten()).collect()
-        }
-    };
-    let carries = |product: &&Product| match named {
-        Some(("Tag", id)) => {
-            let tags = product.contract.tags.iter();
-            tags.flat_map(|tag| known.declared.lineage(tag)).any(|tag| tag == id)
-        }
-        _ => true,
-    };
-    let one = matches!(named, Some(("Product", _)));
-    let reached: Vec<&Product> = reached.into_iter().filter(carries).filter(|product| product.is_alive()).collect();
-    let mut misfits = Vec::new();
-    for product in &reached {
-        match filter.on(known.declared, &product.contract.columns, None) {
-            Ok(Checked::Known(_) | Checked::NoAttribute) => {}
-            Ok(Checked::NoColumn(fault)) => {
-                let effect = if rule.forbids { "takes every row away" } else { "shows no row" };
-                misfits.push((product, fault, effect));
-            }
-            Err(fault) => misfits.push((product, fault, "refuses the product")),
-        }
-    }
-    let fits_none = misfits.len() == reached.len();
-    let telling = misfits.iter().find(|(_, fault, _)| fault.help.is_some()).or(misfits.first());
-    if let Some((_, fault, _)) = telling.filter(|_| one || fits_none) {
-        return note(fault, origin, report);
-    }
-    for (product, fault, effect) in misfits {
-        let name = format!("{}@{}", product.name, product.contract.major);
-        let message = format!("on `{name}` this rule {effect}: {}", fault.message);
-        report.warning("policy/filter-misfit", &origin.in_annotation("filter", fault.offset), message);
-    }
 }

@@ -13,6 +13,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use cedar_policy::{
     Authorizer, Context, Decision as Verdict, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request,
@@ -21,7 +22,7 @@ use cedar_policy::{
 use serde_json::{Value, json};
 
 use super::reach::{Action, Kind, Lies};
-use super::scope::Conditions;
+use super::scope::{self, Conditions};
 use super::uid::{Types, uid};
 use crate::mesh::declared::Declared;
 use crate::principal::{Attribute, Principal};
@@ -33,7 +34,23 @@ pub(crate) type ConditionId = u32;
 #[derive(Default)]
 pub(crate) struct Pool {
     ids: HashMap<String, ConditionId>,
+    /// What is known of conditions already, by their texts: reading them again costs as much as parsing.
+    texts: HashMap<String, Arc<Spoken>>,
     all: Vec<Condition>,
+}
+
+/// What conditions are and speak of.
+pub(crate) struct Spoken {
+    pub id: ConditionId,
+    /// Every entity that they name.
+    pub literals: Vec<EntityUid>,
+    /// Addresses that they compare by `==` or `contains`.
+    pub compared: Vec<String>,
+    /// Purposes that they name.
+    pub purposes: Vec<String>,
+    /// What they look like to Cedar's validator, which looks at types and never at names: conditions of one shape pass
+    /// together. Actions keep their names.
+    pub shape: String,
 }
 
 /// What stands in `when` and `unless` of a policy.
@@ -46,35 +63,59 @@ struct Condition {
 }
 
 impl Pool {
-    /// Keeps `conditions`; `None` if they make no policy of their own.
-    pub fn keep(&mut self, conditions: &Conditions) -> Option<ConditionId> {
-        let text = conditions.0.to_string();
-        if let Some(id) = self.ids.get(&text) {
-            return Some(*id);
+    /// What the conditions of `policy` are, if it has any. `text` is where they stand in it, if that is known.
+    pub fn keep(&mut self, policy: &Policy, text: Option<&str>) -> Result<Option<Arc<Spoken>>, String> {
+        // Most policies have none, and that is seen at once.
+        if text.is_some_and(|text| text.trim() == ";") {
+            return Ok(None);
         }
+        if let Some(known) = text.and_then(|text| self.texts.get(text)) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(conditions) = Conditions::of(policy)? else { return Ok(None) };
         let open = json!({ "op": "All" });
-        let policy = json!({
+        let alone = json!({
             "effect": "permit", "principal": open, "action": open, "resource": open, "conditions": conditions.0,
         });
-        let policy = Policy::from_json(Some(PolicyId::new("condition")), policy).ok()?;
-        let literals: HashSet<EntityUid> = policy.entity_literals().into_iter().collect();
+        let alone = Policy::from_json(Some(PolicyId::new("condition")), alone).map_err(|error| error.to_string())?;
+        let literals: HashSet<EntityUid> = alone.entity_literals().into_iter().collect();
+        let mut literals: Vec<EntityUid> = literals.into_iter().collect();
+        literals.sort();
+        let spoken = Arc::new(Spoken {
+            compared: scope::compared(&conditions),
+            purposes: scope::purposes(&conditions),
+            shape: shape(&conditions),
+            id: self.add(&conditions, alone, &literals)?,
+            literals,
+        });
+        if let Some(text) = text {
+            self.texts.insert(text.to_owned(), spoken.clone());
+        }
+        Ok(Some(spoken))
+    }
+
+    fn add(&mut self, conditions: &Conditions, alone: Policy, literals: &[EntityUid]) -> Result<ConditionId, String> {
+        let text = conditions.0.to_string();
+        if let Some(id) = self.ids.get(&text) {
+            return Ok(*id);
+        }
         let can_hold =
-            |literal: &EntityUid| ["Domain", "Product", "Column", "Tag"].contains(&literal.type_name().basename());
+            |literal: &&EntityUid| ["Domain", "Product", "Column", "Tag"].contains(&literal.type_name().basename());
         let condition = Condition {
-            set: PolicySet::from_policies([policy]).ok()?,
+            set: PolicySet::from_policies([alone]).map_err(|error| error.to_string())?,
             of_action: conditions.mention("action"),
             of_resource: conditions.mention("resource"),
-            literals: literals.into_iter().filter(can_hold).collect(),
+            literals: literals.iter().filter(can_hold).cloned().collect(),
         };
-        let id = ConditionId::try_from(self.all.len()).ok()?;
+        let id = ConditionId::try_from(self.all.len()).map_err(|error| error.to_string())?;
         self.all.push(condition);
         self.ids.insert(text, id);
-        Some(id)
+        Ok(id)
     }
 
     /// Done with keeping.
     pub fn close(&mut self) {
-        self.ids = HashMap::new();
+        (self.ids, self.texts) = (HashMap::new(), HashMap::new());
         self.all.shrink_to_fit();
     }
 }
@@ -189,9 +230,7 @@ fn expression(value: &Attribute) -> RestrictedExpression {
     }
 }
 
-/// The shape of a policy for Cedar's validator, which looks at types and never at ids: policies of one shape pass
-/// together. Actions keep their names.
-pub(crate) fn shape(conditions: Option<&Conditions>) -> String {
+fn shape(conditions: &Conditions) -> String {
     fn strip(value: &Value) -> Value {
         match value {
             Value::Array(items) => items.iter().map(strip).collect(),
@@ -204,5 +243,5 @@ pub(crate) fn shape(conditions: Option<&Conditions>) -> String {
             other => other.clone(),
         }
     }
-    conditions.map(|conditions| strip(&conditions.0).to_string()).unwrap_or_default()
+    strip(&conditions.0).to_string()
 }

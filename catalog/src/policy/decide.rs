@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::condition::Asking;
 use super::filter::{Checked, Filter};
+use super::planted::{self, Fault};
 use super::reach::{Action, Index, Kind, Lies, Rule};
 use super::{Access, ColumnGrant, Decision, Discovery, Grants, Mask, Policies, Reason, RowRule, Rows};
 use crate::contract::{Column, PhysicalType, Type};
@@ -78,7 +79,8 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn is_allowed(&self) -> bool {
-        self.forbids.is_empty() && !self.permits.is_empty()
+        let forbidden = !self.forbids.is_empty() && !planted::is(Fault::ForbidLoses);
+        !forbidden && (!self.permits.is_empty() || planted::is(Fault::AllowByDefault))
     }
 
     /// The forbids, where there are any, or else the permits.
@@ -117,7 +119,10 @@ impl<'a> Question<'a> {
     ) -> Option<Self> {
         let own = policies.domains.get(product.name.domain())?;
         // Without a purpose a principal may ask anyway, so one that it is not entitled to is as good as none.
-        let purpose = principal.purpose.as_deref().filter(|purpose| mesh.is_entitled(principal, purpose));
+        let purpose = principal
+            .purpose
+            .as_deref()
+            .filter(|purpose| mesh.is_entitled(principal, purpose) || planted::is(Fault::PurposeUnchecked));
         let asking = Asking::new(&policies.conditions, &policies.types, &mesh.declared, principal, groups, purpose);
         let mut lies = Lies::nowhere();
         lies.add("Domain", product.name.domain().as_str());
@@ -162,6 +167,9 @@ impl<'a> Question<'a> {
     }
 
     fn fail(&self, rule: &Rule) {
+        if planted::is(Fault::FailureSkips) {
+            return;
+        }
         self.failed.borrow_mut().insert(rule.reason.policy.clone(), rule.reason.clone());
     }
 
@@ -180,7 +188,7 @@ impl<'a> Question<'a> {
         let answer = self.on_product(Action::Discover);
         match self.failure() {
             Some(reason) => Discovery::Hidden(Some(reason)),
-            None if answer.is_allowed() => Discovery::Shown,
+            None if answer.is_allowed() || planted::is(Fault::NothingHidden) => Discovery::Shown,
             None => Discovery::Hidden(None),
         }
     }
@@ -194,8 +202,14 @@ impl<'a> Question<'a> {
             rules.sort_by(|a, b| a.reason.policy.cmp(&b.reason.policy));
             rules
         };
-        let (permits, forbids) = (rules(&answer.permits), rules(&answer.forbids));
-        let closes = |index: &Index| index.closes_rows(&self.lies);
+        let (permits, mut forbids) = (rules(&answer.permits), rules(&answer.forbids));
+        if planted::is(Fault::RowsStay) {
+            forbids.clear();
+        }
+        let closes = |index: &Index| match planted::is(Fault::ConditionsClose) {
+            true => !permits.is_empty(),
+            false => index.closes_rows(&self.lies),
+        };
         if self.product.contract.closed_rows || closes(&self.policies.mesh_wide) || closes(self.own) {
             return Rows::Closed { permits, forbids };
         }
@@ -210,7 +224,7 @@ impl<'a> Question<'a> {
                 let columns = &self.product.contract.columns;
                 match written.on(&self.mesh.declared, columns, Some(self.principal)) {
                     Ok(Checked::Known(filter)) => Some(filter.into()),
-                    Ok(Checked::NoColumn(_) | Checked::NoAttribute) => Some(Filter::Constant(rule.forbids).into()),
+                    Ok(Checked::NoColumn(_) | Checked::NoAttribute) => Some(self.unknown(rule).into()),
                     Err(_) => {
                         self.fail(rule);
                         return None;
@@ -219,6 +233,12 @@ impl<'a> Question<'a> {
             }
         };
         Some(RowRule { filter, reason: rule.reason.clone() })
+    }
+
+    /// What an unknown filter is: a permit's false, a forbid's true.
+    fn unknown(&self, rule: &Rule) -> Filter {
+        let wrong = if rule.forbids { Fault::UnknownStays } else { Fault::UnknownShows };
+        Filter::Constant(rule.forbids != planted::is(wrong))
     }
 
     // ---- columns ----
@@ -266,7 +286,8 @@ impl<'a> Question<'a> {
         };
         let (raw, masked) = (ask(Action::Read, around_read), ask(Action::ReadMasked, around_masked));
         let tags: BTreeSet<String> = inside.tags.union(&column.tags).cloned().collect();
-        let (access, reasons) = if raw.is_allowed() {
+        let is_raw = raw.is_allowed() || (masked.is_allowed() && planted::is(Fault::MaskIsRaw));
+        let (access, reasons) = if is_raw {
             (Access::Raw, raw.because())
         } else if masked.is_allowed() {
             self.mask(&masked.permits, column, &tags)
@@ -275,7 +296,7 @@ impl<'a> Question<'a> {
             (Access::Denied, refusals.into_iter().find(|reasons| !reasons.is_empty()).unwrap_or_default())
         };
         let own = ColumnGrant { column: column.name.clone(), access, reasons };
-        if column.fields.is_empty() {
+        if column.fields.is_empty() || planted::is(Fault::FieldsFollow) {
             return own;
         }
         let around = [(Action::Read, around_read), (Action::ReadMasked, around_masked)].map(|(action, around)| {
@@ -300,7 +321,7 @@ impl<'a> Question<'a> {
         };
         let demanded = tags.iter().flat_map(|tag| self.mesh.declared.masks_of(tag));
         let demanded: Vec<(&str, &Mask, &Place)> = demanded
-            .filter(|(_, tag)| is_open || !is_above(tag))
+            .filter(|(_, tag)| (is_open || !is_above(tag)) && !planted::is(Fault::TagWithoutMask))
             .filter_map(|(name, tag)| tag.mask.as_ref().map(|(mask, place)| (name, mask, place)))
             .collect();
         let offered = permits.iter().filter_map(|rule| rule.mask.as_ref());

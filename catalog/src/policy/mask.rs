@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::filter::Literal;
 use super::filter::literal;
+use super::planted::{self, Fault};
 use crate::contract::{LogicalType, PhysicalType, Type};
 use crate::document::{nearest, quote};
 
@@ -160,7 +161,8 @@ impl Mask {
     /// else a fixed value. `None` of none.
     pub(crate) fn strictest<'m>(masks: impl IntoIterator<Item = &'m Self>) -> Option<Self> {
         let masks: Vec<&Self> = masks.into_iter().collect();
-        let first = masks.iter().min_by_key(|mask| mask.rank())?;
+        let weakest = planted::is(Fault::WeakestMask);
+        let first = masks.iter().min_by_key(|mask| if weakest { NAMES.len() - mask.rank() } else { mask.rank() })?;
         let agreed = masks.iter().filter(|mask| mask.rank() == first.rank()).all(|mask| mask == first);
         Some(if agreed { (*first).clone() } else { Self::Fixed(None) })
     }

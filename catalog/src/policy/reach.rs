@@ -16,6 +16,7 @@ use cedar_policy::EntityUid;
 
 use super::condition::ConditionId;
 use super::filter::Written;
+use super::planted::{self, Fault};
 use super::{Mask, Reason};
 
 /// What is asked for.
@@ -190,7 +191,9 @@ impl Index {
             found.extend(named.filter_map(|place| rules.get(*place as usize)));
             let outside = bucket.outside.iter().filter_map(|place| rules.get(*place as usize));
             found.extend(outside.filter(|rule| match &rule.who {
-                Who::Outside(inside) => !groups.iter().any(|group| inside.contains(*group)),
+                Who::Outside(inside) => {
+                    !groups.iter().any(|group| inside.contains(*group)) && !planted::is(Fault::StandardIgnored)
+                }
                 _ => false,
             }));
         }

@@ -115,6 +115,35 @@ fn push<'a>(
     }
 }
 
+/// Where the scope of `text`, a policy, ends and its conditions begin, if both can be told.
+pub(crate) fn conditions(text: &str) -> Option<&str> {
+    let mut rest = text.trim_start();
+    // Annotations, each with a value in quotes.
+    while let Some(after) = rest.strip_prefix('@') {
+        let open = after.find('"')? + 1;
+        let value = after.get(open..)?;
+        let mut escaped = false;
+        let close = value.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        })?;
+        rest = value.get(close + 1..)?.trim_start().strip_prefix(')')?.trim_start();
+    }
+    let scope = rest.strip_prefix("permit").or_else(|| rest.strip_prefix("forbid"))?.trim_start();
+    let end = scope.strip_prefix('(')?.find([')', '(', '"', '/'])?;
+    let mut rest = scope.get(1..)?;
+    let mut at = end;
+    // In a scope stand names in quotes, and no brackets of this kind.
+    while rest.get(at..)?.starts_with('"') {
+        let name = rest.get(at + 1..)?;
+        let close = name.find(['"', '\\'])?;
+        rest = name.get(close..)?.strip_prefix('"')?;
+        at = rest.find([')', '(', '"', '/'])?;
+    }
+    rest.get(at..)?.strip_prefix(')')
+}
+
 /// Where in `text`, a policy, the byte at `offset` of an annotation's value stands. Cedar hands out values without
 /// their escapes, so these are counted here.
 pub(crate) fn in_annotation(text: &str, name: &str, offset: usize) -> Option<usize> {
@@ -170,6 +199,24 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].0.as_str(), found[0].1, found[0].2), ("@id(\"a;\\\";//\") permit (b);", 2, 3));
         assert_eq!((found[1].0.as_str(), found[1].1, found[1].2), ("forbid (d // ;\n);", 4, 1));
+    }
+
+    #[test]
+    fn conditions_begin_behind_the_scope() {
+        for (text, found) in [
+            ("permit (principal, action, resource) when { true };", Some(" when { true };")),
+            ("@id(\"a)\\\"(\") @x(\"\") forbid(principal in Group::\"a)(\", action, resource);", Some(";")),
+            (
+                "@id(\"a\") permit (principal in [], action in [A::\"b\", A::\"c\"], resource) unless { (a) };",
+                Some(" unless { (a) };"),
+            ),
+            ("permit (principal, // )\n action, resource) when { true };", None),
+            ("permit (principal == U::\"\\\")\", action, resource) when { true };", None),
+            ("@id permit (principal, action, resource) when { \"x\" };", None),
+            ("permit", None),
+        ] {
+            assert_eq!(conditions(text), found, "{text}");
+        }
     }
 
     #[test]

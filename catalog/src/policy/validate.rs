@@ -7,8 +7,7 @@ use cedar_policy::{Policy, PolicySet, ValidationMode, ValidationWarning, Validat
 use miette::Diagnostic;
 
 use super::check::Origin;
-use super::condition::shape;
-use super::scope::Conditions;
+use super::condition::Spoken;
 use super::uid::schema;
 use crate::document::{Place, Report};
 use crate::mesh::declared::Declared;
@@ -33,12 +32,12 @@ impl Validation {
     }
 
     /// Holds `policy` strictly against the schema.
-    pub fn validate(&self, policy: &Policy, conditions: Option<&Conditions>, origin: &Origin, report: &mut Report) {
+    pub fn validate(&self, policy: &Policy, conditions: Option<&Spoken>, origin: &Origin, report: &mut Report) {
         let Some(validator) = &self.validator else { return };
         // Suspicious characters are found in names, which a shape does not have.
         let shape = origin.is_ascii().then(|| {
-            let scope = scope(policy);
-            format!("{scope} {}", shape(conditions))
+            let conditions = conditions.map(|conditions| conditions.shape.as_str()).unwrap_or_default();
+            format!("{} {conditions}", scope(policy))
         });
         if shape.as_ref().is_some_and(|shape| self.passed.borrow().contains(shape)) {
             return;
