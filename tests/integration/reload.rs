@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use polder::packly::write_files;
 use polder::server::{self, Follow, Running};
 use polder::session::{Engine, Pins};
@@ -79,9 +80,9 @@ async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
 }
 
 /// A query that sends more than a connection holds; nothing is read of it yet but the first rows.
-async fn begun(client: &mut Client, sql: &str) -> (usize, impl Stream<Item = Result<RecordBatch, String>> + Unpin) {
+async fn begun(client: &mut Client, sql: &str) -> (usize, BoxStream<'static, Result<RecordBatch, String>>) {
     let info = client.execute(sql.to_owned(), None).await.unwrap();
-    let mut rows = client.do_get(ticket(&info)).await.unwrap().map_err(said);
+    let mut rows = client.do_get(ticket(&info)).await.unwrap().map_err(said).boxed();
     (rows.next().await.unwrap().unwrap().num_rows(), rows)
 }
 
@@ -116,8 +117,8 @@ fn open_tickets_and_prepared_statements_obey_the_policies_of_their_execution() {
         let mut client = mesh.client("analyst-eu").await;
         let open = client.execute(EMAIL.to_owned(), None).await.unwrap();
         let mut prepared = client.prepare(EMAIL.to_owned(), None).await.unwrap();
-        let planned = mesh.engine.plan(&mesh.engine.mesh().principal("analyst-eu").unwrap(), EMAIL, &Pins::new());
-        let planned = planned.await.unwrap();
+        let principal = mesh.engine.mesh().principal("analyst-eu").unwrap();
+        let planned = mesh.engine.plan(&principal, EMAIL, &Pins::new()).await.unwrap();
         mesh.change(
             ACCESS,
             "@mask(\"sha-256-global\")\npermit (principal in Group::\"analysts\"",
