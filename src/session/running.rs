@@ -168,3 +168,51 @@ impl Statement {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use polder_catalog::mesh::Mesh;
+
+    use super::*;
+
+    fn mesh(text: &str) -> Mesh {
+        Mesh::from_files(&BTreeMap::from([("mesh.yaml".to_owned(), text.to_owned())])).unwrap()
+    }
+
+    fn planned(served: &Served) -> Basis {
+        Basis { principal: anonymous(), epoch: served.epoch(), relied: Relied::default() }
+    }
+
+    #[test]
+    fn a_batch_waits_from_the_swap_until_its_statement_is_decided() {
+        let served = Served::new(mesh("mesh: m"));
+        let running = Running::new(Arc::clone(&served));
+        let registered = running.register(planned(&served));
+        assert_eq!(registered.may_leave(Waker::noop()), Leave::Clear);
+        let open = served.swap(mesh("mesh: m"));
+        assert_eq!(registered.may_leave(Waker::noop()), Leave::Wait);
+        assert_eq!(running.review(&open), 0);
+        assert_eq!(registered.may_leave(Waker::noop()), Leave::Clear);
+        let closed = served.swap(mesh("mesh: m\nauth: { users: [ { name: ada } ] }"));
+        assert_eq!(running.review(&closed), 1, "nobody is anonymous any more");
+        let open = served.swap(mesh("mesh: m"));
+        running.review(&open);
+        assert_eq!(registered.may_leave(Waker::noop()), Leave::Revoked, "it stays so");
+    }
+
+    #[test]
+    fn what_was_planned_before_a_swap_is_decided_before_it_executes() {
+        let served = Served::new(mesh("mesh: m"));
+        let running = Running::new(Arc::clone(&served));
+        let basis = planned(&served);
+        running.review(&served.swap(mesh("mesh: m")));
+        assert!(running.register(basis.clone()).may_execute());
+        running.review(&served.swap(mesh("mesh: m\nauth: { users: [ { name: ada } ] }")));
+        assert!(!running.register(basis).may_execute());
+        assert!(!running.register(Basis::none()).may_execute(), "nor is what nobody knows anything of");
+        assert!(running.statements.lock().unwrap().is_empty(), "what ended is not kept");
+    }
+}

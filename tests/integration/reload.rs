@@ -93,7 +93,7 @@ fn a_running_query_ends_where_a_change_takes_something_and_goes_on_elsewhere() {
         let customers = "FROM storefront.customers AS c CROSS JOIN unnest(range(0, 20000)) AS r(n)";
         let (mut analyst, mut owner) = (mesh.client("analyst-eu").await, mesh.client("storefront-owner").await);
         let (_, mut of_analyst) = begun(&mut analyst, &format!("SELECT c.customer_id, c.city, r.n {customers}")).await;
-        let (read, of_owner) = begun(&mut owner, &format!("SELECT c.customer_id, r.n {customers}")).await;
+        let (read, of_owner) = begun(&mut owner, &format!("SELECT c.customer_id, r.n {customers} LIMIT 1000000")).await;
         mesh.change(ACCESS, ANALYSTS, AUDITORS).await;
 
         let ended = loop {
@@ -105,7 +105,7 @@ fn a_running_query_ends_where_a_change_takes_something_and_goes_on_elsewhere() {
         assert!(ended.contains("the policies changed while the statement ran"), "{ended}");
         let whole: usize =
             read + of_owner.map_ok(|rows| rows.num_rows()).try_fold(0, async |a, b| Ok(a + b)).await.unwrap();
-        assert_eq!(whole, 50 * 20_000);
+        assert_eq!(whole, 1_000_000);
         assert!(mesh.http("/metrics").await.contains("\npolder_queries_revoked_total 1\n"));
     });
 }
@@ -194,11 +194,10 @@ fn queries_do_not_wait_for_a_mesh_that_loads() {
     packly().block_on(async {
         let mesh = Changing::serve().await;
         let mut many = String::new();
-        for n in 0..2000 {
-            writeln!(many, "@id(\"n{n}\") forbid (principal == User::\"guest\", action == Action::\"read\", resource == Column::\"marketing.campaigns.name\") when {{ context has purpose && context.purpose == \"{n}\" }};").unwrap();
+        for n in 0..400 {
+            writeln!(many, "@id(\"n{n}\") forbid (principal == User::\"guest\", action == Action::\"read\", resource == Column::\"marketing.campaigns.name\") when {{ principal has region && principal.region == \"{n}\" }};").unwrap();
         }
         fs::write(mesh.file("marketing/policies/many.cedar"), many).unwrap();
-        let begun = Instant::now();
         let before = mesh.engine.served().epoch();
         let analyst = mesh.engine.mesh().principal("analyst-eu").unwrap();
         let (mut answered, mut longest) = (0, Duration::ZERO);
@@ -210,9 +209,10 @@ fn queries_do_not_wait_for_a_mesh_that_loads() {
             (answered, longest) = (answered + 1, longest.max(asked.elapsed()));
         }
         let loading = Instant::now();
-        assert_eq!(Mesh::load(&mesh.file("")).unwrap().domains_out().count(), 0, "the policies load");
+        let loaded = Mesh::load(&mesh.file("")).unwrap();
         let loading = loading.elapsed();
-        eprintln!("loading took {loading:?}, the change {:?}; {answered} queries, the longest {longest:?}", begun.elapsed());
-        assert!(longest < loading.max(Duration::from_secs(1)), "a query waited {longest:?}, loading took {loading:?}");
+        assert_eq!(loaded.domains_out().count(), 0, "{:?}", loaded.findings().first());
+        assert!(answered > 10, "{answered} queries were answered while it loaded");
+        assert!(longest < loading / 2, "a query waited {longest:?}, loading took {loading:?}");
     });
 }
