@@ -214,7 +214,7 @@ mod tests {
             "rows were closed"
         );
         assert!(!holds(&contract("n.u", "city"), &open()), "another table");
-        assert!(!holds(&contract("n.t", "email"), &open()), "another column of the table");
+        assert!(!holds(&contract("n.t", "town"), &open()), "another column of the table");
         assert!(!holds(&contract("n.t", "city").replace("name: p\n", "name: q\n"), &open()), "the product is gone");
         let mut listing = relied(&before);
         listing.on_listing();
