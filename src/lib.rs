@@ -26,7 +26,8 @@
 //! | [`session`] | the only maker of DataFusion sessions: gate, planning, limits, the life of a query | speak a wire protocol |
 //! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
 //! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
-//! | [`server`] | the life of the serving process | touch a query |
+//! | [`served`] | the mesh that is served now, and who somebody is in it | load or decide anything |
+//! | [`server`] | the life of the serving process; it follows the mesh's files | touch a query |
 //! | [`packly`] | the demo mesh: its files and its data | serve anything |
 //! | [`cli`] | one file per command | hold logic that a library user would need |
 //!
@@ -40,6 +41,8 @@
 //!   refuses what it does not know.
 //! - One query pins one snapshot of each table and version when it is planned.
 //! - Time travel and metadata tables obey the grants of today; DataFusion's planner never meets a table version.
+//! - A change of the mesh holds from the next execution on, and a running statement that it would not allow as it was
+//!   planned ends before its next batch leaves.
 //! - Every error has a class ([`error::Class`]), and the class alone decides its wire code and exit code.
 
 pub mod auth;
@@ -51,5 +54,6 @@ pub mod lake;
 pub mod packly;
 pub mod resolve;
 pub mod scan;
+pub mod served;
 pub mod server;
 pub mod session;

@@ -2,12 +2,15 @@
 
 pub(crate) mod fields;
 pub(crate) mod file;
+mod watch;
 pub(crate) mod yaml;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::name::DomainName;
+
+pub use watch::Watch;
 
 /// A place in a file of the mesh.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,11 +9,12 @@ mod standards;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::declared::Declared;
 use crate::contract::{Contract, Status};
 use crate::document::file::Tree;
-use crate::document::{Finding, Place, quote};
+use crate::document::{Finding, Place, Watch, quote};
 use crate::name::{DomainName, ProductName, ProductRef};
 use crate::policy::{Decision, Discovery, Policies};
 use crate::principal::{Attribute, Principal};
@@ -28,6 +29,7 @@ pub struct Mesh {
     pub(crate) domains_out: BTreeSet<DomainName>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) policies: Policies,
+    pub(crate) watch: Arc<Watch>,
 }
 
 /// A domain that is served.
@@ -109,7 +111,19 @@ impl Mesh {
     /// # Errors
     /// The findings, when `mesh.yaml` or a mesh-wide policy is broken: then nothing can be served.
     pub fn load(dir: &Path) -> Result<Self, Vec<Finding>> {
-        load::load(Tree::Disk(&std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())))
+        Self::load_watched(dir).0
+    }
+
+    /// The same, with what was looked at: it tells when loading would give something else, also where it failed.
+    pub fn load_watched(dir: &Path) -> (Result<Self, Vec<Finding>>, Arc<Watch>) {
+        let (dir, watch) = (std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()), Arc::<Watch>::default());
+        let loaded = load::load(Tree::Disk(&dir, &watch));
+        (loaded.map(|mesh| Self { watch: Arc::clone(&watch), ..mesh }), watch)
+    }
+
+    /// What was looked at when it was loaded.
+    pub fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
     }
 
     /// The mesh whose files are these, by their paths with `/` between the parts. Nothing is read from disk but what

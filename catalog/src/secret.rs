@@ -111,13 +111,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::document::Watch;
 
     #[test]
     fn references_are_read_and_literals_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("key"), "hunter2\r\n").unwrap();
         fs::write(dir.path().join("empty"), "\n").unwrap();
-        let read = |text: &str| Secret::resolve(text, &Tree::Disk(dir.path()));
+        let read = |text: &str| Secret::resolve(text, &Tree::Disk(dir.path(), &Watch::default()));
         assert_eq!(read("${file:key}").unwrap().expose(), "hunter2");
         let cargo = read("${env:CARGO_PKG_NAME}").unwrap();
         assert_eq!(cargo.expose(), "polder-catalog");
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
-        let error = Secret::resolve("hunter2", &Tree::Disk(Path::new("."))).unwrap_err();
+        let error = Secret::resolve("hunter2", &Tree::Disk(Path::new("."), &Watch::default())).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 }

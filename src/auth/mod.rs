@@ -10,32 +10,46 @@
 mod password;
 mod seal;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use polder_catalog::mesh::Mesh;
 use polder_catalog::principal::Principal;
+use polder_catalog::secret::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Class, Error};
+pub use crate::served::ANONYMOUS;
+use crate::served::{Served, anonymous};
 use password::Passwords;
 pub use seal::{Sealer, Use};
 
-/// The one principal of a mesh without `auth`.
-pub const ANONYMOUS: &str = "anonymous";
 /// A working day in a notebook without a second login.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Who may come in.
 #[derive(Debug)]
 pub struct Auth {
-    mesh: Arc<Mesh>,
+    served: Arc<Served>,
     passwords: Passwords,
-    sealer: Sealer,
+    sealing: RwLock<Sealing>,
+}
+
+/// What seals, and the mesh's key that it was made from.
+#[derive(Debug)]
+struct Sealing {
+    key: Option<Secret>,
+    sealer: Arc<Sealer>,
+}
+
+impl Sealing {
+    fn new(mesh: &Mesh) -> Result<Self, Error> {
+        let key = mesh.key("mesh").cloned();
+        Ok(Self { sealer: Arc::new(Sealer::new(key.as_ref())?), key })
+    }
 }
 
 /// What a token says. The fingerprint ends every token of a user whose password changes.
@@ -46,23 +60,48 @@ struct Token {
 }
 
 impl Auth {
-    /// Takes the users and the sealing key from a mesh.
+    /// Takes the users and the sealing key from the mesh that is served.
     ///
     /// # Errors
     /// When the mesh's key is too short, or the system gives no randomness.
-    pub fn new(mesh: Arc<Mesh>) -> Result<Self, Error> {
-        let sealer = Sealer::new(mesh.key("mesh"))?;
-        Ok(Self { mesh, passwords: Passwords::new()?, sealer })
+    pub fn new(served: Arc<Served>) -> Result<Self, Error> {
+        let sealing = RwLock::new(Sealing::new(&served.mesh())?);
+        Ok(Self { served, passwords: Passwords::new()?, sealing })
+    }
+
+    /// Seals with the key of a mesh that is about to be served. What another key sealed opens no more.
+    ///
+    /// # Errors
+    /// As [`Auth::new`]; then the key before stays.
+    pub fn rekey(&self, mesh: &Mesh) -> Result<(), Error> {
+        let same = self.sealing.read().unwrap_or_else(PoisonError::into_inner).key.as_ref() == mesh.key("mesh");
+        if !same {
+            let sealing = Sealing::new(mesh)?;
+            *self.sealing.write().unwrap_or_else(PoisonError::into_inner) = sealing;
+        }
+        Ok(())
     }
 
     /// What seals tickets and statement handles.
-    pub fn sealer(&self) -> &Sealer {
-        &self.sealer
+    pub fn sealer(&self) -> Arc<Sealer> {
+        Arc::clone(&self.sealing.read().unwrap_or_else(PoisonError::into_inner).sealer)
+    }
+
+    /// Makes sure that `principal` is what the mesh of now says. Between the call that it came with and the answer to it
+    /// another mesh may have been served.
+    ///
+    /// # Errors
+    /// Cancelled, when it is not.
+    pub fn confirm(&self, principal: &Principal) -> Result<(), Error> {
+        if self.served.now().principal(principal).as_ref() == Some(principal) {
+            return Ok(());
+        }
+        Err(Error::new(Class::Cancelled, "what you may do changed while the call was answered").help("call again"))
     }
 
     /// Whether one has to say who one is.
     pub fn required(&self) -> bool {
-        self.mesh.has_auth()
+        self.served.mesh().has_auth()
     }
 
     /// The principal of someone without credentials.
@@ -85,9 +124,14 @@ impl Auth {
         if !self.required() {
             return Ok(anonymous());
         }
-        let hash = self.mesh.user(user).and_then(|user| user.password_hash.clone());
-        if self.passwords.verify(hash, password).await?
-            && let Some(principal) = self.mesh.principal(user)
+        let hash_in = |mesh: &Mesh| mesh.user(user).and_then(|user| user.password_hash.clone());
+        let hash = hash_in(&self.served.mesh());
+        let right = self.passwords.verify(hash.clone(), password).await?;
+        // Another mesh may be served since, with another password.
+        let mesh = self.served.mesh();
+        if right
+            && hash == hash_in(&mesh)
+            && let Some(principal) = mesh.principal(user)
         {
             return Ok(principal);
         }
@@ -99,9 +143,12 @@ impl Auth {
     /// # Errors
     /// When the system gives no randomness.
     pub fn token(&self, principal: &Principal) -> Result<String, Error> {
-        let token = Token { user: principal.id.clone(), password: self.fingerprint(&principal.id).unwrap_or_default() };
+        let token = Token {
+            user: principal.id.clone(),
+            password: fingerprint(&self.served.mesh(), &principal.id).unwrap_or_default(),
+        };
         let payload = serde_json::to_vec(&token).map_err(|_| Error::new(Class::Bug, "a token could not be written"))?;
-        Ok(URL_SAFE_NO_PAD.encode(self.sealer.seal(Use::Token, &payload, TOKEN_LIFETIME)?))
+        Ok(URL_SAFE_NO_PAD.encode(self.sealer().seal(Use::Token, &payload, TOKEN_LIFETIME)?))
     }
 
     /// The principal behind a token, with the groups and attributes that the mesh gives it now.
@@ -122,32 +169,33 @@ impl Auth {
     /// # Errors
     /// Denied, unless the mesh entitles this principal to that purpose.
     pub fn with_purpose(&self, principal: Principal, purpose: &str) -> Result<Principal, Error> {
-        self.mesh.with_purpose(principal, purpose).map_err(|error| Error::new(Class::Denied, error.to_string()))
+        self.served
+            .mesh()
+            .with_purpose(principal, purpose)
+            .map_err(|error| Error::new(Class::Denied, error.to_string()))
     }
 
     fn open(&self, token: &str) -> Option<Principal> {
         let sealed = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let token: Token = serde_json::from_slice(&self.sealer.open(Use::Token, &sealed)?).ok()?;
-        if self.fingerprint(&token.user)? != token.password {
+        let token: Token = serde_json::from_slice(&self.sealer().open(Use::Token, &sealed)?).ok()?;
+        let mesh = self.served.mesh();
+        if fingerprint(&mesh, &token.user)? != token.password {
             return None;
         }
-        self.mesh.principal(&token.user)
-    }
-
-    fn fingerprint(&self, user: &str) -> Option<String> {
-        let hash = self.mesh.user(user)?.password_hash.as_ref()?;
-        let digest = Sha256::digest(hash.expose().as_bytes());
-        Some(URL_SAFE_NO_PAD.encode(digest.get(..12)?))
+        mesh.principal(&token.user)
     }
 }
 
-fn anonymous() -> Principal {
-    Principal { id: ANONYMOUS.into(), groups: BTreeSet::new(), attributes: BTreeMap::new(), purpose: None }
+fn fingerprint(mesh: &Mesh, user: &str) -> Option<String> {
+    let hash = mesh.user(user)?.password_hash.as_ref()?;
+    let digest = Sha256::digest(hash.expose().as_bytes());
+    Some(URL_SAFE_NO_PAD.encode(digest.get(..12)?))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
 
@@ -185,7 +233,7 @@ auth:
     }
 
     fn load(dir: &Path) -> Auth {
-        Auth::new(Arc::new(Mesh::load(dir).unwrap())).unwrap()
+        Auth::new(Served::new(Mesh::load(dir).unwrap())).unwrap()
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures::TryStreamExt;
@@ -15,6 +15,7 @@ use super::serve::{Listen, until_stopped};
 use super::{Limits, Outcome, engine, terminal};
 use crate::error::{Class, Error};
 use crate::packly::{DENIED_QUERY, DOMAINS, QUERY, USERS, rows, write_domain, write_files};
+use crate::server::Follow;
 use crate::session::{Engine, Pins};
 
 /// Make the Packly mesh, query it as three users, and serve it
@@ -54,7 +55,9 @@ impl Demo {
             listen.address()
         ));
         terminal::say("");
-        until_stopped(engine, listen).await
+        // A demo ends with its terminal.
+        let follow = Follow { every: Duration::from_secs(2), hangup: false };
+        until_stopped(engine, listen, follow).await
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Failure, Limits, Outcome, engine, terminal};
-use crate::server;
+use crate::server::{self, Follow};
 use crate::session::Engine;
 
 /// How long running queries may go on after the first signal.
@@ -16,6 +16,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serve a mesh over Arrow Flight SQL
 ///
+/// A change of the mesh's files is served within seconds, at once after a SIGHUP; files that do not load change nothing.
 /// Ends on SIGINT or SIGTERM: running queries have 30 seconds to finish.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -27,6 +28,9 @@ pub struct Serve {
     mesh: PathBuf,
     #[command(flatten)]
     listen: Listen,
+    /// Seconds between two looks at the mesh's files
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    follow: u64,
     #[command(flatten)]
     limits: Limits,
 }
@@ -59,19 +63,21 @@ impl Serve {
     /// Runs the command.
     pub async fn run(self) -> Outcome {
         let engine = engine(&self.mesh, &self.limits)?;
-        until_stopped(engine, self.listen).await
+        let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
+        until_stopped(engine, self.listen, follow).await
     }
 }
 
-/// Serves `engine` until a signal.
-pub async fn until_stopped(engine: Arc<Engine>, listen: Listen) -> Outcome {
+/// Serves `engine` until a signal, and follows the mesh's files meanwhile.
+pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) -> Outcome {
     let tls = listen.tls_cert.zip(listen.tls_key);
     let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
     let mesh = engine.mesh();
     let probe = Arc::clone(&engine);
     let options = server::Options { listen: listen.listen, http: Some(listen.http), tls };
     let running = server::start(engine, options).await;
-    let running = running.map_err(|error| Failure::Environment(error.message))?;
+    let mut running = running.map_err(|error| Failure::Environment(error.message))?;
+    running.follow(follow);
     terminal::say(&format!(
         "mesh `{}` is served at {scheme}://{}: {} domains, {} products",
         mesh.name(),

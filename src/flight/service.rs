@@ -79,12 +79,14 @@ impl Service {
     fn statement(&self, principal: &Principal, query: Query) -> Result<Statement, Error> {
         match query {
             Query::Sql(sql) => Ok(Statement::new(principal, sql, Pins::new())),
-            Query::Prepared(handle) => Statement::from_handle(self.auth.sealer(), principal, &handle),
+            Query::Prepared(handle) => Statement::from_handle(&self.auth.sealer(), principal, &handle),
         }
     }
 
     async fn plan(&self, principal: &Principal, statement: &Statement) -> Result<Planned, Error> {
-        self.engine.plan(principal, &statement.sql, &statement.pins).await
+        let planned = self.engine.plan(principal, &statement.sql, &statement.pins).await?;
+        self.auth.confirm(principal)?;
+        Ok(planned)
     }
 
     async fn info(&self, principal: &Principal, descriptor: FlightDescriptor) -> Result<FlightInfo, Error> {
@@ -93,7 +95,7 @@ impl Service {
                 let mut statement = self.statement(principal, query)?;
                 let planned = self.plan(principal, &statement).await?;
                 statement.pins = planned.pins().clone();
-                let sealed = statement.ticket(self.auth.sealer())?;
+                let sealed = statement.ticket(&self.auth.sealer())?;
                 let ticket = TicketStatementQuery { statement_handle: sealed.into() }.as_any().encode_to_vec().into();
                 (wire_schema(&planned.schema()), ticket, notes(&planned))
             }
@@ -127,10 +129,11 @@ impl Service {
             Held::Listing(listing) => {
                 let schema = listing.schema()?;
                 let rows = listing.rows(&self.engine, principal).await?;
+                self.auth.confirm(principal)?;
                 return Ok(self.send(encode(&schema, Bytes::new(), stream::once(ready(Ok(rows))))));
             }
         };
-        let statement = Statement::from_ticket(self.auth.sealer(), principal, &sealed)?;
+        let statement = Statement::from_ticket(&self.auth.sealer(), principal, &sealed)?;
         let planned = self.plan(principal, &statement).await?;
         let running = self.counters.start();
         let (schema, notes) = (planned.schema(), notes(&planned));
@@ -160,7 +163,7 @@ impl Service {
                 let statement = Statement::new(principal, sql, Pins::new());
                 let planned = self.plan(principal, &statement).await?;
                 let result = ActionCreatePreparedStatementResult {
-                    prepared_statement_handle: statement.handle(self.auth.sealer())?.into(),
+                    prepared_statement_handle: statement.handle(&self.auth.sealer())?.into(),
                     dataset_schema: schema_bytes(&wire_schema(&planned.schema()))?,
                     parameter_schema: schema_bytes(&Schema::empty())?,
                 };
@@ -188,7 +191,7 @@ impl Service {
             | Command::CommandStatementIngest(_) => return Err(read_only()),
             _ => return Err(Error::new(Class::BadRequest, "this upload is not served")),
         };
-        Statement::from_handle(self.auth.sealer(), principal, &handle)?;
+        Statement::from_handle(&self.auth.sealer(), principal, &handle)?;
         let mut message = first;
         while let Some(data) = message {
             if !data.data_header.is_empty() && binds(&data.data_header) {

@@ -14,6 +14,7 @@
 pub mod bind;
 pub mod describe;
 mod metadata;
+mod relied;
 pub mod system;
 mod version;
 
@@ -36,6 +37,7 @@ use crate::guard::{GovernedColumn, Treatment, govern, mask};
 use crate::lake::{Lake, OpenTable};
 use crate::scan::{IcebergScan, ScanColumn};
 
+pub use relied::Relied;
 pub use version::{At, Which, versioned};
 
 /// Finds the tables of one statement, for one principal.
@@ -49,6 +51,7 @@ pub struct Resolver {
     pub principal: Principal,
     /// The tables that were opened for this statement, by domain and table.
     opened: Mutex<HashMap<(String, String), OpenTable>>,
+    relied: Mutex<Relied>,
 }
 
 /// A table that a query may name.
@@ -108,7 +111,16 @@ impl Table {
 impl Resolver {
     /// Finds tables for one statement of `principal`.
     pub fn new(mesh: Arc<Mesh>, lake: Arc<Lake>, principal: Principal) -> Self {
-        Self { mesh, lake, principal, opened: Mutex::default() }
+        Self { mesh, lake, principal, opened: Mutex::default(), relied: Mutex::default() }
+    }
+
+    /// What was decided for this statement so far.
+    pub fn relied(&self) -> Relied {
+        self.relied.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn rely(&self, on: impl FnOnce(&mut Relied)) {
+        on(&mut self.relied.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The governed table that `reference` means at a version.
@@ -158,7 +170,10 @@ impl Resolver {
                 Err(unknown())
             }
             Decision::Refused(reason) => Err(refused(&name, &reason, &domain.owner)),
-            Decision::Granted(grants) => Ok((name, domain, product, grants)),
+            Decision::Granted(grants) => {
+                self.rely(|relied| relied.on(&self.mesh, product, &grants));
+                Ok((name, domain, product, grants))
+            }
         }
     }
 

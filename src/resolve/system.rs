@@ -15,7 +15,7 @@ use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, ColumnGrant, Decision};
 
-use super::{At, Resolver, Table, describe, table_part};
+use super::{At, Relied, Resolver, Table, describe, table_part};
 use crate::error::{Class, Error};
 use crate::guard::{GovernedColumn, Treatment, govern};
 
@@ -177,6 +177,7 @@ impl Resolver {
     }
 
     fn discoverable(&self) -> Vec<(ProductRef, &Domain, &Product, Vec<ColumnGrant>)> {
+        self.rely(Relied::on_listing);
         let mut found = Vec::new();
         for (name, product) in self.mesh.products() {
             let Some(domain) = self.mesh.domain(name.product.domain()) else { continue };

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use super::follow::Changes;
 use crate::flight::counters::Counters;
 
 /// Serves until `close`. An accept that fails is tried again by axum itself.
@@ -16,17 +17,20 @@ pub(super) async fn serve(
     listener: TcpListener,
     ready: Arc<AtomicBool>,
     counters: Arc<Counters>,
+    changes: Arc<Changes>,
     close: impl Future<Output = ()> + Send + 'static,
 ) {
+    let state = Arc::clone(&changes);
     let readiness = move || async move {
-        if ready.load(Ordering::Relaxed) {
-            (StatusCode::OK, "ready\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        match (ready.load(Ordering::Relaxed), state.stale()) {
+            // Queries are answered as before. Why the files do not load is in the log: this page is for everyone.
+            (true, Some(_)) => (StatusCode::OK, "ready, with an older mesh: the one on disk is not served\n"),
+            (true, None) => (StatusCode::OK, "ready\n"),
+            (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         }
     };
     let metrics = move || async move {
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], counters.render())
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], counters.render() + &changes.render())
     };
     let router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
@@ -60,8 +64,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (ready, close) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
-        let serving =
-            tokio::spawn(serve(listener, Arc::clone(&ready), Arc::default(), close.clone().cancelled_owned()));
+        let serving = tokio::spawn(serve(
+            listener,
+            Arc::clone(&ready),
+            Arc::default(),
+            Arc::default(),
+            close.clone().cancelled_owned(),
+        ));
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         ready.store(false, Ordering::Relaxed);
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 503"));

@@ -1,5 +1,6 @@
-//! The life of the serving process: listeners, readiness, signals, and a stop that drains.
+//! The life of the serving process: listeners, readiness, signals, the files that it follows, and a stop that drains.
 
+mod follow;
 mod http;
 
 use std::fmt;
@@ -19,6 +20,8 @@ use crate::flight::Service;
 use crate::flight::counters::Counters;
 use crate::flight::listen::{self, Health, Tls};
 use crate::session::Engine;
+pub use follow::Follow;
+use follow::{Changes, Follower};
 
 /// How long streams may take to say that they were aborted.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -48,6 +51,8 @@ pub struct Running {
     close_http: CancellationToken,
     flight_task: JoinHandle<Result<(), Error>>,
     http_task: Option<JoinHandle<()>>,
+    follower: Arc<Follower>,
+    follow_task: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Running {
@@ -61,8 +66,11 @@ impl fmt::Debug for Running {
 /// # Errors
 /// When an address cannot be listened on, a TLS file is bad, or a mesh without `auth` would be open to other machines.
 pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Error> {
-    let auth = Arc::new(Auth::new(engine.mesh())?);
-    guard_exposure(&options, auth.required())?;
+    let auth = Arc::new(Auth::new(engine.served())?);
+    guard_exposure(options.listen, auth.required())?;
+    if !options.listen.ip().to_canonical().is_loopback() && options.tls.is_none() {
+        tracing::warn!(address = %options.listen, "serving without TLS: passwords and data can be read on the network");
+    }
     let tls = options.tls.as_ref().map(|(certificate, key)| Tls::read(certificate, key)).transpose()?;
     let listener = bind(options.listen).await?;
     let address = local(&listener)?;
@@ -74,32 +82,44 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
 
     let (drain, abort, close_http) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (ready, counters) = (Arc::new(AtomicBool::new(true)), Arc::new(Counters::default()));
+    let changes = Arc::<Changes>::default();
+    let follower = Arc::new(Follower {
+        engine: Arc::clone(&engine),
+        auth: Arc::clone(&auth),
+        listen: options.listen,
+        changes: Arc::clone(&changes),
+    });
     let service = Service::new(engine, auth, Arc::clone(&counters), abort.clone());
     let (health, serving) = listen::serve(service, listener, tls, drain.clone().cancelled_owned()).await?;
     let flight_task = tokio::spawn(serving);
     let http_task = http_listener.map(|listener| {
-        tokio::spawn(http::serve(listener, Arc::clone(&ready), counters, close_http.clone().cancelled_owned()))
+        tokio::spawn(http::serve(listener, Arc::clone(&ready), counters, changes, close_http.clone().cancelled_owned()))
     });
-    Ok(Running { address, http, health, ready, drain, abort, close_http, flight_task, http_task })
+    Ok(Running {
+        address,
+        http,
+        health,
+        ready,
+        drain,
+        abort,
+        close_http,
+        flight_task,
+        http_task,
+        follower,
+        follow_task: None,
+    })
 }
 
 /// A mesh that asks nobody's name is for this machine only.
-fn guard_exposure(options: &Options, auth: bool) -> Result<(), Error> {
-    let local = options.listen.ip().to_canonical().is_loopback();
-    if !local && !auth {
-        return Err(Error::new(
-            Class::BadRequest,
-            format!(
-                "the mesh has no `auth`, so it is not served on `{}`, which other machines can reach",
-                options.listen
-            ),
-        )
-        .help("declare `auth` in mesh.yaml, or listen on 127.0.0.1"));
+fn guard_exposure(listen: SocketAddr, auth: bool) -> Result<(), Error> {
+    if auth || listen.ip().to_canonical().is_loopback() {
+        return Ok(());
     }
-    if !local && options.tls.is_none() {
-        tracing::warn!(address = %options.listen, "serving without TLS: passwords and data can be read on the network");
-    }
-    Ok(())
+    Err(Error::new(
+        Class::BadRequest,
+        format!("the mesh has no `auth`, so it is not served on `{listen}`, which other machines can reach"),
+    )
+    .help("declare `auth` in mesh.yaml, or listen on 127.0.0.1"))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
@@ -113,6 +133,14 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {
 }
 
 impl Running {
+    /// Follows the files of the mesh until the server stops.
+    pub fn follow(&mut self, follow: Follow) {
+        let following = tokio::spawn(Arc::clone(&self.follower).follow(follow));
+        if let Some(before) = self.follow_task.replace(following) {
+            before.abort();
+        }
+    }
+
     /// Stops: says so to health checks, takes no more connections, waits for the running queries until the deadline,
     /// then ends them with an error.
     pub async fn stop(mut self, deadline: Duration) {
@@ -162,9 +190,7 @@ impl Drop for Running {
         self.drain.cancel();
         self.close_http.cancel();
         self.flight_task.abort();
-        if let Some(task) = &self.http_task {
-            task.abort();
-        }
+        self.http_task.iter().chain(&self.follow_task).for_each(JoinHandle::abort);
     }
 }
 
@@ -173,19 +199,15 @@ impl Drop for Running {
 mod tests {
     use super::*;
 
-    fn options(listen: &str) -> Options {
-        Options { listen: listen.parse().unwrap(), http: None, tls: None }
-    }
-
     #[test]
     fn a_mesh_without_auth_stays_on_this_machine() {
         for listen in ["127.0.0.1:0", "127.9.9.9:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
-            assert!(guard_exposure(&options(listen), false).is_ok(), "{listen}");
+            assert!(guard_exposure(listen.parse().unwrap(), false).is_ok(), "{listen}");
         }
         for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-            let error = guard_exposure(&options(listen), false).unwrap_err();
+            let error = guard_exposure(listen.parse().unwrap(), false).unwrap_err();
             assert!(error.message.contains(listen), "{error}");
-            assert!(guard_exposure(&options(listen), true).is_ok(), "{listen}");
+            assert!(guard_exposure(listen.parse().unwrap(), true).is_ok(), "{listen}");
         }
     }
 

@@ -16,10 +16,12 @@ use polder_catalog::mesh::Mesh;
 use polder_catalog::principal::Principal;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::running::{Basis, Running};
 use super::{Listed, Options, Pins, Planned, failure};
 use crate::error::{Class, Error};
 use crate::lake::Lake;
 use crate::resolve::{At, Resolver, survey};
+use crate::served::{Served, Serving};
 
 /// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
 const STACK: usize = 64 << 20;
@@ -37,7 +39,8 @@ const CONSUMERS: NonZero<usize> = NonZero::<usize>::MIN.saturating_add(4);
 /// A mesh and what it takes to query it.
 #[derive(Debug)]
 pub struct Engine {
-    pub(super) mesh: Arc<Mesh>,
+    served: Arc<Served>,
+    pub(super) running: Arc<Running>,
     pub(super) lake: Arc<Lake>,
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
@@ -121,12 +124,25 @@ impl Engine {
             .with_default_features()
             .with_table_functions(std::collections::HashMap::new())
             .build();
-        Ok(Arc::new(Self { mesh: Arc::new(mesh), lake, base, timeout: options.timeout, planning, execution }))
+        let served = Served::new(mesh);
+        let running = Running::new(Arc::clone(&served));
+        Ok(Arc::new(Self { served, running, lake, base, timeout: options.timeout, planning, execution }))
     }
 
     /// The mesh that is served now.
     pub fn mesh(&self) -> Arc<Mesh> {
-        Arc::clone(&self.mesh)
+        self.served.mesh()
+    }
+
+    /// Where the mesh that is served now is found.
+    pub fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served)
+    }
+
+    /// Serves another state of the mesh: every statement that is planned or executed from now on obeys it, and those that
+    /// run are decided again. Says how many of these it ended. Its name must be the same.
+    pub fn serve(&self, mesh: Mesh) -> usize {
+        self.running.review(&self.served.swap(mesh))
     }
 
     /// The open lakes.
@@ -148,8 +164,11 @@ impl Engine {
         let (engine, principal, sql, pins) = (Arc::clone(self), principal.clone(), sql.to_owned(), pins.clone());
         let deadline = tokio::time::Instant::now() + self.timeout;
         let planned = self.apart(async move {
-            let resolver = engine.resolver(&principal);
-            super::planning::plan(&engine, &resolver, &sql, &pins, deadline).await
+            let Serving { mesh, epoch } = engine.served.now();
+            let resolver = Resolver::new(mesh, engine.lake(), principal.clone());
+            let mut planned = super::planning::plan(&engine, &resolver, &sql, &pins, deadline).await?;
+            planned.basis = Basis { principal, epoch, relied: resolver.relied() };
+            Ok(planned)
         });
         tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(self.timeout)))
     }
@@ -178,14 +197,15 @@ impl Engine {
     pub async fn survey(self: &Arc<Self>) -> Vec<Error> {
         let engine = Arc::clone(self);
         let surveyed = self.apart(async move {
-            let surveys = engine.mesh.domains().map(|domain| survey(&engine.lake, domain));
+            let mesh = engine.mesh();
+            let surveys = mesh.domains().map(|domain| survey(&engine.lake, domain));
             Ok(futures::future::join_all(surveys).await.into_iter().flatten().collect())
         });
         surveyed.await.unwrap_or_else(|error| vec![error])
     }
 
-    pub(super) fn resolver(&self, principal: &Principal) -> Resolver {
-        Resolver::new(Arc::clone(&self.mesh), Arc::clone(&self.lake), principal.clone())
+    fn resolver(&self, principal: &Principal) -> Resolver {
+        Resolver::new(self.mesh(), self.lake(), principal.clone())
     }
 
     /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.

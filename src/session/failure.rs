@@ -20,6 +20,12 @@ pub(super) fn timeout(after: Duration) -> Error {
         .help("ask for less at once, or ask the platform team for a longer timeout")
 }
 
+/// The error for a statement that the mesh of now would not allow as it was planned.
+pub(super) fn revoked() -> Error {
+    Error::new(Class::Cancelled, "the policies changed while the statement ran, and it is no longer allowed as it was")
+        .help("run it again, for what you may see now")
+}
+
 /// The error for a task of the engine that did not finish by itself.
 pub(super) fn ended(error: &tokio::task::JoinError) -> Error {
     if error.is_cancelled() {

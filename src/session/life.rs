@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::running::{Leave, Registered};
 use super::{Planned, failure};
 use crate::error::Error;
 
@@ -22,11 +23,14 @@ const AHEAD: usize = 2;
 
 /// The rows of a running query. Dropping it cancels the query.
 ///
-/// The deadline stands here and not beside the work: an operator that computes for long between two batches would not
+/// A batch leaves only while the mesh that is served allows the query, also one that waited here. The deadline stands
+/// here and not beside the work: an operator that computes for long between two batches would not
 /// see it, and its caller would wait.
 pub struct Rows {
     schema: SchemaRef,
-    batches: mpsc::Receiver<Result<RecordBatch, Error>>,
+    /// Those that wait; none once the query was ended.
+    batches: Option<mpsc::Receiver<Result<RecordBatch, Error>>>,
+    registered: Arc<Registered>,
     driver: Option<AbortOnDropHandle<()>>,
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
@@ -51,11 +55,17 @@ pub(super) fn start(planned: Planned) -> Result<Rows, Error> {
     let (sender, batches) = mpsc::channel(AHEAD);
     let engine = Arc::clone(&planned.engine);
     let deadline = Box::pin(tokio::time::sleep_until(planned.deadline));
-    let driver = engine.execute(drive(planned, sender))?;
-    Ok(Rows { schema, batches, driver: Some(driver), deadline, timeout: engine.timeout })
+    let registered = Arc::new(engine.running.register(planned.basis.clone()));
+    let driver = engine.execute(drive(planned, Arc::clone(&registered), sender))?;
+    registered.statement.driven_by(driver.abort_handle());
+    let (batches, driver, timeout) = (Some(batches), Some(driver), engine.timeout);
+    Ok(Rows { schema, batches, registered, driver, deadline, timeout })
 }
 
-async fn drive(planned: Planned, sender: mpsc::Sender<Result<RecordBatch, Error>>) {
+async fn drive(planned: Planned, registered: Arc<Registered>, sender: mpsc::Sender<Result<RecordBatch, Error>>) {
+    if !registered.may_execute() {
+        return;
+    }
     let Planned { state, plan, guarded, .. } = planned;
     let mut stream = match execute_stream(plan, state.task_ctx()) {
         Ok(stream) => stream,
@@ -75,18 +85,32 @@ async fn drive(planned: Planned, sender: mpsc::Sender<Result<RecordBatch, Error>
     }
 }
 
+impl Rows {
+    /// Ends the query and what waits of it, with an error.
+    fn end(&mut self, error: Error) -> Poll<Option<Result<RecordBatch, Error>>> {
+        self.driver = None;
+        self.batches = None;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
 impl Stream for Rows {
     type Item = Result<RecordBatch, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        match this.batches.poll_recv(context) {
+        let Some(batches) = this.batches.as_mut() else { return Poll::Ready(None) };
+        let next = match this.registered.may_leave(context.waker()) {
+            Leave::Clear => batches.poll_recv(context),
+            Leave::Wait => Poll::Pending,
+            Leave::Revoked => return this.end(failure::revoked()),
+        };
+        match next {
             Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
             Poll::Ready(None) => {}
             Poll::Pending if this.driver.is_some() && this.deadline.as_mut().poll(context).is_ready() => {
-                this.driver = None;
-                this.batches.close();
-                return Poll::Ready(Some(Err(failure::timeout(this.timeout))));
+                let error = failure::timeout(this.timeout);
+                return this.end(error);
             }
             Poll::Pending => return Poll::Pending,
         }
@@ -96,7 +120,11 @@ impl Stream for Rows {
             Poll::Pending => Poll::Pending,
             Poll::Ready(ended) => {
                 this.driver = None;
-                Poll::Ready(ended.err().map(|error| Err(failure::ended(&error))))
+                // It may have ended because it was revoked after the look above.
+                match this.registered.may_leave(context.waker()) {
+                    Leave::Revoked => this.end(failure::revoked()),
+                    _ => Poll::Ready(ended.err().map(|error| Err(failure::ended(&error)))),
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ mod gate;
 mod life;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
+mod running;
 mod travel;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,7 @@ use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use tokio::time::Instant;
 
 use super::gate::{Admitted, admit, normal};
+use super::running::Basis;
 use super::travel::{self, Key, Named, Travel};
 use super::{Engine, Pins, Rows, explain, failure, life};
 use crate::error::{Class, Error};
@@ -35,6 +36,7 @@ pub struct Planned {
     pub(super) plan: Arc<dyn ExecutionPlan>,
     pub(super) guarded: bool,
     pub(super) deadline: Instant,
+    pub(super) basis: Basis,
     schema: SchemaRef,
     pins: Pins,
     notices: Vec<String>,
@@ -122,6 +124,8 @@ impl Ready {
             engine: Arc::clone(engine),
             guarded: tables.iter().any(Table::guarded),
             deadline,
+            // Put in when planning has ended.
+            basis: Basis::none(),
             schema: physical.schema(),
             pins: tables.iter().filter_map(|table| Some((table.pin_name(), table.snapshot?))).collect(),
             notices,

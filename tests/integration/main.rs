@@ -10,6 +10,7 @@
 //! - `wire`: what a Flight SQL client meets: handshake, tokens, tickets, metadata, cancellation, shutdown, TLS
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
+//! - `reload`: the mesh's files change while it is served
 //! - `limits`: time and memory, and what a query does that wants more
 //! - `command`: the `polder` binary, its output and its exit codes
 
@@ -20,6 +21,7 @@ mod command;
 mod features;
 mod limits;
 mod packly;
+mod reload;
 mod requests;
 mod rooms;
 mod s3;

@@ -15,10 +15,15 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::packly::{loopback, packly};
 
-type Client = FlightSqlServiceClient<Channel>;
+pub type Client = FlightSqlServiceClient<Channel>;
 
 async fn stranger() -> Client {
-    let url = format!("http://{}", packly().address);
+    stranger_at(packly().address).await
+}
+
+/// A client of arrow's own that has not said who it is.
+pub async fn stranger_at(address: std::net::SocketAddr) -> Client {
+    let url = format!("http://{address}");
     FlightSqlServiceClient::new(Endpoint::from_shared(url).unwrap().connect().await.unwrap())
 }
 
@@ -29,7 +34,8 @@ async fn client(user: &str) -> Client {
     client
 }
 
-fn ticket(info: &FlightInfo) -> Ticket {
+/// The one ticket of an answer.
+pub fn ticket(info: &FlightInfo) -> Ticket {
     info.endpoint[0].ticket.clone().unwrap()
 }
 
@@ -38,7 +44,8 @@ async fn rows(client: &mut Client, info: &FlightInfo) -> Result<Vec<RecordBatch>
     stream.try_collect().await.map_err(|error| error.to_string())
 }
 
-fn said(error: FlightError) -> String {
+/// The text of an error.
+pub fn said(error: FlightError) -> String {
     error.to_string()
 }
 
@@ -280,7 +287,8 @@ fn the_standard_health_service_answers() {
     });
 }
 
-async fn get(address: std::net::SocketAddr, path: &str) -> String {
+/// What an HTTP server answers.
+pub async fn get(address: std::net::SocketAddr, path: &str) -> String {
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();

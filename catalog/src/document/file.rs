@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use super::watch::Watch;
 use super::{Place, Report};
 
 /// No declaration is longer; what is longer was not written as one.
@@ -14,8 +15,8 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Where the files of a mesh are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Tree<'a> {
-    /// Below a directory.
-    Disk(&'a Path),
+    /// Below a directory; the watch keeps every look.
+    Disk(&'a Path, &'a Watch),
     /// In memory, by their paths with `/` between the parts.
     Memory(&'a BTreeMap<String, String>),
 }
@@ -24,7 +25,7 @@ impl<'a> Tree<'a> {
     /// The directory that relative places are relative to; in memory there is none but the root.
     pub fn dir(&self) -> &'a Path {
         match self {
-            Self::Disk(dir) => dir,
+            Self::Disk(dir, _) => dir,
             Self::Memory(_) => Path::new("/"),
         }
     }
@@ -32,7 +33,7 @@ impl<'a> Tree<'a> {
     /// The text of a file that is no longer than `most` bytes.
     pub fn read(&self, name: &str, most: u64) -> io::Result<String> {
         match self {
-            Self::Disk(dir) => read(&dir.join(name), most),
+            Self::Disk(dir, watch) => watch.read(&dir.join(name), most),
             Self::Memory(files) => files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into()),
         }
     }
@@ -40,7 +41,7 @@ impl<'a> Tree<'a> {
     /// The names of the entries of a folder, sorted; none if there is no such folder.
     pub fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         match self {
-            Self::Disk(dir) => list(&dir.join(folder)),
+            Self::Disk(dir, watch) => watch.list(&dir.join(folder)),
             Self::Memory(files) => {
                 let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
                 let below = files.range(prefix.clone()..).map_while(|(name, _)| name.strip_prefix(&prefix));
@@ -55,7 +56,7 @@ impl<'a> Tree<'a> {
     /// Whether anything has that name. A link to nowhere is there as well, and must not pass for an absent file.
     pub fn has(&self, name: &str) -> bool {
         match self {
-            Self::Disk(dir) => fs::symlink_metadata(dir.join(name)).is_ok(),
+            Self::Disk(dir, watch) => watch.has(&dir.join(name)),
             Self::Memory(files) => files.contains_key(name),
         }
     }
@@ -114,7 +115,11 @@ pub(crate) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn read(path: &Path, most: u64) -> io::Result<String> {
+pub(super) fn has(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+pub(super) fn read(path: &Path, most: u64) -> io::Result<String> {
     // Opening a pipe would wait for a writer.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -128,7 +133,7 @@ fn read(path: &Path, most: u64) -> io::Result<String> {
 }
 
 /// The names of the entries of `dir`, sorted; none if there is no such directory.
-fn list(dir: &Path) -> io::Result<Vec<String>> {
+pub(super) fn list(dir: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -170,7 +175,7 @@ mod tests {
         fs::create_dir(dir.path().join("folder")).unwrap();
         for (name, why) in [("binary", "UTF-8"), ("huge", "4096 KiB"), ("folder", "regular"), ("absent", "No such")] {
             let mut report = Report::default();
-            assert!(File::read(&Tree::Disk(dir.path()), name, &mut report).is_none());
+            assert!(File::read(&Tree::Disk(dir.path(), &Watch::default()), name, &mut report).is_none());
             let findings = report.into_findings();
             assert_eq!(findings[0].code, "file/unreadable");
             assert!(findings[0].message.contains(why), "{}", findings[0].message);
@@ -181,6 +186,9 @@ mod tests {
     fn a_byte_order_mark_is_not_text() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "\u{feff}mesh: a").unwrap();
-        assert_eq!(File::read(&Tree::Disk(dir.path()), "a", &mut Report::default()).unwrap().text, "mesh: a");
+        assert_eq!(
+            File::read(&Tree::Disk(dir.path(), &Watch::default()), "a", &mut Report::default()).unwrap().text,
+            "mesh: a"
+        );
     }
 }

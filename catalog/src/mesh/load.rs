@@ -1,6 +1,7 @@
 //! From a directory to a mesh: `mesh.yaml`, then every domain's files, then the policies over all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::declared::Declared;
 use super::{Domain, Mesh, alias, domain, standards};
@@ -95,9 +96,15 @@ fn load_here(tree: &Tree<'_>) -> Result<Mesh, Vec<Finding>> {
     }
     findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
     match policies {
-        Some(policies) if !broken => {
-            Ok(Mesh { dir: tree.dir().to_owned(), declared, domains, domains_out, findings, policies })
-        }
+        Some(policies) if !broken => Ok(Mesh {
+            dir: tree.dir().to_owned(),
+            declared,
+            domains,
+            domains_out,
+            findings,
+            policies,
+            watch: Arc::default(),
+        }),
         _ => Err(findings),
     }
 }

@@ -1,0 +1,189 @@
+//! Following the files of the mesh: what changes on disk is served, and what does not load is not.
+//!
+//! ```text
+//! every two seconds, or at a SIGHUP: did anything change that loading looked at?
+//!   load it apart -> settled? -> may it be served here? -> keys -> Engine::serve
+//!        |             no: load again           |
+//!        +-- broken -------------------> no: the mesh before stays, and is told to be old
+//! ```
+//!
+//! A broken domain goes out as it does at the start. Files that change while they are read are read again. Queries go on
+//! meanwhile: everything slow happens on threads that serve nobody.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use polder_catalog::document::{Finding, Severity, Watch};
+use polder_catalog::mesh::Mesh;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::guard_exposure;
+use crate::auth::Auth;
+use crate::error::{Class, Error};
+use crate::session::Engine;
+
+/// How long files must rest after they were read. Who writes several at once has not finished in less.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How the files of the mesh are followed.
+#[derive(Debug, Clone, Copy)]
+pub struct Follow {
+    /// How long to wait before looking again.
+    pub every: Duration,
+    /// Whether a SIGHUP makes it look at once, and no longer ends the process.
+    pub hangup: bool,
+}
+
+/// What became of the changes so far.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    served: AtomicU64,
+    refused: AtomicU64,
+    ended: AtomicU64,
+    /// Why what is on disk is not served, if it is not.
+    stale: Mutex<Option<String>>,
+}
+
+impl Changes {
+    /// Why an older mesh is served than the one on disk, if one is.
+    pub(super) fn stale(&self) -> Option<String> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, stale: Option<String>) {
+        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = stale;
+    }
+
+    /// In Prometheus' text format.
+    pub(super) fn render(&self) -> String {
+        let mut text = String::new();
+        let mut add = |name: &str, kind: &str, help: &str, value: u64| {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        };
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        add("polder_mesh_changes_total", "counter", "Changes of the mesh that are served.", count(&self.served));
+        add("polder_mesh_changes_refused_total", "counter", "Changes that could not be served.", count(&self.refused));
+        add(
+            "polder_mesh_stale",
+            "gauge",
+            "Whether an older mesh is served than the one on disk.",
+            u64::from(self.stale().is_some()),
+        );
+        add("polder_queries_revoked_total", "counter", "Running queries that a change ended.", count(&self.ended));
+        text
+    }
+}
+
+/// What follows the files.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) engine: Arc<Engine>,
+    pub(super) auth: Arc<Auth>,
+    pub(super) listen: SocketAddr,
+    pub(super) changes: Arc<Changes>,
+}
+
+impl Follower {
+    /// Follows until it is dropped.
+    pub(super) async fn follow(self: Arc<Self>, Follow { every, hangup }: Follow) {
+        let mut hangups = if hangup { hangups() } else { None };
+        let mut watch = self.engine.mesh().watch();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = next(&mut hangups) => {}
+            }
+            if changed(&watch).await {
+                let (loaded, now) = self.load().await;
+                watch = now;
+                let this = Arc::clone(&self);
+                let _ = apart(move || this.take(loaded)).await;
+            }
+        }
+    }
+
+    /// Loads what is on disk, once it rests.
+    async fn load(&self) -> (Result<Mesh, Vec<Finding>>, Arc<Watch>) {
+        loop {
+            let dir = self.engine.mesh().dir().to_owned();
+            let loaded = apart(move || Mesh::load_watched(&dir)).await;
+            tokio::time::sleep(SETTLE).await;
+            if let Some((loaded, watch)) = loaded
+                && !changed(&watch).await
+            {
+                return (loaded, watch);
+            }
+        }
+    }
+
+    /// Serves what was loaded, or says why not.
+    fn take(&self, loaded: Result<Mesh, Vec<Finding>>) {
+        let refused = match loaded {
+            Ok(mesh) => self.serve(mesh).err().map(|error| error.to_string()),
+            Err(findings) => {
+                tell(&findings);
+                Some("the mesh on disk is broken".to_owned())
+            }
+        };
+        if let Some(why) = &refused {
+            self.changes.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%why, "the mesh on disk is not served: the one before stays");
+        }
+        self.changes.note(refused);
+    }
+
+    fn serve(&self, mesh: Mesh) -> Result<(), Error> {
+        let before = self.engine.mesh();
+        if mesh.name() != before.name() {
+            return Err(Error::new(
+                Class::BadRequest,
+                format!("the mesh on disk is called `{}`, and `{}` is served", mesh.name(), before.name()),
+            )
+            .help("start the server again to serve another mesh"));
+        }
+        guard_exposure(self.listen, mesh.has_auth())?;
+        self.auth.rekey(&mesh)?;
+        tell(mesh.findings());
+        let ended = self.engine.serve(mesh);
+        self.changes.served.fetch_add(1, Ordering::Relaxed);
+        self.changes.ended.fetch_add(u64::try_from(ended).unwrap_or(u64::MAX), Ordering::Relaxed);
+        tracing::info!(ended, "the mesh changed and is served as it is now");
+        Ok(())
+    }
+}
+
+/// Tells what is wrong with the files where their operator looks.
+fn tell(findings: &[Finding]) {
+    for Finding { severity, code, place, message, .. } in findings {
+        match severity {
+            Severity::Error => tracing::error!(%place, code, "{message}"),
+            Severity::Warning => tracing::warn!(%place, code, "{message}"),
+        }
+    }
+}
+
+async fn changed(watch: &Arc<Watch>) -> bool {
+    let watch = Arc::clone(watch);
+    // What could not be looked at may have changed.
+    apart(move || watch.has_changed()).await.unwrap_or(true)
+}
+
+/// Does `work` on a thread where it may take its time; `None` when it failed.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+fn hangups() -> Option<Signal> {
+    let hangups = signal(SignalKind::hangup());
+    hangups.inspect_err(|cause| tracing::error!(%cause, "a SIGHUP cannot be received")).ok()
+}
+
+async fn next(hangups: &mut Option<Signal>) {
+    match hangups {
+        Some(hangups) => drop(hangups.recv().await),
+        None => std::future::pending().await,
+    }
+}
