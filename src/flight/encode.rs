@@ -2,7 +2,8 @@
 //! than the rows that are sent.
 //!
 //! Views, dictionaries and run-end encoding save work inside the engine, but half of the clients cannot read them, and
-//! their shared buffers would carry bytes of rows that the principal may not see. Casting makes fresh, plain arrays.
+//! their shared buffers would carry bytes of rows that the principal may not see. Casting makes fresh, plain arrays, and
+//! scrubbing takes away what is left under NULL and beside a slice.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use datafusion::arrow::ipc::writer::{CompressionContext, DictionaryTracker, IpcD
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use crate::error::{Class, Error};
+use crate::scrub::{Fault, scrub};
 
 /// The most that one message holds, unless a single row is larger. tonic takes 4 MiB by default, ADBC 16.
 const MESSAGE: usize = 2 * 1024 * 1024;
@@ -50,12 +52,21 @@ pub fn wire_schema(schema: &Schema) -> SchemaRef {
 /// # Errors
 /// When a batch does not have that schema, or holds more text than one plain array can.
 pub fn wire_batch(wire: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, Error> {
+    travelling(wire, batch, scrub)
+}
+
+/// The same, where `clean` takes away what an array holds and does not show.
+fn travelling(
+    wire: &SchemaRef,
+    batch: &RecordBatch,
+    clean: impl Fn(&ArrayRef) -> Result<ArrayRef, Fault>,
+) -> Result<RecordBatch, Error> {
     let misfit = |_| Error::new(Class::Bug, "the rows of a result do not fit its schema");
     let columns = wire
         .fields()
         .iter()
         .zip(batch.columns())
-        .map(|(field, column)| plain(column, field.data_type()))
+        .map(|(field, column)| clean(&plain(column, field.data_type())?).map_err(unclean))
         .collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(wire), columns, &options).map_err(misfit)
@@ -65,9 +76,18 @@ fn plain(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef, Error> {
     if column.data_type() == kind {
         return Ok(Arc::clone(column));
     }
-    cast(column, kind).map_err(|_| {
-        Error::new(Class::Limit, "a column's values are too large to send").help("select fewer or shorter values")
-    })
+    cast(column, kind).map_err(|_| too_large())
+}
+
+fn unclean(fault: Fault) -> Error {
+    match fault {
+        Fault::Type(kind) => Error::new(Class::BadRequest, format!("values of type `{kind}` cannot be sent")),
+        Fault::Build => too_large(),
+    }
+}
+
+fn too_large() -> Error {
+    Error::new(Class::Limit, "a column's values are too large to send").help("select fewer or shorter values")
 }
 
 /// Cuts rows into pieces that fit a message.
@@ -129,7 +149,7 @@ fn batch_message(batch: &RecordBatch) -> Result<FlightData, Error> {
     let (dictionaries, rows) = IpcDataGenerator::default()
         .encode(batch, &mut dictionaries, &IpcWriteOptions::default(), &mut CompressionContext::default())
         .map_err(|_| bug())?;
-    // A dictionary can only hide in a union, which travels as it is.
+    // A dictionary could only hide in a type that does not travel.
     if dictionaries.is_empty() { Ok(rows.into()) } else { Err(bug()) }
 }
 

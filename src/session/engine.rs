@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Listed, Options, Pins, Planned, failure};
 use crate::error::{Class, Error};
+use crate::guard::mask::Keys;
 use crate::lake::Lake;
 use crate::resolve::{At, Resolver, survey};
 
@@ -184,8 +185,10 @@ impl Engine {
         surveyed.await.unwrap_or_else(|error| vec![error])
     }
 
+    /// Of one statement: it has a salt of its own.
     pub(super) fn resolver(&self, principal: &Principal) -> Resolver {
-        Resolver::new(Arc::clone(&self.mesh), Arc::clone(&self.lake), principal.clone())
+        let keys = Keys::new(self.mesh.keys());
+        Resolver::new(Arc::clone(&self.mesh), Arc::clone(&self.lake), principal.clone(), keys)
     }
 
     /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.

@@ -5,15 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import from. `error` is open to all.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("error", &[]),
     ("lake", &[]),
     ("scan", &["lake"]),
-    ("guard", &[]),
+    ("scrub", &[]),
+    ("guard", &["scrub"]),
     ("resolve", &["guard", "scan", "lake"]),
     ("session", &["resolve", "guard", "scan", "lake"]),
     ("auth", &[]),
-    ("flight", &["auth", "session"]),
+    ("flight", &["auth", "session", "scrub"]),
     ("server", &["flight", "auth", "session"]),
     ("packly", &["lake"]),
     ("cli", &["packly", "server", "flight", "auth", "session", "lake"]),
