@@ -408,6 +408,67 @@ mod tests {
         }
     }
 
+    /// Rows of which every third is NULL over a token, in all the places where one can be.
+    fn covered(token: &str) -> Vec<(&'static str, ArrayRef)> {
+        use datafusion::arrow::array::{BooleanArray, Int64Array, ListArray, MapArray, make_array};
+        use datafusion::arrow::buffer::NullBuffer;
+        let nulls = || Some(NullBuffer::from((0..24).map(|row| row % 3 != 0).collect::<Vec<_>>()));
+        let texts = || -> ArrayRef { Arc::new(StringArray::from(vec![token; 24])) };
+        let number = i64::from_le_bytes(token.as_bytes()[..8].try_into().unwrap());
+        let cover = |array: ArrayRef| make_array(array.to_data().into_builder().nulls(nulls()).build().unwrap());
+        let ones = || OffsetBuffer::<i32>::from_lengths([1; 24]);
+        let item = |kind: &DataType| Arc::new(Field::new("item", kind.clone(), true));
+        let inside = StructArray::new(vec![item(&DataType::Utf8)].into(), vec![texts()], nulls());
+        let keys = Arc::new(Field::new("key", DataType::Utf8, false));
+        let entries = StructArray::new(vec![keys, item(&DataType::Utf8)].into(), vec![texts(), texts()], None);
+        let entry = Arc::new(Field::new("entries", entries.data_type().clone(), false));
+        // Bits of neighbours: the token in bits, of which none is shown.
+        let bits: Vec<bool> = token.bytes().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)).collect();
+        let unset = NullBuffer::new_null(bits.len());
+        vec![
+            ("text", cover(texts())),
+            ("bytes", cover(cast(&texts(), &DataType::Binary).unwrap())),
+            ("number", cover(Arc::new(Int64Array::from(vec![number; 24])))),
+            ("list", Arc::new(ListArray::new(item(&DataType::Utf8), ones(), texts(), nulls()))),
+            ("fixed", Arc::new(FixedSizeListArray::new(item(&DataType::Utf8), 1, texts(), nulls()))),
+            ("struct", Arc::new(inside.clone())),
+            ("list of structs", {
+                Arc::new(ListArray::new(item(inside.data_type()), ones(), Arc::new(inside), nulls()))
+            }),
+            ("map", Arc::new(MapArray::new(entry, ones(), entries, nulls(), false))),
+            ("boolean", Arc::new(BooleanArray::new(bits.into(), Some(unset))) as ArrayRef),
+        ]
+    }
+
+    #[test]
+    fn what_is_under_null_does_not_leave_and_would_without_the_scrubbing() {
+        const TOKEN: &str = "hidden-from-this-principal";
+        let leaks = |rows: &RecordBatch, clean: &dyn Fn(&ArrayRef) -> Result<ArrayRef, Fault>| {
+            let wire = wire_schema(&rows.schema());
+            let sent = pieces(travelling(&wire, rows, clean).unwrap());
+            let bodies = sent.iter().map(|batch| batch_message(batch).unwrap().data_body);
+            bodies.into_iter().any(|body| body.windows(8).any(|bytes| bytes == &TOKEN.as_bytes()[..8]))
+        };
+        for (name, column) in covered(TOKEN) {
+            let rows = batch(vec![(name, if name == "boolean" { column } else { column.slice(0, 1) })]);
+            assert!(leaks(&rows, &|array| Ok(Arc::clone(array))), "{name} would not leak");
+            assert!(!leaks(&rows, &|array| scrub(array)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_last_byte_of_a_slice_of_bits_holds_no_neighbour() {
+        use datafusion::arrow::array::BooleanArray;
+        let set = BooleanArray::from(vec![true; 64]);
+        let rows = batch(vec![("flag", Arc::new(set) as ArrayRef)]).slice(8, 3);
+        let last = |clean: &dyn Fn(&ArrayRef) -> Result<ArrayRef, Fault>| {
+            let sent = travelling(&wire_schema(&rows.schema()), &rows, clean).unwrap();
+            batch_message(&sent).unwrap().data_body.iter().copied().max().unwrap()
+        };
+        assert!(last(&|array| Ok(Arc::clone(array))) > 0b111);
+        assert_eq!(last(&|array| scrub(array)), 0b111);
+    }
+
     #[tokio::test]
     async fn an_error_among_the_rows_ends_them() {
         let rows = stream::iter([Ok(fancy()), Err(Error::new(Class::Storage, "gone"))]);

@@ -239,6 +239,7 @@ mod tests {
             purpose: None,
             table: "shop.p".to_owned(),
             tags: BTreeSet::new(),
+            closed_rows: false,
             columns,
             support: Vec::new(),
             sla: Vec::new(),
