@@ -112,7 +112,7 @@ fn types() -> Vec<(PhysicalType, ArrayRef)> {
             P::Date,
             numbers::<Date32Type>(
                 DataType::Date32,
-                (0..24).map(|row| 19_777 + row * 397).chain([i32::MIN, i32::MAX, 0, -1]).collect(),
+                (0..24).map(|row| 19_777 + row * 1_461).chain([i32::MIN, i32::MAX, 0, -1]).collect(),
             ),
         ),
         (

@@ -94,7 +94,7 @@ fn texts_are_redacted_as_iceberg_says_and_short_ones_wholly() {
             "prasxxxxnnnnnn@xxxxx.xxx",
         ),
         ("4111-1111-1111-4444", "nnnn-nnnn-nnnn-nnnn", "nnnn-nnnn-nnnn-4444", "4111-nnnn-nnnn-nnnn"),
-        ("(a, b)_\t!", "(x,xx)xxx", "(x,xx)_\t!", "(a, xxxxx"),
+        ("(a, b)_\t!", "(x,xx)xxx", "(x,xx)_\t!", "(a, x)xxx"),
         ("a1.@", "xn.@", "xn.@", "xn.@"),
         ("a1.@é", "xn.@x", "x1.@é", "a1.@x"),
         ("日本語字五", "xxxxx", "x本語字五", "日本語字x"),
@@ -215,7 +215,7 @@ fn moments_are_truncated_in_utc_and_null_before_the_first_start() {
             let (year, month) = (starts(Mask::Year), starts(Mask::Month));
             assert_eq!(year[..3], [Some(1_704_067_200 * second), Some(-31_536_000 * second), None]);
             assert_eq!(month[..3], [Some(1_706_745_600 * second), Some(-2_678_400 * second), None]);
-            assert!(year[3] < month[3] && month[3] < Some(i64::MAX));
+            assert!(year[3] <= month[3] && month[3] < Some(i64::MAX));
         }
     }
 }
