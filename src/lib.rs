@@ -20,6 +20,7 @@
 //! |---|---|---|
 //! | [`polder_catalog`] | the mesh as declared, and who may see what | open a table, a catalog or a socket |
 //! | [`lake`] | a domain's Iceberg catalog and object store become open tables | know principals or policies |
+//! | [`scrub`] | arrays without a byte of what they do not show | change a value or a type |
 //! | [`scan`] | an Iceberg table becomes a native Parquet scan | know principals or policies |
 //! | [`guard`] | masks in the plan, and the verifier that refuses a plan without them | know users: it sees grants and plans |
 //! | [`resolve`] | a name becomes a governed table; the system schemas | hand out an ungoverned table |
@@ -54,6 +55,7 @@ pub mod lake;
 pub mod packly;
 pub mod resolve;
 pub mod scan;
+pub mod scrub;
 pub mod served;
 pub mod server;
 pub mod session;

@@ -232,6 +232,11 @@ impl Mesh {
         self.declared.keys.get(name)
     }
 
+    /// The named keys whose secrets could be read.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.declared.keys.iter().map(|(name, secret)| (name.as_str(), secret))
+    }
+
     /// Whether `principal` may see that `product` exists. It decides no column, for listings of many products.
     pub fn may_discover(&self, principal: &Principal, product: &Product) -> Discovery {
         self.policies.may_discover(self, principal, product)

@@ -2,7 +2,8 @@
 //! than the rows that are sent.
 //!
 //! Views, dictionaries and run-end encoding save work inside the engine, but half of the clients cannot read them, and
-//! their shared buffers would carry bytes of rows that the principal may not see. Casting makes fresh, plain arrays.
+//! their shared buffers would carry bytes of rows that the principal may not see. Casting makes fresh, plain arrays, and
+//! scrubbing takes away what is left under NULL and beside a slice.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use datafusion::arrow::ipc::writer::{CompressionContext, DictionaryTracker, IpcD
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use crate::error::{Class, Error};
+use crate::scrub::{Fault, scrub};
 
 /// The most that one message holds, unless a single row is larger. tonic takes 4 MiB by default, ADBC 16.
 const MESSAGE: usize = 2 * 1024 * 1024;
@@ -50,12 +52,21 @@ pub fn wire_schema(schema: &Schema) -> SchemaRef {
 /// # Errors
 /// When a batch does not have that schema, or holds more text than one plain array can.
 pub fn wire_batch(wire: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, Error> {
+    travelling(wire, batch, scrub)
+}
+
+/// The same, where `clean` takes away what an array holds and does not show.
+fn travelling(
+    wire: &SchemaRef,
+    batch: &RecordBatch,
+    clean: impl Fn(&ArrayRef) -> Result<ArrayRef, Fault>,
+) -> Result<RecordBatch, Error> {
     let misfit = |_| Error::new(Class::Bug, "the rows of a result do not fit its schema");
     let columns = wire
         .fields()
         .iter()
         .zip(batch.columns())
-        .map(|(field, column)| plain(column, field.data_type()))
+        .map(|(field, column)| clean(&plain(column, field.data_type())?).map_err(unclean))
         .collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(wire), columns, &options).map_err(misfit)
@@ -65,9 +76,18 @@ fn plain(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef, Error> {
     if column.data_type() == kind {
         return Ok(Arc::clone(column));
     }
-    cast(column, kind).map_err(|_| {
-        Error::new(Class::Limit, "a column's values are too large to send").help("select fewer or shorter values")
-    })
+    cast(column, kind).map_err(|_| too_large())
+}
+
+fn unclean(fault: Fault) -> Error {
+    match fault {
+        Fault::Type(kind) => Error::new(Class::BadRequest, format!("values of type `{kind}` cannot be sent")),
+        Fault::Build => too_large(),
+    }
+}
+
+fn too_large() -> Error {
+    Error::new(Class::Limit, "a column's values are too large to send").help("select fewer or shorter values")
 }
 
 /// Cuts rows into pieces that fit a message.
@@ -129,7 +149,7 @@ fn batch_message(batch: &RecordBatch) -> Result<FlightData, Error> {
     let (dictionaries, rows) = IpcDataGenerator::default()
         .encode(batch, &mut dictionaries, &IpcWriteOptions::default(), &mut CompressionContext::default())
         .map_err(|_| bug())?;
-    // A dictionary can only hide in a union, which travels as it is.
+    // A dictionary could only hide in a type that does not travel.
     if dictionaries.is_empty() { Ok(rows.into()) } else { Err(bug()) }
 }
 
@@ -386,6 +406,67 @@ mod tests {
                 assert!(!found, "{name}");
             }
         }
+    }
+
+    /// Rows of which every third is NULL over a token, in all the places where one can be.
+    fn covered(token: &str) -> Vec<(&'static str, ArrayRef)> {
+        use datafusion::arrow::array::{BooleanArray, Int64Array, ListArray, MapArray, make_array};
+        use datafusion::arrow::buffer::NullBuffer;
+        let nulls = || Some(NullBuffer::from((0..24).map(|row| row % 3 != 0).collect::<Vec<_>>()));
+        let texts = || -> ArrayRef { Arc::new(StringArray::from(vec![token; 24])) };
+        let number = i64::from_le_bytes(token.as_bytes()[..8].try_into().unwrap());
+        let cover = |array: ArrayRef| make_array(array.to_data().into_builder().nulls(nulls()).build().unwrap());
+        let ones = || OffsetBuffer::<i32>::from_lengths([1; 24]);
+        let item = |kind: &DataType| Arc::new(Field::new("item", kind.clone(), true));
+        let inside = StructArray::new(vec![item(&DataType::Utf8)].into(), vec![texts()], nulls());
+        let keys = Arc::new(Field::new("key", DataType::Utf8, false));
+        let entries = StructArray::new(vec![keys, item(&DataType::Utf8)].into(), vec![texts(), texts()], None);
+        let entry = Arc::new(Field::new("entries", entries.data_type().clone(), false));
+        // Bits of neighbours: the token in bits, of which none is shown.
+        let bits: Vec<bool> = token.bytes().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)).collect();
+        let unset = NullBuffer::new_null(bits.len());
+        vec![
+            ("text", cover(texts())),
+            ("bytes", cover(cast(&texts(), &DataType::Binary).unwrap())),
+            ("number", cover(Arc::new(Int64Array::from(vec![number; 24])))),
+            ("list", Arc::new(ListArray::new(item(&DataType::Utf8), ones(), texts(), nulls()))),
+            ("fixed", Arc::new(FixedSizeListArray::new(item(&DataType::Utf8), 1, texts(), nulls()))),
+            ("struct", Arc::new(inside.clone())),
+            ("list of structs", {
+                Arc::new(ListArray::new(item(inside.data_type()), ones(), Arc::new(inside), nulls()))
+            }),
+            ("map", Arc::new(MapArray::new(entry, ones(), entries, nulls(), false))),
+            ("boolean", Arc::new(BooleanArray::new(bits.into(), Some(unset))) as ArrayRef),
+        ]
+    }
+
+    #[test]
+    fn what_is_under_null_does_not_leave_and_would_without_the_scrubbing() {
+        const TOKEN: &str = "hidden-from-this-principal";
+        let leaks = |rows: &RecordBatch, clean: &dyn Fn(&ArrayRef) -> Result<ArrayRef, Fault>| {
+            let wire = wire_schema(&rows.schema());
+            let sent = pieces(travelling(&wire, rows, clean).unwrap());
+            let bodies = sent.iter().map(|batch| batch_message(batch).unwrap().data_body);
+            bodies.into_iter().any(|body| body.windows(8).any(|bytes| bytes == &TOKEN.as_bytes()[..8]))
+        };
+        for (name, column) in covered(TOKEN) {
+            let rows = batch(vec![(name, if name == "boolean" { column } else { column.slice(0, 1) })]);
+            assert!(leaks(&rows, &|array| Ok(Arc::clone(array))), "{name} would not leak");
+            assert!(!leaks(&rows, &|array| scrub(array)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_last_byte_of_a_slice_of_bits_holds_no_neighbour() {
+        use datafusion::arrow::array::BooleanArray;
+        let set = BooleanArray::from(vec![true; 64]);
+        let rows = batch(vec![("flag", Arc::new(set) as ArrayRef)]).slice(8, 3);
+        let last = |clean: &dyn Fn(&ArrayRef) -> Result<ArrayRef, Fault>| {
+            let sent = travelling(&wire_schema(&rows.schema()), &rows, clean).unwrap();
+            batch_message(&sent).unwrap().data_body.iter().copied().max().unwrap()
+        };
+        assert!(last(&|array| Ok(Arc::clone(array))) > 0b111);
+        assert_eq!(last(&|array| scrub(array)), 0b111);
     }
 
     #[tokio::test]

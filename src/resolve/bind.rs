@@ -240,6 +240,7 @@ mod tests {
             table: "shop.p".to_owned(),
             closed_rows: false,
             tags: BTreeSet::new(),
+            closed_rows: false,
             columns,
             support: Vec::new(),
             sla: Vec::new(),

@@ -24,7 +24,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
-use datafusion::logical_expr::ident;
 use polder_catalog::contract::Status;
 use polder_catalog::document::nearest;
 use polder_catalog::mesh::{Domain, Mesh, Owner, Product};
@@ -33,7 +32,8 @@ use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Reason, Rows
 use polder_catalog::principal::Principal;
 
 use crate::error::{Class, Error};
-use crate::guard::{GovernedColumn, Treatment, govern, mask};
+use crate::guard::mask::{self, Keys, Shown};
+use crate::guard::{GovernedColumn, Treatment, govern};
 use crate::lake::{Lake, OpenTable};
 use crate::scan::{IcebergScan, ScanColumn};
 
@@ -49,6 +49,8 @@ pub struct Resolver {
     pub lake: Arc<Lake>,
     /// Who asks.
     pub principal: Principal,
+    /// What the masks of this statement are keyed and salted with.
+    pub keys: Keys,
     /// The tables that were opened for this statement, by domain and table.
     opened: Mutex<HashMap<(String, String), OpenTable>>,
     relied: Mutex<Relied>,
@@ -110,8 +112,8 @@ impl Table {
 
 impl Resolver {
     /// Finds tables for one statement of `principal`.
-    pub fn new(mesh: Arc<Mesh>, lake: Arc<Lake>, principal: Principal) -> Self {
-        Self { mesh, lake, principal, opened: Mutex::default(), relied: Mutex::default() }
+    pub fn new(mesh: Arc<Mesh>, lake: Arc<Lake>, principal: Principal, keys: Keys) -> Self {
+        Self { mesh, lake, principal, keys, opened: Mutex::default(), relied: Mutex::default() }
     }
 
     /// What was decided for this statement so far.
@@ -201,7 +203,7 @@ impl Resolver {
             bound.iter().filter(shown).cloned().collect::<Vec<_>>()
         };
         let mut scan = IcebergScan::pin(open.clone(), columns(&grants), pin).await?;
-        if deny_unfit_masks(name, &mut grants, &scan.schema()) {
+        if deny_unfit_masks(name, &mut grants, &scan.schema(), &self.keys) {
             granted(name, &grants, &domain.owner)?;
             scan = IcebergScan::pin(open, columns(&grants), pin).await?;
         }
@@ -334,15 +336,15 @@ fn withheld(
     }
 }
 
-/// Denies the columns whose mask is not defined for the type that the table turned out to have, and says whether there
-/// were any.
-fn deny_unfit_masks(name: &ProductRef, grants: &mut [ColumnGrant], schema: &Schema) -> bool {
+/// Denies the columns whose mask is not defined for the type that the table turned out to have, or has no key, and says
+/// whether there were any.
+fn deny_unfit_masks(name: &ProductRef, grants: &mut [ColumnGrant], schema: &Schema, keys: &Keys) -> bool {
     let mut any = false;
     for grant in grants {
-        let Access::Masked(mask) = &grant.access else { continue };
+        let Some(shown) = Shown::of(&grant.access) else { continue };
         let Ok(field) = schema.field_with_name(&grant.column) else { continue };
-        if mask::masked(mask, ident(&grant.column), field.data_type()).is_err() {
-            tracing::warn!(product = %name, column = %grant.column, %mask, "a mask does not fit its column, which is denied");
+        if let Err(why) = mask::fits(&shown, field.data_type(), keys) {
+            tracing::warn!(product = %name, column = %grant.column, %why, "a mask does not fit its column, which is denied");
             grant.access = Access::Denied;
             any = true;
         }

@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::running::{Basis, Running};
 use super::{Listed, Options, Pins, Planned, failure};
 use crate::error::{Class, Error};
+use crate::guard::mask::Keys;
 use crate::lake::Lake;
 use crate::resolve::{At, Resolver, survey};
 use crate::served::{Served, Serving};
@@ -204,8 +205,11 @@ impl Engine {
         surveyed.await.unwrap_or_else(|error| vec![error])
     }
 
-    fn resolver(&self, principal: &Principal) -> Resolver {
-        Resolver::new(self.mesh(), self.lake(), principal.clone())
+    /// Of one statement: it has a salt of its own.
+    pub(super) fn resolver(&self, principal: &Principal) -> Resolver {
+        let mesh = self.mesh();
+        let keys = Keys::new(mesh.keys());
+        Resolver::new(mesh, self.lake(), principal.clone(), keys)
     }
 
     /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.

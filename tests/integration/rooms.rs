@@ -5,16 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import from. `error` is open to all.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("served", &[]),
     ("lake", &[]),
     ("scan", &["lake"]),
-    ("guard", &[]),
+    ("scrub", &[]),
+    ("guard", &["scrub"]),
     ("resolve", &["guard", "scan", "lake"]),
     ("session", &["served", "resolve", "guard", "scan", "lake"]),
     ("auth", &["served"]),
-    ("flight", &["auth", "session"]),
+    ("flight", &["auth", "session", "scrub"]),
     ("server", &["flight", "auth", "session", "served"]),
     ("packly", &["lake"]),
     ("cli", &["packly", "server", "flight", "auth", "session", "lake"]),

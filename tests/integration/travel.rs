@@ -18,6 +18,7 @@ use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
 use polder::error::{Class, Error};
 use polder::flight::client::{Credentials, Remote};
+use polder::guard::mask::Keys;
 use polder::packly::{write_domain, write_files};
 use polder::resolve::{At, Resolver};
 use polder::server::{self, Running};
@@ -461,7 +462,7 @@ fn a_ticket_reads_what_was_planned_and_a_prepared_statement_the_newest() {
     shop.runtime.block_on(async {
         let resolver = || {
             let principal = shop.engine.mesh().principal(OFFICER).unwrap();
-            Resolver::new(shop.engine.mesh(), shop.engine.lake(), principal)
+            Resolver::new(shop.engine.mesh(), shop.engine.lake(), principal, Keys::new([]))
         };
         let newest = async |resolver: &Resolver, name: &str| {
             resolver.table(&TableReference::parse_str(name), &At::newest(None)).await.unwrap().snapshot.unwrap()
