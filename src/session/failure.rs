@@ -44,7 +44,7 @@ pub(super) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
             None => error,
         };
     }
-    translated(root, tables.iter().any(Table::guarded))
+    translated(root, tables.iter().any(|table| table.restricted))
 }
 
 /// An error of a running query; `guarded` when anything in it is kept from the principal.

@@ -25,7 +25,8 @@ use super::gate::{Admitted, admit, normal};
 use super::travel::{self, Key, Named, Travel};
 use super::{Engine, Pins, Rows, explain, failure, life};
 use crate::error::{Class, Error};
-use crate::guard::verify::{Refusal, verify, verify_physical};
+use crate::guard::WithoutFigures;
+use crate::guard::verify::{Cleared, Refusal};
 use crate::resolve::{At, Resolver, Table, versioned};
 
 /// A statement that was admitted, planned and verified for one principal.
@@ -120,7 +121,7 @@ impl Ready {
         }
         Planned {
             engine: Arc::clone(engine),
-            guarded: tables.iter().any(Table::guarded),
+            guarded: tables.iter().any(|table| table.restricted),
             deadline,
             schema: physical.schema(),
             pins: tables.iter().filter_map(|table| Some((table.pin_name(), table.snapshot?))).collect(),
@@ -163,21 +164,18 @@ async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>
 
     let logical = state.statement_to_plan(statement).await.map_err(failed)?;
     let used = used_columns(&logical).map_err(failed)?;
-    let (logical, physical) = finish(&state, &logical, &tables).await?;
+    let (logical, physical) = finish(&state, &logical, tables.iter().map(|table| &table.provider), &tables).await?;
     Ok(Ready { state, logical, physical, tables, used })
 }
 
-/// The names of the columns that a plan uses, except where a governed table puts its masks in place.
+/// The names of the columns that a plan uses.
 fn used_columns(plan: &LogicalPlan) -> datafusion::common::Result<BTreeSet<String>> {
     let mut used = BTreeSet::new();
     plan.apply_with_subqueries(|node| {
-        let masks = matches!(node, LogicalPlan::Projection(p) if matches!(p.input.as_ref(), LogicalPlan::TableScan(_)));
-        if !masks {
-            node.apply_expressions(|expr| {
-                used.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
-                Ok(TreeNodeRecursion::Continue)
-            })?;
-        }
+        node.apply_expressions(|expr| {
+            used.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
+            Ok(TreeNodeRecursion::Continue)
+        })?;
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(used)
@@ -187,13 +185,15 @@ fn used_columns(plan: &LogicalPlan) -> datafusion::common::Result<BTreeSet<Strin
 async fn finish(
     state: &SessionState,
     logical: &LogicalPlan,
+    providers: impl IntoIterator<Item = &Arc<dyn TableProvider>>,
     tables: &[Table],
 ) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>), Error> {
     let failed = |error| failure::planning(&error, tables);
+    let cleared = Cleared::of(providers).map_err(|refusal| unverified(&refusal))?;
     let logical = state.optimize(logical).map_err(failed)?;
-    verify(&logical).map_err(|refusal| unverified(&refusal))?;
+    cleared.verify(&logical).map_err(|refusal| unverified(&refusal))?;
     let physical = state.query_planner().create_physical_plan(&logical, state).await.map_err(failed)?;
-    verify_physical(&physical).map_err(|refusal| unverified(&refusal))?;
+    cleared.verify_physical(&physical).map_err(|refusal| unverified(&refusal))?;
     Ok((logical, physical))
 }
 
@@ -207,10 +207,10 @@ fn unverified(refusal: &Refusal) -> Error {
 async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, deadline: Instant) -> Result<Planned, Error> {
     let failed = |error| failure::planning(&error, &[]);
     let state = engine.base.clone();
-    let logical = LogicalPlanBuilder::scan("answer", provider_as_source(table), None)
+    let logical = LogicalPlanBuilder::scan("answer", provider_as_source(Arc::clone(&table)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
-    let (logical, physical) = finish(&state, &logical, &[]).await?;
+    let (logical, physical) = finish(&state, &logical, [&table], &[]).await?;
     Ok(Ready { state, logical, physical, tables: Vec::new(), used: BTreeSet::new() }.planned(engine, deadline))
 }
 
