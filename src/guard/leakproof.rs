@@ -255,9 +255,9 @@ mod tests {
             cast(col("id"), DataType::Decimal128(12, 2)).gt(lit(ScalarValue::Decimal128(Some(250), 12, 2))),
         ];
         let above = [
-            lit(1).div(lit(0)).eq(lit(1)),
+            (lit(1) / lit(0)).eq(lit(1)),
             lit(true),
-            lit(1).div(col("id")).eq(lit(1)),
+            (lit(1) / col("id")).eq(lit(1)),
             cast(col("city"), DataType::Int32).gt(lit(0)),
             cast(col("long"), DataType::Int32).gt(lit(0)),
             cast(col("id"), DataType::Decimal128(9, 2)).gt(lit(ScalarValue::Decimal128(Some(250), 9, 2))),

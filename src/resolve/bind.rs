@@ -240,6 +240,7 @@ mod tests {
             table: "shop.p".to_owned(),
             tags: BTreeSet::new(),
             columns,
+            closed_rows: false,
             support: Vec::new(),
             sla: Vec::new(),
             place,

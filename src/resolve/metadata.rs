@@ -10,9 +10,9 @@ use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use polder_catalog::mesh::Owner;
 use polder_catalog::name::ProductRef;
-use polder_catalog::policy::{Grants, Rows};
+use polder_catalog::policy::Grants;
 
-use super::{At, Resolver, Table, ask, bind, unrestricted, version, versioned};
+use super::{At, Resolver, Table, ask, bind, restricts, version, versioned};
 use crate::error::{Class, Error};
 use crate::guard::govern_rows;
 use crate::scan::tables::About;
@@ -29,7 +29,7 @@ impl Resolver {
             Class::UnknownName => self.unknown(reference),
             _ => error,
         })?;
-        if !unrestricted(&grants) || rows != Rows::All {
+        if restricts(&grants, &rows) {
             return Err(restricted(&name, about, &domain.owner));
         }
         let shown = format!("{name}${about}");

@@ -276,7 +276,7 @@ fn unrestricted(grants: &[ColumnGrant]) -> bool {
 
 /// Whether anything of a product is kept from its reader.
 fn restricts(grants: &[ColumnGrant], rows: &Rows) -> bool {
-    !unrestricted(grants) || *rows != Rows::All
+    !unrestricted(grants) || !rows.are_all()
 }
 
 /// Makes sure that all that is granted can be enforced. A part of it would be a wrong answer.

@@ -21,6 +21,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use tokio::time::Instant;
 
+use super::failure::Guarded;
 use super::gate::{Admitted, admit, normal};
 use super::travel::{self, Key, Named, Travel};
 use super::{Engine, Pins, Rows, explain, failure, life};
@@ -34,10 +35,12 @@ pub struct Planned {
     pub(super) engine: Arc<Engine>,
     pub(super) state: SessionState,
     pub(super) plan: Arc<dyn ExecutionPlan>,
-    pub(super) guarded: bool,
+    /// The products that it reads, where anything of them is kept from the principal.
+    pub(super) guarded: Option<Guarded>,
     pub(super) deadline: Instant,
     schema: SchemaRef,
     pins: Pins,
+    snapshots: Pins,
     notices: Vec<String>,
 }
 
@@ -56,6 +59,12 @@ impl Planned {
     /// The snapshots that it reads.
     pub fn pins(&self) -> &Pins {
         &self.pins
+    }
+
+    /// The snapshots among them that the principal may know: a new one tells that a table changed, though nothing that is
+    /// shown of it did.
+    pub fn snapshots(&self) -> &Pins {
+        &self.snapshots
     }
 
     /// What the user should know, one sentence each: deprecated products, masked columns.
@@ -82,11 +91,11 @@ pub(super) async fn plan(
 ) -> Result<Planned, Error> {
     match admit(sql)? {
         Admitted::Query(query) => {
-            let ready = query_plan(engine, resolver, query, pins).await?;
+            let ready = query_plan(resolver, query, pins, engine.base.clone()).await?;
             Ok(ready.planned(engine, deadline))
         }
         Admitted::Explain(query) => {
-            let ready = query_plan(engine, resolver, query, pins).await?;
+            let ready = query_plan(resolver, query, pins, without_figures(engine)).await?;
             let table = explain::table(&ready.logical, &ready.physical)?;
             whole_table(engine, table, deadline).await
         }
@@ -121,7 +130,12 @@ impl Ready {
         }
         Planned {
             engine: Arc::clone(engine),
-            guarded: tables.iter().any(|table| table.restricted),
+            guarded: Guarded::of(&tables),
+            snapshots: tables
+                .iter()
+                .filter(|t| !t.restricted)
+                .filter_map(|t| Some((t.pin_name(), t.snapshot?)))
+                .collect(),
             deadline,
             schema: physical.schema(),
             pins: tables.iter().filter_map(|table| Some((table.pin_name(), table.snapshot?))).collect(),
@@ -132,10 +146,20 @@ impl Ready {
     }
 }
 
-async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Result<Ready, Error> {
+/// A state for plans that are shown, in which the guards of restricted tables tell no figures.
+fn without_figures(engine: &Engine) -> SessionState {
+    let config = engine.base.config().clone().with_extension(Arc::new(WithoutFigures));
+    SessionStateBuilder::new_from_existing(engine.base.clone()).with_config(config).build()
+}
+
+async fn query_plan(
+    resolver: &Resolver,
+    query: Box<Query>,
+    pins: &Pins,
+    mut base: SessionState,
+) -> Result<Ready, Error> {
     let named = Named::find(&query)?;
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
-    let mut base = engine.base.clone();
     // The one time that `now()` means in this statement.
     base.mark_start_execution();
     let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
