@@ -7,15 +7,15 @@ const FAILING: [&str; 12] = [
     "CAST(v AS BIGINT) = 1",
     "10 / z = 10",
     "10 % z = 0",
-    "CAST(big AS INT) = 1",
-    "CAST(d AS DATE) = DATE '2024-01-01'",
+    "CAST(big AS INT) + 0 = 1",
+    "extract(year FROM CAST(d AS DATE)) = 2024",
     "to_timestamp(d) IS NOT NULL",
-    "arrow_cast(v, 'Int8') = 1",
+    "arrow_cast(v, 'Int8') + 0 = 1",
     "factorial(big) = 1",
-    "CAST(big AS DECIMAL(5, 0)) = 1",
+    "CAST(big AS DECIMAL(5, 0)) + 1 = 2",
     "regexp_like('a', pat)",
     "decode(hex, 'hex') IS NOT NULL",
-    "chr(cp) = 'A'",
+    "12 / (big - 1099511627776) = 0",
 ];
 
 const ROWS: i64 = 600;
@@ -27,16 +27,7 @@ fn is_shown(row: i64, percent: i64) -> bool {
 
 async fn table(percent: i64, nulls: bool) -> Shop {
     let shop = shop().await;
-    let fields = [
-        ("region", Text),
-        ("v", Text),
-        ("z", Long),
-        ("big", Long),
-        ("d", Text),
-        ("pat", Text),
-        ("hex", Text),
-        ("cp", Long),
-    ];
+    let fields = [("region", Text), ("v", Text), ("z", Long), ("big", Long), ("d", Text), ("pat", Text), ("hex", Text)];
     let mut columns = vec![optional(1, "id", Long)];
     columns.extend(fields.iter().zip(2..).map(|((name, of), id)| optional(id, name, of.clone())));
     shop.create("people", schema(columns)).await;
@@ -59,7 +50,6 @@ async fn table(percent: i64, nulls: bool) -> Shop {
         text("2024-01-01", "secret"),
         text("a", "("),
         text("31", "zz"),
-        long(65, -1),
     ];
     shop.append("people", columns).await;
     shop
@@ -70,12 +60,12 @@ async fn no_function_fails_on_a_row_that_is_not_shown() {
     for percent in [1, 5, 20, 21, 50, 95, 99] {
         for nulls in [false, true] {
             let shop = table(percent, nulls).await;
-            let names = ["id", "v", "z", "big", "d", "pat", "hex", "cp"];
-            let columns = names.iter().zip([1, 3, 4, 5, 6, 7, 8, 9]);
+            let names = ["id", "v", "z", "big", "d", "pat", "hex"];
+            let columns = names.iter().zip([1, 3, 4, 5, 6, 7, 8]);
             let columns = columns.map(|(name, id)| (column(name, id), None)).collect();
             let eu = permits(equals(&["region"], "EU"));
             let people = governed(&shop, "people", columns, vec![column("region", 2)], &eu).await;
-            let all = names.iter().zip([1, 3, 4, 5, 6, 7, 8, 9]).map(|(name, id)| column(name, id)).collect();
+            let all = names.iter().zip([1, 3, 4, 5, 6, 7, 8]).map(|(name, id)| column(name, id)).collect();
             let raw = IcebergScan::pin(shop.open("people").await, all, None).await.unwrap();
             let shown = (0..ROWS).filter(|row| is_shown(*row, percent)).count().to_string();
             let context = context(&shop);

@@ -8,8 +8,6 @@ use iceberg::spec::{NestedField, StructType, Type};
 use super::super::WithoutFigures;
 use super::*;
 
-const HASH_OF_A: &str = "54f7abb7e4f3b30a4e2fcd3a2ee22b67d5b5ab30a2a53d1d2b4d7fa9ce0cfa6e";
-
 #[tokio::test]
 async fn rows_that_are_not_shown_are_nowhere_and_masks_are_over_the_others() {
     let shop = people().await;
@@ -21,13 +19,13 @@ async fn rows_that_are_not_shown_are_nowhere_and_masks_are_over_the_others() {
     assert_eq!(rows(&shop, &eu, "SELECT id FROM people WHERE id > 1 AND note = '7'").await, ["3"]);
     assert_eq!(rows(&shop, &eu, "SELECT id FROM people WHERE email = 'a@x.example'").await, Vec::<String>::new());
     let hashes = rows(&shop, &eu, "SELECT DISTINCT email FROM people").await;
-    assert!(hashes.len() == 1 && hashes.iter().all(|hash| hash.len() == HASH_OF_A.len()), "{hashes:?}");
+    assert!(hashes.len() == 1 && hashes.iter().all(|hash| hash.len() == 64), "{hashes:?}");
     for joined in [
         "SELECT a.id FROM people a JOIN people b ON a.email = b.email AND a.id < b.id",
         "SELECT id FROM people WHERE id = (SELECT min(id) FROM people)",
         "SELECT id FROM people p WHERE EXISTS (SELECT 1 FROM people q WHERE q.city = p.city AND q.id > p.id)",
         "SELECT id FROM people ORDER BY id LIMIT 1",
-        "WITH RECURSIVE r(n) AS (SELECT min(id) FROM people UNION ALL SELECT n + 1 FROM r WHERE n < 1) SELECT n FROM r",
+        "WITH RECURSIVE r(n) AS (SELECT min(id) AS n FROM people UNION ALL SELECT n + 1 FROM r WHERE n < 1) SELECT n FROM r",
         "SELECT CAST(note AS INT) - 6 FROM people WHERE id = 1",
         "SELECT id FROM (SELECT id, rank() OVER (PARTITION BY email ORDER BY id) AS n FROM people) WHERE n = 1",
     ] {
@@ -67,7 +65,8 @@ async fn without_anything_guarded_in_use_the_plan_is_the_scans_own() {
     let masked = of_the_eu(&shop, &Rows::All).await;
     let context = context(&shop);
     context.register_table("people", Arc::clone(&masked)).unwrap();
-    let open = vec![(column("id", 1), None), (column("city", 2), None), (column("note", 6), None)];
+    let names = [("id", 1), ("city", 2), ("email", 3), ("phone", 4), ("note", 6)];
+    let open = names.map(|(name, id)| (column(name, id), None)).into();
     let open = governed(&shop, "people", open, Vec::new(), &Rows::All).await;
     let free = super::context(&shop);
     free.register_table("people", Arc::clone(&open)).unwrap();
