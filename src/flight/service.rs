@@ -272,7 +272,7 @@ fn binds(header: &[u8]) -> bool {
 fn notes(planned: &Planned) -> Bytes {
     let snapshots: serde_json::Map<String, serde_json::Value> =
         // As texts: a snapshot id does not fit the numbers of many JSON readers.
-        planned.pins().iter().map(|(product, snapshot)| (product.clone(), snapshot.to_string().into())).collect();
+        planned.snapshots().iter().map(|(product, snapshot)| (product.clone(), snapshot.to_string().into())).collect();
     serde_json::json!({ "notices": planned.notices(), "snapshots": snapshots }).to_string().into()
 }
 

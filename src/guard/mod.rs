@@ -1,20 +1,24 @@
-//! Enforcement inside the plan: masks, and the verifier that refuses a plan without them.
+//! Enforcement inside the plan: row filters, masks, and the verifier that refuses a plan without them.
 //!
 //! `resolve` asks this room for a governed table: a pinned scan cut down to what one principal may see. A column that
-//! is not granted is not in it at all. A masked column exists only as the output of its mask:
+//! is not granted is not in it at all. A masked column exists only as the output of its mask, and a row that is not
+//! shown exists nowhere above the guard:
 //!
 //! ```text
-//! SELECT city, email FROM storefront.customers          -- city raw, email masked(sha-256-global)
+//! SELECT city, email FROM storefront.customers          -- city raw, email masked(sha-256-global), own region
 //!
-//! Projection: city, mask_sha256_global(email) AS email  <- what the name stands for
-//!   TableScan: storefront.customers                     <- raw columns; nothing above may touch `email` but the mask
+//! GuardExec: storefront.customers                       <- a leaf: no rule of the optimizer reaches into it
+//!   masks <- row filter <- scan of the needed columns   <- what it does inside
 //! ```
 //!
-//! With nothing to mask there is no projection, and the plan equals the ungoverned one.
+//! With nothing guarded in the columns that are used there is no guard, and the plan equals the ungoverned one.
 //!
-//! This room never sees a principal: only grants and plans. It never trusts the optimizer: [`verify`] walks the
-//! optimized plan, subqueries included, and follows every raw value of a masked column up to its mask.
+//! This room never sees a principal: only grants and plans. It never trusts the optimizer: [`verify`] walks the finished
+//! plan, subqueries and the inside of guards included, and holds each node that reads against what was decided.
 
+mod exec;
+pub mod filter;
+mod leakproof;
 pub mod mask;
 pub mod table;
 #[cfg(test)]
@@ -22,4 +26,4 @@ pub mod table;
 mod tests;
 pub mod verify;
 
-pub use table::{GovernedColumn, Treatment, govern};
+pub use table::{GovernedColumn, Shown, Source, Treatment, WithoutFigures, govern, govern_rows};

@@ -1,163 +1,116 @@
 //! The verifier: a read-only walk over a finished plan that refuses any scan beyond its grants.
 //!
-//! It follows each raw value of a masked column from its scan upward. Such a value may pass through a node untouched,
-//! it may enter its own mask, and nothing else: no predicate, join, group, sort or output may see it.
+//! It trusts neither the optimizer nor the guards: every node that reads is held against what was decided for this
+//! statement, the inside of each guard included.
 //!
 //! ```text
-//! Projection: mask_sha256_global(email) AS email     accepted: the raw value ends in its mask
-//!   Filter: city = 'Delft'                           accepted: passes `email` on, looks at `city` alone
-//!     TableScan: storefront.customers
-//!
-//! Projection: mask_sha256_global(email) AS email
-//!   Filter: email LIKE '%@example.org'               refused: a predicate sees the raw value
-//!     TableScan: storefront.customers
+//! logical    every scan, in subqueries too, is of a table that was governed for this statement
+//! physical   a guard: its decision is one of this statement's; its source reads that scan and nothing else; its row
+//!            filter and its masks are the decided ones, expression by expression; what else runs below is leakproof
+//!            a bare scan: its table has no row rule, and the columns that it reads are shown as they are
 //! ```
 //!
 //! What it does not know it refuses, so a new plan node of DataFusion costs an error and never a leak.
 
 use std::sync::Arc;
 
+use datafusion::catalog::TableProvider;
 use datafusion::catalog::cte_worktable::CteWorkTable;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
+use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
-use polder_catalog::policy::Mask;
 
-use super::mask::mask_of;
-use super::table::{ClearedScan, Treatment};
+use super::exec::GuardExec;
+use super::leakproof::is_leakproof_physical;
+use super::table::{Clearance, GovernedScan};
 
 /// Why a plan was refused. It is a defect of the engine, never of the user's statement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// A scan that no guard cleared.
+    /// A scan that was not decided for this statement.
     #[error("the plan scans `{0}` without a grant")]
     NotCleared(String),
-    /// A raw value of a masked column meets something else than its mask.
-    #[error("the plan lets the masked column `{0}` reach {1} unmasked")]
-    Unmasked(String, &'static str),
+    /// A scan of a product that must stand behind a guard, and does not.
+    #[error("the plan scans `{0}` without its guard")]
+    Unguarded(String),
+    /// A guard that does not do what was decided.
+    #[error("the plan guards `{0}` with {1}")]
+    Guard(String, &'static str),
     /// A node that the verifier has no rule for.
     #[error("the plan has a node that cannot be verified: {0}")]
     Unknown(String),
 }
 
-/// Checks a logical plan, subqueries included.
-///
-/// # Errors
-/// The first thing that breaks a grant.
-pub fn verify(plan: &LogicalPlan) -> Result<(), Refusal> {
-    let mut walk = Walk::default();
-    let raw = walk.plan(plan)?;
-    nothing_raw(&raw, "the result")
-}
+/// What was decided for one statement.
+#[derive(Debug)]
+pub struct Cleared(Vec<Arc<Clearance>>);
 
-/// Checks the leaves of a physical plan: all that reads is a scan that the logical plan had, or reads nothing.
-///
-/// # Errors
-/// The first leaf that could be something else.
-pub fn verify_physical(plan: &Arc<dyn ExecutionPlan>) -> Result<(), Refusal> {
-    for child in plan.children() {
-        verify_physical(child)?;
+impl Cleared {
+    /// The decisions behind the tables of a statement.
+    ///
+    /// # Errors
+    /// When one of them was not governed.
+    pub fn of<'a>(tables: impl IntoIterator<Item = &'a Arc<dyn TableProvider>>) -> Result<Self, Refusal> {
+        let clearance = |table: &Arc<dyn TableProvider>| {
+            let governed = table.downcast_ref::<GovernedScan>();
+            governed
+                .map(|governed| Arc::clone(governed.clearance()))
+                .ok_or_else(|| Refusal::NotCleared("a table".into()))
+        };
+        tables.into_iter().map(clearance).collect::<Result<_, _>>().map(Self)
     }
-    let leaf = plan.children().is_empty();
-    let known = plan.is::<DataSourceExec>()
-        || plan.is::<EmptyExec>()
-        || plan.is::<PlaceholderRowExec>()
-        || plan.is::<WorkTableExec>();
-    if leaf && !known { Err(Refusal::Unknown(plan.name().to_owned())) } else { Ok(()) }
-}
 
-/// The output columns of a node that hold raw values of masked columns, each with its mask.
-type Raw = Vec<(Column, Mask)>;
-
-fn nothing_raw(raw: &Raw, place: &'static str) -> Result<(), Refusal> {
-    match raw.first() {
-        None => Ok(()),
-        Some((column, _)) => Err(Refusal::Unmasked(column.name.clone(), place)),
+    fn has(&self, clearance: &Arc<Clearance>) -> bool {
+        self.0.iter().any(|cleared| Arc::ptr_eq(cleared, clearance))
     }
-}
 
-/// The walk, which knows the raw columns of the plans around a subquery.
-#[derive(Default)]
-struct Walk {
-    outer: Vec<Raw>,
-}
+    /// Checks a logical plan, subqueries included.
+    ///
+    /// # Errors
+    /// The first thing that breaks a grant.
+    pub fn verify(&self, plan: &LogicalPlan) -> Result<(), Refusal> {
+        let mut refusal = None;
+        let walked = plan.apply_with_subqueries(|node| {
+            refusal = self.logical(node).err();
+            Ok(if refusal.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        });
+        match (walked, refusal) {
+            (_, Some(refusal)) => Err(refusal),
+            (Ok(_), None) => Ok(()),
+            (Err(_), None) => Err(Refusal::Unknown("a plan that cannot be walked".to_owned())),
+        }
+    }
 
-impl Walk {
-    fn plan(&mut self, plan: &LogicalPlan) -> Result<Raw, Refusal> {
-        match plan {
+    fn logical(&self, node: &LogicalPlan) -> Result<(), Refusal> {
+        match node {
             LogicalPlan::TableScan(scan) => self.scan(scan),
-            LogicalPlan::Projection(node) => {
-                let raw = self.plan(&node.input)?;
-                let mut out = Raw::new();
-                for (expr, (qualifier, field)) in node.expr.iter().zip(node.schema.iter()) {
-                    match mask_of_column(bare(expr), &raw) {
-                        Some(mask) => out.push((Column::new(qualifier.cloned(), field.name()), mask)),
-                        None => self.expr(expr, &raw, "an expression")?,
-                    }
-                }
-                Ok(out)
-            }
-            LogicalPlan::Filter(node) => self.through(&node.input, [&node.predicate], plan, "a predicate"),
-            LogicalPlan::Sort(node) => {
-                self.through(&node.input, node.expr.iter().map(|sort| &sort.expr), plan, "a sort")
-            }
-            LogicalPlan::Limit(node) => {
-                let bounds = node.skip.iter().chain(&node.fetch).map(AsRef::as_ref);
-                self.through(&node.input, bounds, plan, "a limit")
-            }
-            LogicalPlan::Repartition(node) => {
-                let raw = self.plan(&node.input)?;
-                nothing_raw(&raw, "a repartitioning")?;
-                Ok(raw)
-            }
-            LogicalPlan::SubqueryAlias(node) => self.through(&node.input, [], plan, "an alias"),
-            LogicalPlan::Window(node) => self.through(&node.input, &node.window_expr, plan, "a window"),
-            LogicalPlan::Aggregate(node) => {
-                let raw = self.plan(&node.input)?;
-                for expr in node.group_expr.iter().chain(&node.aggr_expr) {
-                    self.expr(expr, &raw, "an aggregate")?;
-                }
-                Ok(Raw::new())
-            }
-            LogicalPlan::Join(node) => {
-                let mut raw = self.plan(&node.left)?;
-                raw.extend(self.plan(&node.right)?);
-                for (left, right) in &node.on {
-                    self.expr(left, &raw, "a join")?;
-                    self.expr(right, &raw, "a join")?;
-                }
-                if let Some(filter) = &node.filter {
-                    self.expr(filter, &raw, "a join")?;
-                }
-                raw.retain(|(column, _)| node.schema.has_column(column));
-                Ok(raw)
-            }
-            LogicalPlan::Distinct(Distinct::All(input)) => self.closed([input.as_ref()], "a distinct"),
-            LogicalPlan::Distinct(Distinct::On(node)) => {
-                for expr in node.on_expr.iter().chain(&node.select_expr) {
-                    self.expr(expr, &Raw::new(), "a distinct")?;
-                }
-                self.closed([node.input.as_ref()], "a distinct")
-            }
-            LogicalPlan::Union(node) => self.closed(node.inputs.iter().map(AsRef::as_ref), "a union"),
-            LogicalPlan::Unnest(node) => self.closed([node.input.as_ref()], "an unnesting"),
-            LogicalPlan::RecursiveQuery(node) => {
-                self.closed([node.static_term.as_ref(), node.recursive_term.as_ref()], "a recursive query")
-            }
-            LogicalPlan::Subquery(node) => self.closed([node.subquery.as_ref()], "a subquery"),
-            LogicalPlan::Values(node) => {
-                for expr in node.values.iter().flatten() {
-                    self.expr(expr, &Raw::new(), "a value")?;
-                }
-                Ok(Raw::new())
-            }
-            LogicalPlan::EmptyRelation(_) => Ok(Raw::new()),
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::Sort(_)
+            | LogicalPlan::Limit(_)
+            | LogicalPlan::Repartition(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Window(_)
+            | LogicalPlan::Aggregate(_)
+            | LogicalPlan::Join(_)
+            | LogicalPlan::Distinct(_)
+            | LogicalPlan::Union(_)
+            | LogicalPlan::Unnest(_)
+            | LogicalPlan::RecursiveQuery(_)
+            | LogicalPlan::Subquery(_)
+            | LogicalPlan::Values(_)
+            | LogicalPlan::EmptyRelation(_) => Ok(()),
             LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
             | LogicalPlan::Analyze(_)
@@ -165,135 +118,155 @@ impl Walk {
             | LogicalPlan::Dml(_)
             | LogicalPlan::Ddl(_)
             | LogicalPlan::Copy(_)
-            | LogicalPlan::DescribeTable(_) => Err(Refusal::Unknown(plan.display().to_string())),
+            | LogicalPlan::DescribeTable(_) => Err(Refusal::Unknown(node.display().to_string())),
         }
     }
 
-    fn scan(&mut self, scan: &TableScan) -> Result<Raw, Refusal> {
+    fn scan(&self, scan: &TableScan) -> Result<(), Refusal> {
         let not_cleared = || Refusal::NotCleared(scan.table_name.to_string());
         let provider = source_as_provider(&scan.source).map_err(|_| not_cleared())?;
         if provider.is::<CteWorkTable>() {
-            // Its rows are those of a recursive query's terms, and nothing raw leaves either of them.
-            return Ok(Raw::new());
+            // Its rows are those of a recursive query's terms.
+            return Ok(());
         }
-        let cleared = provider.downcast_ref::<ClearedScan>().ok_or_else(not_cleared)?;
-        let raw: Raw = cleared
-            .columns()
-            .iter()
-            .filter_map(|column| match &column.treatment {
-                Treatment::Raw => None,
-                Treatment::Masked(mask) => {
-                    Some((Column::new(Some(scan.table_name.clone()), &column.name), mask.clone()))
-                }
-            })
-            .collect();
-        for filter in &scan.filters {
-            self.expr(filter, &raw, "a predicate")?;
-        }
-        Ok(raw.into_iter().filter(|(column, _)| scan.projected_schema.has_column(column)).collect())
+        let governed = provider.downcast_ref::<GovernedScan>().ok_or_else(not_cleared)?;
+        if self.has(governed.clearance()) { Ok(()) } else { Err(not_cleared()) }
     }
 
-    /// A node that looks at `exprs` and passes the columns of its input on, in their places.
-    fn through<'a>(
-        &mut self,
-        input: &LogicalPlan,
-        exprs: impl IntoIterator<Item = &'a Expr>,
-        node: &LogicalPlan,
-        place: &'static str,
-    ) -> Result<Raw, Refusal> {
-        let raw = self.plan(input)?;
-        for expr in exprs {
-            self.expr(expr, &raw, place)?;
+    /// Checks a physical plan.
+    ///
+    /// # Errors
+    /// The first thing that breaks a grant.
+    pub fn verify_physical(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<(), Refusal> {
+        for child in plan.children() {
+            self.verify_physical(child)?;
         }
-        Ok(carried(input.schema(), &raw, node.schema()))
+        if let Some(guard) = plan.downcast_ref::<GuardExec>() {
+            return self.guard(guard);
+        }
+        if let Some(source) = plan.downcast_ref::<DataSourceExec>() {
+            return self.bare(source);
+        }
+        let reads_nothing = plan.is::<EmptyExec>() || plan.is::<PlaceholderRowExec>() || plan.is::<WorkTableExec>();
+        if plan.children().is_empty() && !reads_nothing {
+            return Err(Refusal::Unknown(plan.name().to_owned()));
+        }
+        Ok(())
     }
 
-    /// A node that compares or mixes whole rows: nothing raw may come into it.
-    fn closed<'a>(
-        &mut self,
-        inputs: impl IntoIterator<Item = &'a LogicalPlan>,
-        place: &'static str,
-    ) -> Result<Raw, Refusal> {
-        for input in inputs {
-            nothing_raw(&self.plan(input)?, place)?;
+    /// A scan without a guard.
+    fn bare(&self, source: &DataSourceExec) -> Result<(), Refusal> {
+        let cleared: Vec<_> = self.0.iter().filter(|clearance| clearance.is_read_by(source)).collect();
+        let Some(first) = cleared.first() else { return Err(Refusal::NotCleared("a source".to_owned())) };
+        let Some(read) = columns_of(source) else { return Err(Refusal::Unknown("a source".to_owned())) };
+        let is_bare =
+            |clearance: &&&Arc<Clearance>| clearance.rows.is_none() && read.iter().all(|name| clearance.is_plain(name));
+        match cleared.iter().find(is_bare) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::Unguarded(first.name.to_string())),
         }
-        Ok(Raw::new())
     }
 
-    /// Checks that `expr` looks at raw values only through their masks.
-    fn expr(&mut self, expr: &Expr, raw: &Raw, place: &'static str) -> Result<(), Refusal> {
-        let mut refusal = None;
-        let mut refuse = |found: Refusal| {
-            refusal = Some(found);
-            Ok(TreeNodeRecursion::Stop)
+    fn guard(&self, guard: &GuardExec) -> Result<(), Refusal> {
+        let clearance = &guard.clearance;
+        let refused = |what| Err(Refusal::Guard(clearance.name.to_string(), what));
+        if !self.has(clearance) {
+            return refused("another decision");
+        }
+        if !reads(&guard.source, clearance) {
+            return refused("another source");
+        }
+        let schema = guard.source.schema();
+        let is_of_source = |expr: &Arc<dyn PhysicalExpr>| {
+            collect_columns(expr).iter().all(|c| schema.fields().get(c.index()).is_some_and(|f| f.name() == c.name()))
         };
-        let walked = expr.apply(|expr| {
-            if let Some((mask, input)) = mask_of(expr)
-                && mask_of_column(input, raw) == Some(mask)
-            {
-                return Ok(TreeNodeRecursion::Jump);
-            }
-            let subquery = match expr {
-                Expr::Column(column) if mask_of_column(expr, raw).is_some() => {
-                    return refuse(Refusal::Unmasked(column.name.clone(), place));
-                }
-                Expr::OuterReferenceColumn(_, column)
-                    if self.outer.iter().flatten().any(|(outer, _)| outer.name == column.name) =>
-                {
-                    return refuse(Refusal::Unmasked(column.name.clone(), place));
-                }
-                Expr::ScalarSubquery(subquery) => subquery,
-                Expr::Exists(exists) => &exists.subquery,
-                Expr::InSubquery(within) => &within.subquery,
-                Expr::SetComparison(comparison) => &comparison.subquery,
-                _ => return Ok(TreeNodeRecursion::Continue),
-            };
-            self.outer.push(raw.clone());
-            let inside = self.closed([subquery.subquery.as_ref()], "a subquery");
-            self.outer.pop();
-            match inside {
-                Ok(_) => Ok(TreeNodeRecursion::Continue),
-                Err(inside) => refuse(inside),
-            }
-        });
-        match (walked, refusal) {
-            (_, Some(refusal)) => Err(refusal),
-            (Ok(_), None) => Ok(()),
-            (Err(_), None) => Err(Refusal::Unknown(expr.to_string())),
+        if !guard.rows.iter().chain(&guard.below).chain(guard.shown.iter().map(|(_, shown)| shown)).all(is_of_source) {
+            return refused("columns out of their places");
         }
+        if !same(guard.rows.as_ref(), clearance.exact.as_ref()) {
+            return refused("another row filter");
+        }
+        let leakproof =
+            |below: &Arc<dyn PhysicalExpr>| is_leakproof_physical(below, &schema, &|name| clearance.is_plain(name));
+        if !guard.below.iter().all(leakproof) {
+            return refused("a predicate below it that may tell of hidden rows");
+        }
+        if !pushed(&guard.source).iter().all(|predicate| leakproof(predicate) || is_hint(predicate, clearance)) {
+            return refused("a predicate in its source that may tell of hidden rows");
+        }
+        if !guard.shown.iter().all(|(name, shown)| same(Some(shown), clearance.shows(name))) {
+            return refused("another mask");
+        }
+        let names = guard.shown.iter().map(|(name, _)| name);
+        let out = guard.schema();
+        if !names.eq(out.fields().iter().map(|field| field.name())) {
+            return refused("other names");
+        }
+        Ok(())
     }
 }
 
-/// The expression below any aliases.
-fn bare(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => bare(&alias.expr),
-        other => other,
+/// Whether a guard's source is the scan of its clearance, each column as it is, or reads nothing.
+fn reads(source: &Arc<dyn ExecutionPlan>, clearance: &Clearance) -> bool {
+    if source.is::<EmptyExec>() {
+        return true;
+    }
+    let Some(node) = source.downcast_ref::<DataSourceExec>() else { return false };
+    let Some(config) = node.data_source().downcast_ref::<FileScanConfig>() else { return clearance.is_read_by(node) };
+    let as_it_is = config.file_source().projection().is_some_and(|projection| {
+        projection
+            .as_ref()
+            .iter()
+            .all(|p| p.expr.downcast_ref::<Column>().is_some_and(|column| column.name() == p.alias))
+    });
+    clearance.is_read_by(node) && as_it_is
+}
+
+/// The columns of its table that a source reads, for what comes out and for its predicates.
+fn columns_of(source: &DataSourceExec) -> Option<Vec<String>> {
+    if source.data_source().downcast_ref::<MemorySourceConfig>().is_some() {
+        // Rows that were made for this statement, all of them for its principal.
+        return Some(Vec::new());
+    }
+    let files = source.data_source().downcast_ref::<FileScanConfig>()?.file_source();
+    let filter = files.filter();
+    let read = files.projection()?.as_ref().iter().map(|projected| &projected.expr).chain(&filter);
+    Some(read.flat_map(collect_columns).map(|column| column.name().to_owned()).collect())
+}
+
+/// The predicates in a source.
+fn pushed(source: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn PhysicalExpr>> {
+    let config = source.downcast_ref::<DataSourceExec>();
+    let config = config.and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
+    let filter = config.and_then(|config| config.file_source().filter());
+    filter.iter().flat_map(split_conjunction).cloned().collect()
+}
+
+/// Whether a predicate is a part of the decided row filter.
+fn is_hint(predicate: &Arc<dyn PhysicalExpr>, clearance: &Clearance) -> bool {
+    let mut parts = clearance.hints.iter().flat_map(split_conjunction);
+    parts.any(|part| same(Some(part), Some(predicate)))
+}
+
+/// Whether two expressions are the same, wherever their columns stand.
+fn same(one: Option<&Arc<dyn PhysicalExpr>>, other: Option<&Arc<dyn PhysicalExpr>>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => match (placeless(one), placeless(other)) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => false,
+        },
+        _ => false,
     }
 }
 
-/// The mask that `expr` owes, when it is a raw column of a masked one.
-fn mask_of_column(expr: &Expr, raw: &Raw) -> Option<Mask> {
-    let Expr::Column(column) = expr else { return None };
-    let same = |known: &Column| {
-        known.name == column.name
-            && match (&known.relation, &column.relation) {
-                (Some(known), Some(named)) => known.resolved_eq(named),
-                // Without a qualifier on one side the name alone decides, which can only refuse too much.
-                _ => true,
-            }
+/// An expression whose columns have names alone.
+fn placeless(expr: &Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn PhysicalExpr>> {
+    let named = |expr: Arc<dyn PhysicalExpr>| {
+        Ok(match expr.downcast_ref::<Column>() {
+            Some(column) => Transformed::yes(Arc::new(Column::new(column.name(), 0)) as Arc<dyn PhysicalExpr>),
+            None => Transformed::no(expr),
+        })
     };
-    raw.iter().find(|(known, _)| same(known)).map(|(_, mask)| mask.clone())
-}
-
-/// The raw columns of `input` under the names that the same places have in `output`.
-fn carried(input: &DFSchema, raw: &Raw, output: &DFSchema) -> Raw {
-    let carry = |(column, mask): &(Column, Mask)| match input.maybe_index_of_column(column) {
-        Some(place) if place < output.fields().len() => {
-            let (qualifier, field) = output.qualified_field(place);
-            (Column::new(qualifier.cloned(), field.name()), mask.clone())
-        }
-        _ => (column.clone(), mask.clone()),
-    };
-    raw.iter().map(carry).collect()
+    Arc::clone(expr).transform_up(named).data()
 }

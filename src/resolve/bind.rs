@@ -242,6 +242,7 @@ mod tests {
             tags: BTreeSet::new(),
             closed_rows: false,
             columns,
+            closed_rows: false,
             support: Vec::new(),
             sla: Vec::new(),
             place,

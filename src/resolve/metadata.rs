@@ -5,17 +5,16 @@
 //! the product. No listing shows them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use polder_catalog::mesh::Owner;
 use polder_catalog::name::ProductRef;
-use polder_catalog::policy::{Grants, Rows};
+use polder_catalog::policy::Grants;
 
-use super::{At, Resolver, Table, ask, bind, unrestricted, version, versioned};
+use super::{At, Resolver, Table, ask, bind, restricts, version, versioned};
 use crate::error::{Class, Error};
-use crate::guard::{GovernedColumn, Treatment, govern};
+use crate::guard::govern_rows;
 use crate::scan::tables::About;
 
 impl Resolver {
@@ -30,7 +29,7 @@ impl Resolver {
             Class::UnknownName => self.unknown(reference),
             _ => error,
         })?;
-        if !unrestricted(&grants) || rows != Rows::All {
+        if restricts(&grants, &rows) {
             return Err(restricted(&name, about, &domain.owner));
         }
         let shown = format!("{name}${about}");
@@ -43,11 +42,8 @@ impl Resolver {
         let which = if about.of_one_snapshot() { &at.which } else { &version::Which::Newest };
         let snapshot = version::choose(&name.to_string(), open.table.metadata(), which, true)?;
         let (schema, batches) = about.read(&open, &columns, snapshot.as_ref()).await?;
-        let governed =
-            schema.fields().iter().map(|f| GovernedColumn { name: f.name().clone(), treatment: Treatment::Raw });
-        let governed = governed.collect();
         let provider = MemTable::try_new(schema, vec![batches])
-            .and_then(|table| govern(versioned(reference, at.text.as_deref()), Arc::new(table), governed))
+            .and_then(|table| govern_rows(versioned(reference, at.text.as_deref()), table))
             .map_err(|error| Error::new(Class::Bug, format!("`{shown}` could not be made: {error}")))?;
         Ok(Some(Table {
             name: shown,
@@ -59,6 +55,7 @@ impl Resolver {
             snapshot: snapshot.filter(|_| about.of_one_snapshot()).map(|snapshot| snapshot.snapshot_id()),
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
+            restricted: false,
         }))
     }
 }

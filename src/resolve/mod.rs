@@ -12,6 +12,7 @@
 //! not be discovered gives the same error, byte for byte, as one that does not exist, and takes the same way to it.
 
 pub mod bind;
+mod cut;
 pub mod describe;
 mod metadata;
 mod relied;
@@ -32,10 +33,12 @@ use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Reason, Rows
 use polder_catalog::principal::Principal;
 
 use crate::error::{Class, Error};
-use crate::guard::mask::{self, Keys, Shown};
-use crate::guard::{GovernedColumn, Treatment, govern};
+use crate::guard::mask::{self, Keys};
+use crate::guard::{Shown, Source, govern};
 use crate::lake::{Lake, OpenTable};
-use crate::scan::{IcebergScan, ScanColumn};
+use crate::scan::IcebergScan;
+
+use cut::Cut;
 
 pub use relied::Relied;
 pub use version::{At, Which, versioned};
@@ -77,6 +80,9 @@ pub struct Table {
     pub unavailable: BTreeMap<String, String>,
     /// What the user should know.
     pub notices: Vec<String>,
+    /// Whether anything of it is kept from the principal, so that errors must not quote values, and nothing may be told
+    /// that follows from more than is shown.
+    pub restricted: bool,
 }
 
 impl Table {
@@ -93,11 +99,6 @@ impl Table {
         let masked = self.grants.iter().filter(|grant| matches!(grant.access, Access::Masked(_)));
         let names: Vec<&str> = masked.map(|grant| grant.column.as_str()).filter(|name| used.contains(*name)).collect();
         (!names.is_empty()).then(|| format!("masked for you in `{}`: {}", self.name, names.join(", ")))
-    }
-
-    /// Whether anything of it is kept from the principal, so that errors must not quote values.
-    pub fn guarded(&self) -> bool {
-        self.grants.iter().any(|grant| grant.access != Access::Raw)
     }
 
     /// The error for a query that names `column`, when that is a denied column of this table, or one that cannot be read.
@@ -187,34 +188,32 @@ impl Resolver {
         grants: Grants,
         at: &At,
     ) -> Result<Table, Error> {
-        let mut grants = enforced(name, grants)?;
+        let Grants { columns: mut grants, rows } = grants;
         granted(name, &grants, &domain.owner)?;
         let open = self.opened(domain, product).await?;
         let metadata = open.table.metadata();
-        let all = unrestricted(&grants);
-        let pin = version::choose(&name.to_string(), metadata, &at.which, all)?.map(|snapshot| snapshot.snapshot_id());
+        let restricted = restricts(&grants, &rows);
+        let pin = version::choose(&name.to_string(), metadata, &at.which, !restricted)?;
+        let pin = pin.map(|snapshot| snapshot.snapshot_id());
         let schema = metadata.current_schema();
         let bind::Binding { columns: bound, unavailable } = bind::bind(name, &product.contract, schema, &open.beyond)?;
         let unavailable = withheld(name, &mut grants, unavailable)?;
-        let columns = |grants: &[ColumnGrant]| {
-            let shown = |column: &&ScanColumn| {
-                grants.iter().any(|grant| grant.column == column.name && grant.access != Access::Denied)
-            };
-            bound.iter().filter(shown).cloned().collect::<Vec<_>>()
-        };
-        let mut scan = IcebergScan::pin(open.clone(), columns(&grants), pin).await?;
+        let mut cut = Cut::new(name, &bound, &grants, &rows)?;
+        let mut scan = IcebergScan::pin(open.clone(), cut.columns.clone(), pin).await?;
         if deny_unfit_masks(name, &mut grants, &scan.schema(), &self.keys) {
             granted(name, &grants, &domain.owner)?;
-            scan = IcebergScan::pin(open, columns(&grants), pin).await?;
-        }
-        if grants.iter().any(|grant| grant.access != Access::Raw) {
-            scan = scan.estimated();
+            cut = Cut::new(name, &bound, &grants, &rows)?;
+            scan = IcebergScan::pin(open, cut.columns.clone(), pin).await?;
         }
         let snapshot = scan.snapshot_id();
-        let shown: Vec<GovernedColumn> = grants.iter().filter_map(shown).collect();
+        let filter = cut.rows(name, &rows, &scan.schema())?;
+        let restricted = restricted || restricts(&grants, &rows);
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
         let reference = versioned(&reference, at.text.as_deref());
-        let provider = govern(reference, scan, shown).map_err(|error| {
+        let source = Arc::clone(&scan);
+        let source = Source::new(scan, move |plan| source.is_read_by(plan));
+        let shown = Shown { columns: cut.shown, rows: filter, restricted };
+        let provider = govern(reference, source, shown, &self.keys).map_err(|error| {
             tracing::error!(product = %name, %error, "a governed table could not be made");
             Error::new(Class::Bug, format!("the masks of `{name}` could not be put in place, so it is not served"))
         })?;
@@ -235,6 +234,7 @@ impl Resolver {
             snapshot,
             unavailable,
             notices,
+            restricted,
         })
     }
 
@@ -290,24 +290,9 @@ fn unrestricted(grants: &[ColumnGrant]) -> bool {
     !grants.is_empty() && grants.iter().all(|grant| grant.access == Access::Raw)
 }
 
-/// The columns of a product, if all that is granted can be enforced. A part of it would be a wrong answer.
-pub(super) fn enforced(name: &ProductRef, grants: Grants) -> Result<Vec<ColumnGrant>, Error> {
-    let Grants { columns, rows } = grants;
-    let missing =
-        |what: String| Err(Error::new(Class::Denied, format!("`{name}` has {what}, which are not enforced yet")));
-    if rows != Rows::All {
-        return missing("row rules".to_owned());
-    }
-    for ColumnGrant { column, access, .. } in &columns {
-        match access {
-            Access::Nested(_) => return missing(format!("rules on fields of `{column}`")),
-            Access::Masked(mask) if !mask::is_supported(mask) => {
-                return missing(format!("masks like `{}` of `{column}`", mask.name()));
-            }
-            Access::Raw | Access::Masked(_) | Access::Denied => {}
-        }
-    }
-    Ok(columns)
+/// Whether anything of a product is kept from its reader.
+fn restricts(grants: &[ColumnGrant], rows: &Rows) -> bool {
+    !unrestricted(grants) || !rows.are_all()
 }
 
 /// Makes sure that something is granted.
@@ -341,7 +326,7 @@ fn withheld(
 fn deny_unfit_masks(name: &ProductRef, grants: &mut [ColumnGrant], schema: &Schema, keys: &Keys) -> bool {
     let mut any = false;
     for grant in grants {
-        let Some(shown) = Shown::of(&grant.access) else { continue };
+        let Some(shown) = mask::Shown::of(&grant.access) else { continue };
         let Ok(field) = schema.field_with_name(&grant.column) else { continue };
         if let Err(why) = mask::fits(&shown, field.data_type(), keys) {
             tracing::warn!(product = %name, column = %grant.column, %why, "a mask does not fit its column, which is denied");
@@ -350,16 +335,6 @@ fn deny_unfit_masks(name: &ProductRef, grants: &mut [ColumnGrant], schema: &Sche
         }
     }
     any
-}
-
-fn shown(grant: &ColumnGrant) -> Option<GovernedColumn> {
-    let treatment = match &grant.access {
-        Access::Raw => Treatment::Raw,
-        Access::Masked(mask) => Treatment::Masked(mask.clone()),
-        // What is not enforced was refused before.
-        Access::Denied | Access::Nested(_) => return None,
-    };
-    Some(GovernedColumn { name: grant.column.clone(), treatment })
 }
 
 fn refused(name: &ProductRef, reason: &Reason, owner: &Owner) -> Error {

@@ -17,7 +17,7 @@ use polder_catalog::policy::{Access, ColumnGrant, Decision};
 
 use super::{At, Relied, Resolver, Table, describe, table_part};
 use crate::error::{Class, Error};
-use crate::guard::{GovernedColumn, Treatment, govern};
+use crate::guard::govern_rows;
 
 /// The schema in which the mesh describes itself.
 const MESH: &str = "mesh";
@@ -173,6 +173,7 @@ impl Resolver {
             snapshot: None,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
+            restricted: false,
         }))
     }
 
@@ -339,8 +340,7 @@ pub(super) fn virtual_table(
     rows: &[Row],
 ) -> datafusion::common::Result<Arc<dyn datafusion::catalog::TableProvider>> {
     let batch = batch(columns, rows)?;
-    let governed = columns.iter().map(|name| GovernedColumn { name: (*name).to_owned(), treatment: Treatment::Raw });
-    govern(name, Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?), governed.collect())
+    govern_rows(name, MemTable::try_new(batch.schema(), vec![vec![batch]])?)
 }
 
 /// Rows of text as a batch, with numbers where the column is one.

@@ -3,7 +3,7 @@
 //! Parquet's reader ends a column where its pages end and says nothing. A page that claims fewer values than it has would
 //! make an answer short, and would move every row behind it to another position.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use parquet::file::reader::{ChunkReader, Length, SerializedPageReader};
 /// The column chunks of one file by where they begin.
 pub(super) struct Chunks {
     metadata: Arc<ParquetMetaData>,
-    places: HashMap<u64, (usize, usize)>,
+    places: BTreeMap<u64, (usize, usize)>,
 }
 
 impl Chunks {
@@ -29,24 +29,48 @@ impl Chunks {
         Self { places: places.collect(), metadata }
     }
 
-    /// Looks at the pages of what is a whole chunk. Single pages are left to the reader.
+    /// Looks at the pages of what is a whole chunk, or a page that the file's index knows.
     pub(super) fn check(&self, range: &Range<u64>, bytes: &Bytes) -> Result<()> {
-        let Some((group, column)) = self.places.get(&range.start) else { return Ok(()) };
-        let Some(group) = self.metadata.row_groups().get(*group) else { return Ok(()) };
-        let Some(chunk) = group.columns().get(*column) else { return Ok(()) };
-        if chunk.byte_range() != (range.start, range.end.saturating_sub(range.start)) {
-            return Ok(());
-        }
+        let Some((start, &(number, column))) = self.places.range(..=range.start).next_back() else { return Ok(()) };
+        let Some(group) = self.metadata.row_groups().get(number) else { return Ok(()) };
+        let Some(chunk) = group.columns().get(column) else { return Ok(()) };
+        let length = range.end.saturating_sub(range.start);
         let is_flat = chunk.column_descr().max_rep_level() == 0;
         if is_flat && chunk.num_values() != group.num_rows() {
             return Err(wrong("a column does not have a value for each row"));
         }
-        let found = values(chunk, range.start, bytes)?;
-        match i64::try_from(found) == Ok(chunk.num_values()) {
-            true => Ok(()),
-            false => Err(wrong("the pages of a column do not hold the values that its footer counts")),
+        let claimed = match chunk.byte_range() == (*start, length) && *start == range.start {
+            true => Some((values(chunk, range.start, bytes)?, chunk.num_values())),
+            // What a page of a list has is not the number of its rows.
+            false if is_flat => match self.rows_of_page(number, column, range.start) {
+                Some(rows) => Some((values(&only(chunk, range.start, length)?, range.start, bytes)?, rows)),
+                None => None,
+            },
+            false => None,
+        };
+        match claimed {
+            Some((found, counted)) if i64::try_from(found) != Ok(counted) => {
+                Err(wrong("the pages of a column do not hold the values that the file counts"))
+            }
+            _ => Ok(()),
         }
     }
+
+    /// How many rows the page at this offset has, as the index tells.
+    fn rows_of_page(&self, group: usize, column: usize, offset: u64) -> Option<i64> {
+        let rows = self.metadata.row_groups().get(group)?.num_rows();
+        let pages = self.metadata.offset_index()?.get(group)?.get(column)?.page_locations();
+        let at = pages.binary_search_by_key(&i64::try_from(offset).ok()?, |page| page.offset).ok()?;
+        let end = pages.get(at.checked_add(1)?).map_or(rows, |next| next.first_row_index);
+        end.checked_sub(pages.get(at)?.first_row_index)
+    }
+}
+
+/// A chunk that consists of one of its pages.
+fn only(chunk: &ColumnChunkMetaData, start: u64, length: u64) -> Result<ColumnChunkMetaData> {
+    let wide = |number: u64| i64::try_from(number).map_err(|_| wrong("a page is nowhere"));
+    let page = chunk.clone().into_builder().set_dictionary_page_offset(None).set_data_page_offset(wide(start)?);
+    page.set_total_compressed_size(wide(length)?).build()
 }
 
 fn wrong(what: &str) -> ParquetError {

@@ -53,7 +53,7 @@ use iceberg::spec::{PartitionField, Transform};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::lake::{OpenTable, SCHEME};
+use crate::lake::OpenTable;
 pub use codec::ScanCodec;
 use columns::Bound;
 use deletes::DeleteIndex;
@@ -91,8 +91,6 @@ pub struct IcebergScan {
     deletes: DeleteIndex,
     /// What its files are opened with.
     ground: Arc<Ground>,
-    /// Whether the planner may answer from statistics alone.
-    exact: bool,
 }
 
 impl IcebergScan {
@@ -129,17 +127,11 @@ impl IcebergScan {
             &hidden,
         ));
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
-        Ok(Arc::new(Self { name, snapshot, schema, files, deletes, ground, open, exact: true }))
-    }
-
-    /// The same scan with statistics that are estimates: nothing can be answered from them, or read off a plan.
-    #[must_use]
-    pub fn estimated(self: Arc<Self>) -> Arc<Self> {
-        Arc::new(Self { exact: false, ..Arc::unwrap_or_clone(self) })
+        Ok(Arc::new(Self { name, snapshot, schema, files, deletes, ground, open }))
     }
 
     fn believed(&self, statistics: Statistics) -> Statistics {
-        if self.exact && self.deletes.is_empty() { statistics } else { statistics.to_inexact() }
+        if self.deletes.is_empty() { statistics } else { statistics.to_inexact() }
     }
 
     /// The columns' arrow schema.
@@ -162,18 +154,19 @@ impl IcebergScan {
         self.open.url.as_str()
     }
 
-    /// Whether a physical node reads files of a lake, and then from which store.
-    pub fn reads_lake(plan: &dyn ExecutionPlan) -> Option<&str> {
-        let config = plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
-        let url = config.object_store_url.as_str();
-        url.split_once("://").is_some_and(|(scheme, _)| scheme == SCHEME).then_some(url)
+    /// Whether a physical node reads this scan's files, and none but them.
+    pub fn is_read_by(&self, plan: &dyn ExecutionPlan) -> bool {
+        let source = plan.downcast_ref::<DataSourceExec>();
+        let config = source.and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
+        let source = config.and_then(|config| config.file_source().downcast_ref::<LakeSource>());
+        source.is_some_and(|source| source.stands_on(&self.ground))
     }
 
     fn file(&self, entry: &DataFile) -> PartitionedFile {
         let mut file = PartitionedFile::new("", entry.size);
         file.object_meta.location = entry.path.clone();
         file.object_meta.last_modified += self.identity(entry);
-        let statistics = entry.statistics(self.exact, self.ground.visible());
+        let statistics = entry.statistics(self.ground.visible());
         file.with_statistics(Arc::new(statistics)).with_extension(FileFacts {
             rows: entry.rows,
             sequence: entry.sequence,

@@ -154,6 +154,10 @@ impl LakeSource {
         &self.ground
     }
 
+    pub(super) fn stands_on(&self, ground: &Arc<Ground>) -> bool {
+        Arc::ptr_eq(&self.ground, ground)
+    }
+
     pub(super) fn parquet(&self) -> Option<&ParquetSource> {
         self.parquet.downcast_ref()
     }

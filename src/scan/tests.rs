@@ -241,15 +241,16 @@ async fn put_file(
 }
 
 #[tokio::test]
-async fn files_are_spread_over_the_partitions_and_the_scan_is_known_by_its_store() {
+async fn files_are_spread_over_the_partitions_and_the_scan_knows_what_reads_it() {
     let shop = two_files().await;
     let context = context(&shop);
     let scan = pin(&shop, &[("a", 1)]).await.unwrap();
     let plan = scan.scan(&context.state(), None, &[], None).await.unwrap();
     let config = plan.downcast_ref::<DataSourceExec>().unwrap().data_source().downcast_ref::<FileScanConfig>().unwrap();
     assert_eq!(config.file_groups.iter().map(FileGroup::len).collect::<Vec<_>>(), [1, 1]);
-    assert_eq!(IcebergScan::reads_lake(plan.as_ref()), Some(scan.store_url()));
-    assert_eq!(IcebergScan::reads_lake(&EmptyExec::new(IcebergScan::schema(&scan))), None);
+    assert!(scan.is_read_by(plan.as_ref()));
+    assert!(!pin(&shop, &[("a", 1)]).await.unwrap().is_read_by(plan.as_ref()));
+    assert!(!scan.is_read_by(&EmptyExec::new(IcebergScan::schema(&scan))));
 }
 
 /// An S3 server in this process, over a directory.

@@ -166,7 +166,7 @@ impl Engine {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let planned = self.apart(async move {
             let Serving { mesh, epoch } = engine.served.now();
-            let resolver = Resolver::new(mesh, engine.lake(), principal.clone());
+            let resolver = engine.resolver_of(mesh, &principal);
             let mut planned = super::planning::plan(&engine, &resolver, &sql, &pins, deadline).await?;
             planned.basis = Basis { principal, epoch, relied: resolver.relied() };
             Ok(planned)
@@ -207,7 +207,10 @@ impl Engine {
 
     /// Of one statement: it has a salt of its own.
     pub(super) fn resolver(&self, principal: &Principal) -> Resolver {
-        let mesh = self.mesh();
+        self.resolver_of(self.mesh(), principal)
+    }
+
+    fn resolver_of(&self, mesh: Arc<Mesh>, principal: &Principal) -> Resolver {
         let keys = Keys::new(mesh.keys());
         Resolver::new(mesh, self.lake(), principal.clone(), keys)
     }

@@ -18,7 +18,7 @@ use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 
 use super::failure;
 use crate::error::Error;
-use crate::guard::{GovernedColumn, Treatment, govern};
+use crate::guard::govern_rows;
 
 /// The answer to `EXPLAIN`: one row per plan.
 pub(super) fn table(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn TableProvider>, Error> {
@@ -34,13 +34,7 @@ pub(super) fn table(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) ->
         let kinds = StringArray::from(vec!["logical_plan", "physical_plan"]);
         let batch =
             RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(kinds), Arc::new(StringArray::from(plans))])?;
-        let governed =
-            schema.fields().iter().map(|f| GovernedColumn { name: f.name().clone(), treatment: Treatment::Raw });
-        govern(
-            TableReference::bare("plan"),
-            Arc::new(MemTable::try_new(schema.clone(), vec![vec![batch]])?),
-            governed.collect(),
-        )
+        govern_rows(TableReference::bare("plan"), MemTable::try_new(schema.clone(), vec![vec![batch]])?)
     });
     rows.map_err(|error| failure::planning(&error, &[]))
 }

@@ -1,9 +1,11 @@
 //! What DataFusion says of a failure becomes an error of ours: the right class, and no more words than the principal
 //! may read.
 //!
-//! An error of execution can quote a value (`cannot cast string 'C00000017'`), so where anything in the query is
-//! guarded its text stays in no answer and no log. Errors of storage can quote a path, so theirs never leaves.
+//! An error of execution can quote a value (`cannot cast string 'C00000017'`), and one of a file its path, which can
+//! hold the value of a partition. So where anything in the query is guarded an error has its class and the names of the
+//! products, and no text of another's, in answers and in logs alike.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use datafusion::common::SchemaError;
@@ -13,6 +15,31 @@ use polder_catalog::document::nearest;
 use crate::error::{Class, Error};
 use crate::resolve::Table;
 use crate::scan::cause;
+
+/// The products that a statement reads, where anything of them is kept from the principal.
+#[derive(Debug, Clone)]
+pub(super) struct Guarded(String);
+
+impl Guarded {
+    /// What is guarded in a statement on these tables, if anything is.
+    pub(super) fn of(tables: &[Table]) -> Option<Self> {
+        let names: BTreeSet<String> = tables.iter().map(|table| format!("`{}`", table.name)).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        tables.iter().any(|table| table.restricted).then(|| Self(names.join(", ")))
+    }
+
+    /// An error of a scan or a lake without its words.
+    fn wordless(&self, class: Class) -> Error {
+        let Self(names) = self;
+        match class {
+            Class::Storage => Error::new(class, format!("what is stored of {names} could not be read")),
+            Class::Drift => Error::new(class, format!("what is stored of {names} does not fit its contract")),
+            Class::Limit => memory(),
+            Class::Cancelled => Error::new(class, "the statement was cancelled"),
+            class => Error::new(class, format!("the statement on {names} failed")),
+        }
+    }
+}
 
 /// The error for a statement that ran out of time.
 pub(super) fn timeout(after: Duration) -> Error {
@@ -50,18 +77,21 @@ pub(super) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
             None => error,
         };
     }
-    translated(root, tables.iter().any(Table::guarded))
+    translated(root, Guarded::of(tables).as_ref())
 }
 
-/// An error of a running query; `guarded` when anything in it is kept from the principal.
-pub(super) fn running(error: &DataFusionError, guarded: bool) -> Error {
+/// An error of a running query, of which `guarded` is kept from the principal.
+pub(super) fn running(error: &DataFusionError, guarded: Option<&Guarded>) -> Error {
     translated(error.find_root(), guarded)
 }
 
-fn translated(root: &DataFusionError, guarded: bool) -> Error {
+fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
     // What a scan or a lake found wrong keeps its own class and words.
     if let Some(error) = cause(root) {
-        return error.clone();
+        return match guarded {
+            Some(guarded) => guarded.wordless(error.class),
+            None => error.clone(),
+        };
     }
     match root {
         DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => {
@@ -76,25 +106,30 @@ fn translated(root: &DataFusionError, guarded: bool) -> Error {
             Some(first) => translated(first, guarded),
             None => bug(root),
         },
-        DataFusionError::ResourcesExhausted(_) => {
-            Error::new(Class::Limit, "the statement needs more memory than it may have")
-                .help("ask for fewer rows or columns, or group on fewer values")
-        }
+        DataFusionError::ResourcesExhausted(_) => memory(),
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
             let error = Error::new(Class::BadRequest, "an expression of the statement failed on a value");
-            if guarded {
-                error
-                    .help("which value is not told, since the statement reads columns that are masked or denied to you")
+            if guarded.is_some() {
+                error.help("which value is not told, since something of what the statement reads is kept from you")
             } else {
                 Error::new(Class::BadRequest, sentence(&root.strip_backtrace()))
             }
         }
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
+            if let Some(guarded) = guarded {
+                tracing::warn!(products = %guarded.0, "a data file could not be read");
+                return guarded.wordless(Class::Storage);
+            }
             tracing::warn!(error = %root.strip_backtrace(), "a data file could not be read");
             Error::new(Class::Storage, "a data file could not be read")
         }
         _ => bug(root),
     }
+}
+
+fn memory() -> Error {
+    Error::new(Class::Limit, "the statement needs more memory than it may have")
+        .help("ask for fewer rows or columns, or group on fewer values")
 }
 
 fn bug(root: &DataFusionError) -> Error {

@@ -70,13 +70,13 @@ async fn drive(planned: Planned, registered: Arc<Registered>, sender: mpsc::Send
     let mut stream = match execute_stream(plan, state.task_ctx()) {
         Ok(stream) => stream,
         Err(error) => {
-            let _ = sender.send(Err(failure::running(&error, guarded))).await;
+            let _ = sender.send(Err(failure::running(&error, guarded.as_ref()))).await;
             return;
         }
     };
     loop {
         let Some(item) = stream.next().await else { return };
-        let item = item.map_err(|error| failure::running(&error, guarded));
+        let item = item.map_err(|error| failure::running(&error, guarded.as_ref()));
         let last = item.is_err();
         // A closed channel is a reader that has gone, and then there is nobody to tell.
         if sender.send(item).await.is_err() || last {

@@ -21,12 +21,14 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use tokio::time::Instant;
 
+use super::failure::Guarded;
 use super::gate::{Admitted, admit, normal};
 use super::running::Basis;
 use super::travel::{self, Key, Named, Travel};
 use super::{Engine, Pins, Rows, explain, failure, life};
 use crate::error::{Class, Error};
-use crate::guard::verify::{Refusal, verify, verify_physical};
+use crate::guard::WithoutFigures;
+use crate::guard::verify::{Cleared, Refusal};
 use crate::resolve::{At, Resolver, Table, versioned};
 
 /// A statement that was admitted, planned and verified for one principal.
@@ -34,11 +36,13 @@ pub struct Planned {
     pub(super) engine: Arc<Engine>,
     pub(super) state: SessionState,
     pub(super) plan: Arc<dyn ExecutionPlan>,
-    pub(super) guarded: bool,
+    /// The products that it reads, where anything of them is kept from the principal.
+    pub(super) guarded: Option<Guarded>,
     pub(super) deadline: Instant,
     pub(super) basis: Basis,
     schema: SchemaRef,
     pins: Pins,
+    snapshots: Pins,
     notices: Vec<String>,
 }
 
@@ -57,6 +61,12 @@ impl Planned {
     /// The snapshots that it reads.
     pub fn pins(&self) -> &Pins {
         &self.pins
+    }
+
+    /// The snapshots among them that the principal may know: a new one tells that a table changed, though nothing that is
+    /// shown of it did.
+    pub fn snapshots(&self) -> &Pins {
+        &self.snapshots
     }
 
     /// What the user should know, one sentence each: deprecated products, masked columns.
@@ -83,11 +93,11 @@ pub(super) async fn plan(
 ) -> Result<Planned, Error> {
     match admit(sql)? {
         Admitted::Query(query) => {
-            let ready = query_plan(engine, resolver, query, pins).await?;
+            let ready = query_plan(resolver, query, pins, engine.base.clone()).await?;
             Ok(ready.planned(engine, deadline))
         }
         Admitted::Explain(query) => {
-            let ready = query_plan(engine, resolver, query, pins).await?;
+            let ready = query_plan(resolver, query, pins, without_figures(engine)).await?;
             let table = explain::table(&ready.logical, &ready.physical)?;
             whole_table(engine, table, deadline).await
         }
@@ -122,7 +132,12 @@ impl Ready {
         }
         Planned {
             engine: Arc::clone(engine),
-            guarded: tables.iter().any(Table::guarded),
+            guarded: Guarded::of(&tables),
+            snapshots: tables
+                .iter()
+                .filter(|t| !t.restricted)
+                .filter_map(|t| Some((t.pin_name(), t.snapshot?)))
+                .collect(),
             deadline,
             // Put in when planning has ended.
             basis: Basis::none(),
@@ -135,10 +150,20 @@ impl Ready {
     }
 }
 
-async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Result<Ready, Error> {
+/// A state for plans that are shown, in which the guards of restricted tables tell no figures.
+fn without_figures(engine: &Engine) -> SessionState {
+    let config = engine.base.config().clone().with_extension(Arc::new(WithoutFigures));
+    SessionStateBuilder::new_from_existing(engine.base.clone()).with_config(config).build()
+}
+
+async fn query_plan(
+    resolver: &Resolver,
+    query: Box<Query>,
+    pins: &Pins,
+    mut base: SessionState,
+) -> Result<Ready, Error> {
     let named = Named::find(&query)?;
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
-    let mut base = engine.base.clone();
     // The one time that `now()` means in this statement.
     base.mark_start_execution();
     let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
@@ -167,21 +192,18 @@ async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>
 
     let logical = state.statement_to_plan(statement).await.map_err(failed)?;
     let used = used_columns(&logical).map_err(failed)?;
-    let (logical, physical) = finish(&state, &logical, &tables).await?;
+    let (logical, physical) = finish(&state, &logical, tables.iter().map(|table| &table.provider), &tables).await?;
     Ok(Ready { state, logical, physical, tables, used })
 }
 
-/// The names of the columns that a plan uses, except where a governed table puts its masks in place.
+/// The names of the columns that a plan uses.
 fn used_columns(plan: &LogicalPlan) -> datafusion::common::Result<BTreeSet<String>> {
     let mut used = BTreeSet::new();
     plan.apply_with_subqueries(|node| {
-        let masks = matches!(node, LogicalPlan::Projection(p) if matches!(p.input.as_ref(), LogicalPlan::TableScan(_)));
-        if !masks {
-            node.apply_expressions(|expr| {
-                used.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
-                Ok(TreeNodeRecursion::Continue)
-            })?;
-        }
+        node.apply_expressions(|expr| {
+            used.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
+            Ok(TreeNodeRecursion::Continue)
+        })?;
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(used)
@@ -191,13 +213,15 @@ fn used_columns(plan: &LogicalPlan) -> datafusion::common::Result<BTreeSet<Strin
 async fn finish(
     state: &SessionState,
     logical: &LogicalPlan,
+    providers: impl IntoIterator<Item = &Arc<dyn TableProvider>>,
     tables: &[Table],
 ) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>), Error> {
     let failed = |error| failure::planning(&error, tables);
+    let cleared = Cleared::of(providers).map_err(|refusal| unverified(&refusal))?;
     let logical = state.optimize(logical).map_err(failed)?;
-    verify(&logical).map_err(|refusal| unverified(&refusal))?;
+    cleared.verify(&logical).map_err(|refusal| unverified(&refusal))?;
     let physical = state.query_planner().create_physical_plan(&logical, state).await.map_err(failed)?;
-    verify_physical(&physical).map_err(|refusal| unverified(&refusal))?;
+    cleared.verify_physical(&physical).map_err(|refusal| unverified(&refusal))?;
     Ok((logical, physical))
 }
 
@@ -211,10 +235,10 @@ fn unverified(refusal: &Refusal) -> Error {
 async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, deadline: Instant) -> Result<Planned, Error> {
     let failed = |error| failure::planning(&error, &[]);
     let state = engine.base.clone();
-    let logical = LogicalPlanBuilder::scan("answer", provider_as_source(table), None)
+    let logical = LogicalPlanBuilder::scan("answer", provider_as_source(Arc::clone(&table)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
-    let (logical, physical) = finish(&state, &logical, &[]).await?;
+    let (logical, physical) = finish(&state, &logical, [&table], &[]).await?;
     Ok(Ready { state, logical, physical, tables: Vec::new(), used: BTreeSet::new() }.planned(engine, deadline))
 }
 

@@ -103,6 +103,13 @@ pub enum Rows {
 }
 
 impl Rows {
+    /// Whether every row is shown, also by a rule that says so.
+    pub fn are_all(&self) -> bool {
+        let about_all = |rule: &RowRule| rule.filter.as_deref().is_none_or(|filter| *filter == Filter::Constant(true));
+        let (permits, forbids) = self.rules();
+        permits.is_none_or(|permits| permits.iter().any(about_all)) && forbids.is_empty()
+    }
+
     /// The rules that show rows, or `None` where all are shown; and those that take rows away.
     pub fn rules(&self) -> (Option<&[RowRule]>, &[RowRule]) {
         match self {

@@ -35,10 +35,8 @@ use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use polder_catalog::policy::{Access, Mask};
 
@@ -69,6 +67,17 @@ impl Shown {
                     Some((field.column.clone(), Self::of(&field.access)?))
                 };
                 Some(Self::Fields(fields.iter().filter_map(shown).collect()))
+            }
+        }
+    }
+
+    /// The masks, each with the path of what it hides.
+    pub(super) fn masks(&self, path: &str) -> Vec<(String, &Mask)> {
+        match self {
+            Self::Raw => Vec::new(),
+            Self::Masked(mask) => vec![(path.to_owned(), mask)],
+            Self::Fields(fields) => {
+                fields.iter().flat_map(|(name, shown)| shown.masks(&format!("{path}.{name}"))).collect()
             }
         }
     }
@@ -157,38 +166,6 @@ pub fn applied(expr: &dyn PhysicalExpr) -> Option<(&Shown, Option<&Arc<dyn Physi
 /// When it cannot.
 pub fn fits(shown: &Shown, kind: &DataType, keys: &Keys) -> Result<(), Unfit> {
     Masking::new(shown, kind, keys).map(drop)
-}
-
-/// The logical expression of a mask that needs no key.
-///
-/// # Errors
-/// When the mask is not defined for the type, or needs a key. The caller then denies the column.
-pub fn masked(mask: &Mask, column: Expr, kind: &DataType) -> Result<Expr> {
-    if !is_supported(mask) {
-        return plan_err!("the mask `{}` is not enforced yet", mask.name());
-    }
-    if *mask == Mask::Null {
-        return Ok(Expr::Literal(ScalarValue::try_from(kind)?, None));
-    }
-    let masking = Masking::new(&Shown::Masked(mask.clone()), kind, &Keys::new([]));
-    let masking = masking.map_err(|unfit| DataFusionError::Plan(unfit.to_string()))?;
-    let inputs = if masking.shape.is_constant() { Vec::new() } else { vec![column] };
-    Ok(ScalarUDF::from(masking).call(inputs))
-}
-
-/// Whether there is a logical expression for the mask.
-pub fn is_supported(mask: &Mask) -> bool {
-    !matches!(mask, Mask::Hmac(_) | Mask::Sha256QueryLocal)
-}
-
-/// The mask that `expr` applies, and to what.
-pub fn mask_of(expr: &Expr) -> Option<(Mask, &Expr)> {
-    let Expr::ScalarFunction(call) = expr else { return None };
-    let function: &dyn std::any::Any = call.func.inner().as_ref();
-    match (&function.downcast_ref::<Masking>()?.shown, call.args.as_slice()) {
-        (Shown::Masked(mask), [input]) => Some((mask.clone(), input)),
-        _ => None,
-    }
 }
 
 /// Rows that a mask could not be applied to: more than one array can hold, or of another type than it was made for.

@@ -297,16 +297,16 @@ impl Chosen<'_> {
 impl DataFile {
     /// What DataFusion may believe about this file's first `columns`. The value of a partition is the column's even where nothing else is
     /// exact: the file need not have the column.
-    pub(in crate::scan) fn statistics(&self, exact: bool, columns: usize) -> Statistics {
+    pub(in crate::scan) fn statistics(&self, columns: usize) -> Statistics {
         let column = |known: &Known| {
             let value = |value: &Option<ScalarValue>| match value {
-                Some(value) if known.constant || (exact && known.exact) => Precision::Exact(value.clone()),
+                Some(value) if known.constant || known.exact => Precision::Exact(value.clone()),
                 Some(value) => Precision::Inexact(value.clone()),
                 None => Precision::Absent,
             };
             let nulls = known.nulls.and_then(|n| usize::try_from(n).ok()).map_or(Precision::Absent, Precision::Exact);
             ColumnStatistics {
-                null_count: if exact || known.constant { nulls } else { nulls.to_inexact() },
+                null_count: nulls,
                 min_value: value(&known.min),
                 max_value: value(&known.max),
                 ..ColumnStatistics::new_unknown()
