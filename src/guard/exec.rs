@@ -145,9 +145,11 @@ impl GuardExec {
             None => self.source.partition_statistics(None)?,
         };
         let read = Arc::unwrap_or_clone(read).to_inexact();
+        // The bounds of a column are values of hidden rows too, and the planner evaluates expressions on them.
         let column = |(_, expr): &(String, Arc<dyn PhysicalExpr>)| {
             let column = expr.downcast_ref::<Column>().filter(|column| self.clearance.is_plain(column.name()));
-            let known = column.and_then(|column| read.column_statistics.get(column.index()));
+            let known = column.filter(|_| self.rows.is_none());
+            let known = known.and_then(|column| read.column_statistics.get(column.index()));
             known.cloned().unwrap_or_else(ColumnStatistics::new_unknown)
         };
         let column_statistics = self.shown.iter().map(column).collect();
