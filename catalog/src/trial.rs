@@ -85,8 +85,8 @@ pub struct OfQuery {
     pub sql: String,
     /// The class of the error that it ends with, and a part of its text after a colon.
     pub error: Option<(String, Place)>,
-    /// Columns of its answer, in any order, and what each shows.
-    pub columns: Vec<(String, Effect, Place)>,
+    /// The columns of its answer, in their order.
+    pub columns: Option<(Vec<String>, Place)>,
 }
 
 /// An expectation that was not met.
@@ -125,7 +125,7 @@ impl Trial {
             Asked::Product(product) => {
                 usize::from(product.discover.is_some()) + usize::from(product.rows.is_some()) + product.columns.len()
             }
-            Asked::Query(query) => usize::from(query.error.is_some()) + query.columns.len(),
+            Asked::Query(query) => usize::from(query.error.is_some()) + usize::from(query.columns.is_some()),
         }
     }
 }

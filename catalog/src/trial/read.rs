@@ -4,7 +4,7 @@ use super::effect::paths;
 use super::rows::Shown;
 use super::{Asked, Effect, ExpectedRows, OfProduct, OfQuery, Trial, Trials, find};
 use crate::contract::Column;
-use crate::document::fields::{Fields, list, text};
+use crate::document::fields::{Fields, list, text, texts};
 use crate::document::file::{File, Tree};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, quote};
@@ -73,7 +73,7 @@ fn trial(node: &Node, mesh: &Mesh, report: &mut Report) -> Option<Trial> {
         (Some(node), None, Some(expect)) => {
             of_product(node, expect, mesh, who.as_ref().map(|(principal, _)| principal), report).map(Asked::Product)
         }
-        (None, Some(node), Some(expect)) => of_query(node, expect, mesh, report).map(Asked::Query),
+        (None, Some(node), Some(expect)) => of_query(node, expect, report).map(Asked::Query),
         (.., None) => None,
     };
     fields.close(report);
@@ -280,19 +280,19 @@ fn expected_rows(
     }
 }
 
-fn of_query(node: &Node, mut expect: Fields<'_>, mesh: &Mesh, report: &mut Report) -> Option<OfQuery> {
+fn of_query(node: &Node, mut expect: Fields<'_>, report: &mut Report) -> Option<OfQuery> {
     let sql = text(node, "query", report).map(str::to_owned);
     let error = expect.get("error").and_then(|node| {
         let error = text(node, "error", report)?;
         Some((error.to_owned(), node.place.clone()))
     });
-    let entries = expect.map("columns", report);
-    if let (Some((_, place)), false) = (&error, entries.is_empty()) {
+    let columns = expect.get("columns").map(|node| {
+        let names = texts(node, "columns", report);
+        (names.into_iter().map(|(name, _)| name.to_owned()).collect(), node.place.clone())
+    });
+    if let (Some((_, place)), Some(_)) = (&error, &columns) {
         report.error("test/query", place, "a query that ends with an error has no columns to expect");
     }
     expect.close(report);
-    let columns = entries
-        .iter()
-        .filter_map(|(key, node)| Some((key.text.clone(), effect(node, mesh, report)?, node.place.clone())));
-    Some(OfQuery { sql: sql?, error, columns: columns.collect() })
+    Some(OfQuery { sql: sql?, error, columns })
 }
