@@ -14,6 +14,9 @@ mod effect;
 mod hold;
 mod read;
 pub(crate) mod rows;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests;
 pub(crate) mod text;
 
 use std::collections::BTreeMap;
@@ -27,7 +30,9 @@ use crate::policy::Reason;
 use crate::principal::Principal;
 
 pub use effect::Effect;
-pub(crate) use effect::{access_at, find};
+pub(crate) use effect::{access_at, find, leaves};
+pub(crate) use hold::written;
+pub(crate) use read::{NOBODY, words};
 
 /// The tests of a mesh.
 #[derive(Debug, Default)]

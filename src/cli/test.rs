@@ -100,12 +100,14 @@ fn line(found: &Found) -> String {
     let mut line = format!("{place}: {what} as {who}: expected {expected}, got {got}");
     if !because.is_empty() {
         line.push_str(&format!(", by {}", policies(because)));
+    } else if got == "denied" {
+        line.push_str(", since no policy permits it");
     }
     line
 }
 
 /// The policies behind a decision, each with its place.
-fn policies(because: &[Reason]) -> String {
+pub(super) fn policies(because: &[Reason]) -> String {
     because.iter().map(|reason| format!("`{}` ({})", reason.policy, reason.place)).collect::<Vec<_>>().join(", ")
 }
 
@@ -131,7 +133,7 @@ fn summary(mesh: &str, trials: &[Trial], failed: usize, findings: &[Finding], ou
         failed => format!(", {failed} failed"),
     });
     if !findings.is_empty() {
-        text.push_str(&format!("; {} could not be run", many(findings.len(), "test")));
+        text.push_str(&format!("; {} in the tests themselves", many(findings.len(), "fault")));
     }
     if !out.is_empty() {
         text.push_str(&format!("; not run, since their domains are not served: {}", out.join(", ")));

@@ -86,6 +86,15 @@ pub(crate) fn paths(columns: &[Column]) -> Vec<String> {
     columns.iter().flat_map(of).collect()
 }
 
+/// What has nothing inside, by its path.
+pub(crate) fn leaves(columns: &[Column]) -> Vec<String> {
+    let of = |column: &Column| match column.fields.is_empty() {
+        true => vec![column.name.clone()],
+        false => leaves(&column.fields).into_iter().map(|field| format!("{}.{field}", column.name)).collect(),
+    };
+    columns.iter().flat_map(of).collect()
+}
+
 /// What is granted of what lies at `path`: what its innermost grant says.
 pub(crate) fn access_at(grants: &[ColumnGrant], path: &[String]) -> Option<(Access, Vec<Reason>)> {
     let (first, rest) = path.split_first()?;

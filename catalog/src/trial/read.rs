@@ -7,7 +7,7 @@ use crate::contract::Column;
 use crate::document::fields::{Fields, list, text, texts};
 use crate::document::file::{File, Tree};
 use crate::document::yaml::{Kind, Node};
-use crate::document::{Place, Report, quote};
+use crate::document::{Finding, Place, Report, quote};
 use crate::mesh::{Mesh, Product, PurposeError};
 use crate::name::ProductRef;
 use crate::policy::filter::{Checked, Written};
@@ -33,7 +33,9 @@ pub(super) fn read(mesh: &Mesh, tree: &Tree<'_>) -> Trials {
                 report.error("test/name", &place, "tests are read from `*.yaml` files").help("rename the file");
             } else if name.ends_with(".yaml") {
                 let node = File::read(tree, &path, &mut report).and_then(|file| Node::parse(&file, &mut report));
-                trials.trials.extend(node.iter().flat_map(|node| file(node, mesh, &mut report)));
+                if let Some(node) = node {
+                    trials.trials.extend(file(&node, mesh, &mut trials.findings));
+                }
             }
         }
         trials.findings.extend(report.into_findings());
@@ -41,11 +43,21 @@ pub(super) fn read(mesh: &Mesh, tree: &Tree<'_>) -> Trials {
     trials
 }
 
-fn file(node: &Node, mesh: &Mesh, report: &mut Report) -> Vec<Trial> {
-    match &node.kind {
-        Kind::Map(entries) if entries.is_empty() => Vec::new(),
-        _ => list(node, "tests", report).iter().filter_map(|node| trial(node, mesh, report)).collect(),
-    }
+/// The tests of a file. One with an error is not run: it would expect something else than its author does.
+fn file(node: &Node, mesh: &Mesh, findings: &mut Vec<Finding>) -> Vec<Trial> {
+    let mut report = Report::default();
+    let nodes = match &node.kind {
+        Kind::Map(entries) if entries.is_empty() => &[],
+        _ => list(node, "tests", &mut report),
+    };
+    findings.extend(report.into_findings());
+    let read = |node| {
+        let mut report = Report::default();
+        let trial = trial(node, mesh, &mut report).filter(|_| !report.is_broken());
+        findings.extend(report.into_findings());
+        trial
+    };
+    nodes.iter().filter_map(read).collect()
 }
 
 fn trial(node: &Node, mesh: &Mesh, report: &mut Report) -> Option<Trial> {
