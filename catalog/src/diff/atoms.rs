@@ -277,6 +277,12 @@ impl Other {
     fn size(&self) -> usize {
         self.attributes.len() + usize::from(self.purpose.is_some())
     }
+
+    fn and(mut self, more: &Self) -> Self {
+        self.attributes.extend(more.attributes.clone());
+        self.purpose = more.purpose.clone().or(self.purpose);
+        self
+    }
 }
 
 /// The sets of groups, small ones first; and whether there are more.
@@ -298,47 +304,30 @@ fn combinations(groups: &BTreeSet<String>) -> (Vec<BTreeSet<String>>, bool) {
     (found, false)
 }
 
+/// What can be said beside groups; and whether there is more.
 fn others(atoms: &Atoms, old: &Mesh, new: &Mesh) -> (Vec<Other>, bool) {
-    let mut found = vec![Other::default()];
-    let mut more = false;
-    let mut cross = |found: &mut Vec<Other>, changes: &[&dyn Fn(&mut Other)]| {
-        let known = found.clone();
-        for other in &known {
-            for change in changes {
-                if found.len() == MOST_OTHERS {
-                    more = true;
-                    return;
-                }
-                let mut other = other.clone();
-                change(&mut other);
-                found.push(other);
-            }
-        }
-    };
-    for (name, (texts, numbers)) in &atoms.attributes {
+    let of_attribute = |(name, (texts, numbers)): (&String, &(BTreeSet<String>, BTreeSet<i64>))| {
         let declared = [new, old].into_iter().find_map(|mesh| mesh.declared.attributes.get(name));
         let values = declared.map(|kind| values(*kind, texts, numbers)).unwrap_or_default();
-        let changes: Vec<Box<dyn Fn(&mut Other)>> = values
-            .into_iter()
-            .map(|value| {
-                let name = name.clone();
-                let change = move |other: &mut Other| drop(other.attributes.insert(name.clone(), value.clone()));
-                Box::new(change) as Box<dyn Fn(&mut Other)>
-            })
-            .collect();
-        cross(&mut found, &changes.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+        let said = |value| Other { purpose: None, attributes: BTreeMap::from([(name.clone(), value)]) };
+        values.into_iter().map(said).collect::<Vec<_>>()
+    };
+    let of_purpose = |purpose: &String| Other { purpose: Some(purpose.clone()), attributes: BTreeMap::new() };
+    let mut choices: Vec<Vec<Other>> = atoms.attributes.iter().map(of_attribute).collect();
+    choices.push(atoms.purposes.iter().map(of_purpose).collect());
+    let mut found = vec![Other::default()];
+    for choices in choices {
+        // Each of them, or nothing of the kind.
+        for known in found.clone() {
+            for choice in &choices {
+                if found.len() == MOST_OTHERS {
+                    return (found, true);
+                }
+                found.push(known.clone().and(choice));
+            }
+        }
     }
-    let changes: Vec<Box<dyn Fn(&mut Other)>> = atoms
-        .purposes
-        .iter()
-        .cloned()
-        .map(|purpose| {
-            let change = move |other: &mut Other| other.purpose = Some(purpose.clone());
-            Box::new(change) as Box<dyn Fn(&mut Other)>
-        })
-        .collect();
-    cross(&mut found, &changes.iter().map(AsRef::as_ref).collect::<Vec<_>>());
-    (found, more)
+    (found, false)
 }
 
 /// The values of an attribute that policies can tell apart, and one that none of them names.
