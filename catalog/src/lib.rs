@@ -6,6 +6,8 @@
 //!
 //! ```text
 //! mesh.yaml, domain.yaml, *.odcs.yaml, *.cedar --document--> Mesh --policy--> Decision per principal and product
+//!                                     tests/*.yaml --trial--> what the decisions should have been
+//!                                        two meshes --diff--> what breaks whom, and who gains or loses what
 //! ```
 //!
 //! This crate is pure: it reads the files of a mesh and the secrets that they name, and nothing else. It never opens a
@@ -13,6 +15,7 @@
 //! the mesh compile and test in seconds.
 
 pub mod contract;
+pub mod diff;
 mod display;
 pub mod document;
 pub mod mesh;
@@ -20,6 +23,7 @@ pub mod name;
 pub mod policy;
 pub mod principal;
 pub mod secret;
+pub mod trial;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]

@@ -23,6 +23,7 @@ use std::fmt;
 use crate::name::DomainName;
 
 pub use grant::{Access, ColumnGrant, Decision, Discovery, Grants, Reason, RowRule, Rows};
+pub(crate) use mask::NAMES as MASKS;
 pub use mask::{Mask, Width};
 
 /// The mesh's policies, as they decide.

@@ -39,6 +39,11 @@ impl Files {
         self.with(name, text + more)
     }
 
+    /// The texts by their paths.
+    pub fn files(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
     /// Loads the mesh from memory.
     pub fn load(&self) -> Result<Mesh, Vec<Finding>> {
         Mesh::from_files(&self.0)

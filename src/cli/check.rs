@@ -27,10 +27,14 @@ pub struct Check {
     format: Format,
 }
 
+/// How findings are written.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
+    /// For people
     Human,
+    /// One JSON array
     Json,
+    /// For code review
     Sarif,
 }
 
@@ -64,7 +68,8 @@ impl Check {
     }
 }
 
-fn write(text: &str) -> std::io::Result<()> {
+/// Writes a line to stdout.
+pub fn write(text: &str) -> std::io::Result<()> {
     use std::io::Write;
     writeln!(std::io::stdout().lock(), "{text}")
 }
@@ -103,7 +108,8 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-fn as_json(finding: &Finding) -> serde_json::Value {
+/// A finding as an object of JSON.
+pub fn as_json(finding: &Finding) -> serde_json::Value {
     json!({
         "code": finding.code,
         "severity": level(finding.severity),
@@ -116,7 +122,8 @@ fn as_json(finding: &Finding) -> serde_json::Value {
     })
 }
 
-fn sarif(findings: &[Finding]) -> serde_json::Value {
+/// Findings as a log that code review shows.
+pub fn sarif(findings: &[Finding]) -> serde_json::Value {
     let results: Vec<_> = findings
         .iter()
         .map(|finding| {

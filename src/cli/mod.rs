@@ -5,11 +5,13 @@
 
 mod check;
 mod demo;
+mod diff;
 mod print;
 mod serve;
 mod sql;
 mod statements;
 mod terminal;
+mod test;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,6 +39,8 @@ enum Command {
     Serve(serve::Serve),
     Sql(sql::Sql),
     Check(check::Check),
+    Test(test::Test),
+    Diff(diff::Diff),
 }
 
 /// What queries may use, for the commands that run them.
@@ -113,6 +117,8 @@ pub fn main() -> ExitCode {
             Command::Serve(serve) => serve.run().await,
             Command::Sql(sql) => sql.run().await,
             Command::Check(check) => check.run(),
+            Command::Test(test) => test.run().await,
+            Command::Diff(diff) => diff.run(),
         }
     });
     // Not dropped: a thread that reads from a terminal cannot be stopped.

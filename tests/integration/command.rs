@@ -62,9 +62,75 @@ fn check_says_what_is_wrong_and_where() {
     check(&["check", "no/such/dir"], 2, "", "no mesh.yaml");
 }
 
+/// A copy of Packly's files, in which each change turns one text of a file into another.
+fn changed(changes: &[(&str, &str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    polder::packly::write_files(dir.path()).unwrap();
+    for (file, from, to) in changes {
+        let path = dir.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "`{from}` is in {file}");
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn policy_tests_run_without_data() {
+    let dir = changed(&[]);
+    let mesh = dir.path().to_str().unwrap();
+    check(&["test", mesh], 0, "all hold", "");
+    check(&["test", mesh, "--format", "json"], 0, "[]\n", "");
+    check(&["test", "no/such/dir"], 2, "", "no mesh.yaml");
+
+    let dir = changed(&[
+        ("marketing/policies/access.cedar", "region == \"EU\"", "region == \"US\""),
+        (
+            "storefront/policies/access.cedar",
+            "@id(\"storefront-no-tax-ids-for-analysts\")\nforbid",
+            "@id(\"x\")\nforbid",
+        ),
+        ("wholesale/tests/access.yaml", "discover: true", "discovr: true"),
+    ]);
+    let mesh = dir.path().to_str().unwrap();
+    let line = "marketing/tests/media_cost.yaml:8:50: column `cost_eur` of `marketing.paid_acquisition` as analysts, \
+                region US: expected denied, got raw, by `marketing-eu-analysts-read-media-cost` \
+                (marketing/policies/access.cedar:15:1)\n";
+    check(&["test", mesh], 1, line, "");
+    check(&["test", mesh], 1, "the query as analyst-us: expected denied, got an answer\n", "");
+    check(&["test", mesh], 1, "expected denied: policy `storefront-no-tax-ids-for-analysts`, got denied: column", "");
+    check(&["test", mesh], 1, "did you mean `discover`?", "");
+    check(&["test", mesh, "--format", "sarif"], 1, "\"ruleId\":\"test/column\"", "");
+}
+
+#[test]
+fn a_diff_tells_what_breaks_and_who_gains_what() {
+    let (old, same) = (changed(&[]), changed(&[("storefront/policies/access.cedar", "// Everyone", "// All")]));
+    let (old, same) = (old.path().to_str().unwrap(), same.path().to_str().unwrap());
+    check(&["diff", old, same], 0, "nothing changes", "");
+    check(&["diff", old, "no/such/dir"], 2, "", "no mesh.yaml");
+
+    let new = changed(&[
+        ("marketing/policies/access.cedar", "region == \"EU\"", "region == \"US\""),
+        ("storefront/policies/access.cedar", "replace-with-null", "sha-256-global"),
+        (
+            "wholesale/products/accounts.odcs.yaml",
+            "name: payment_terms_days",
+            "name: terms_days\n        physicalName: payment_terms_days",
+        ),
+    ]);
+    let new = new.path().to_str().unwrap();
+    check(&["diff", old, new], 1, "gains   analysts, region US: cost_eur (denied -> raw), by `marketing-eu", "");
+    check(&["diff", old, new], 1, "loses   analysts, region EU: cost_eur (raw -> denied)", "");
+    let weaker = "gains   analysts: full_name (masked(replace-with-null) -> masked(sha-256-global))";
+    check(&["diff", old, new], 1, weaker, "");
+    check(&["diff", old, new], 1, "breaks  column `payment_terms_days` is renamed to `terms_days`", "");
+    check(&["diff", old, new, "--format", "json"], 1, "\"direction\":\"gains\"", "");
+}
+
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["demo", "serve", "sql", "check"] {
+    for command in ["demo", "serve", "sql", "check", "test", "diff"] {
         check(&[command, "--help"], 0, "Examples:", "");
     }
 }

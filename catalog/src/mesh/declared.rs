@@ -7,7 +7,7 @@ use regex::Regex;
 use super::User;
 use crate::document::fields::{Fields, map, text, texts};
 use crate::document::file::Tree;
-use crate::document::yaml::{Kind, Node};
+use crate::document::yaml::{Key, Kind, Node};
 use crate::document::{Place, Report, quote};
 use crate::policy::Mask;
 use crate::principal::Attribute;
@@ -138,7 +138,8 @@ impl Declared {
         mesh
     }
 
-    fn declared_groups(&self, groups: Vec<(&str, &Place)>, report: &mut Report) -> BTreeSet<String> {
+    /// The groups of a list, each of which must be declared.
+    pub fn declared_groups(&self, groups: Vec<(&str, &Place)>, report: &mut Report) -> BTreeSet<String> {
         for (group, place) in &groups {
             if !self.groups.contains(*group) {
                 report
@@ -147,6 +148,30 @@ impl Declared {
             }
         }
         groups.into_iter().map(|(group, _)| group.to_owned()).collect()
+    }
+
+    /// A principal's attributes, each of which must be declared and of its type.
+    pub fn declared_attributes(&self, entries: &[(Key, Node)], report: &mut Report) -> BTreeMap<String, Attribute> {
+        let mut attributes = BTreeMap::new();
+        for (key, node) in entries {
+            let Some(kind) = self.attributes.get(&key.text) else {
+                let message = format!("the attribute {} is not declared", quote(&key.text));
+                report
+                    .error("mesh/unknown-attribute", &key.place, message)
+                    .did_you_mean(&key.text, self.attributes.keys().map(String::as_str));
+                continue;
+            };
+            match attribute(node, *kind) {
+                Some(value) => {
+                    attributes.insert(key.text.clone(), value);
+                }
+                None => {
+                    let message = format!("the attribute {} is {}", quote(&key.text), kind.name());
+                    report.error("mesh/attribute-type", &node.place, message);
+                }
+            }
+        }
+        attributes
     }
 
     fn read_tags(&mut self, fields: &mut Fields<'_>, report: &mut Report) {
@@ -223,25 +248,7 @@ impl Declared {
             None
         });
         let groups = self.declared_groups(user.texts("groups", report), report);
-        let mut attributes = BTreeMap::new();
-        for (key, node) in user.map("attributes", report) {
-            let Some(kind) = self.attributes.get(&key.text) else {
-                let message = format!("the attribute {} is not declared", quote(&key.text));
-                report
-                    .error("mesh/unknown-attribute", &key.place, message)
-                    .did_you_mean(&key.text, self.attributes.keys().map(String::as_str));
-                continue;
-            };
-            match attribute(node, *kind) {
-                Some(value) => {
-                    attributes.insert(key.text.clone(), value);
-                }
-                None => {
-                    let message = format!("the attribute {} is {}", quote(&key.text), kind.name());
-                    report.error("mesh/attribute-type", &node.place, message);
-                }
-            }
-        }
+        let attributes = self.declared_attributes(user.map("attributes", report), report);
         let place = user.key_place("name");
         if let Some(name) = name {
             if name.is_empty() || name.contains(':') || name.chars().any(char::is_control) {

@@ -71,7 +71,7 @@ impl fmt::Display for Width {
 }
 
 /// What each mask is called, strictest first.
-const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 11] = [
     "replace-with-null",
     "mask-to-fixed-value",
     "sha-256-query-local",

@@ -1,0 +1,153 @@
+//! What changes between two states of a mesh: which contracts break, and who gains or loses access to what.
+//!
+//! ```text
+//! contracts of both --contract--> changes, each with whom it breaks
+//! policies of both --atoms--> everyone whom they can tell apart --access--> those for whom they decide differently
+//! ```
+//!
+//! Access is compared for every combination of groups, purposes and attributes that the policies on a product name,
+//! not for the listed users alone. Among those with the same change the least ones stand for all.
+
+mod access;
+mod atoms;
+mod contract;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::document::file::Tree;
+use crate::document::{Place, Report};
+use crate::mesh::{Mesh, Product};
+use crate::name::ProductName;
+use crate::policy::Reason;
+
+/// What changed.
+#[derive(Debug, Default)]
+pub struct Diff {
+    /// In contracts, in the order of products.
+    pub contracts: Vec<ContractChange>,
+    /// In access to what both have, in the order of products.
+    pub access: Vec<AccessChange>,
+    /// The products with more combinations than were looked at.
+    pub cut: Vec<String>,
+}
+
+/// A change of a contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContractChange {
+    /// `domain.product@major`
+    pub product: String,
+    /// What changed.
+    pub what: String,
+    /// Whether a query that worked can fail or mean something else.
+    pub breaks: bool,
+    /// Whom it breaks: those who could read it, by groups, attributes and purpose.
+    pub whom: Vec<String>,
+    /// Where it stands, in the new state if it is there.
+    pub place: Place,
+}
+
+/// A change of what somebody may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessChange {
+    /// `domain.product@major`
+    pub product: String,
+    /// Somebody for whom it changes: `analysts, region EU`.
+    pub who: String,
+    /// Which way.
+    pub direction: Direction,
+    /// `discover`, `rows`, or columns by their paths.
+    pub what: Vec<String>,
+    /// How it was.
+    pub from: String,
+    /// How it is.
+    pub to: String,
+    /// The policies behind how it is, or else behind how it was.
+    pub because: Vec<Reason>,
+}
+
+/// Which way access changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    /// More is shown.
+    Gains,
+    /// Less is shown.
+    Loses,
+    /// Something else is shown.
+    Changes,
+}
+
+/// One state of a mesh.
+#[derive(Debug)]
+pub struct State<'m> {
+    mesh: &'m Mesh,
+    policies: Vec<atoms::Written>,
+}
+
+impl<'m> State<'m> {
+    /// A mesh and the policies in its directory.
+    ///
+    /// # Errors
+    /// The files that could be read before and cannot now.
+    pub fn read(mesh: &'m Mesh) -> Result<Self, String> {
+        Self::of(mesh, &Tree::Disk(mesh.dir()))
+    }
+
+    /// The same of a mesh in memory.
+    ///
+    /// # Errors
+    /// As [`State::read`].
+    pub fn from_files(mesh: &'m Mesh, files: &BTreeMap<String, String>) -> Result<Self, String> {
+        Self::of(mesh, &Tree::Memory(files))
+    }
+
+    fn of(mesh: &'m Mesh, tree: &Tree<'_>) -> Result<Self, String> {
+        let mut report = Report::default();
+        let policies = atoms::read(mesh, tree, &mut report);
+        match report.into_findings().first() {
+            None => Ok(Self { mesh, policies }),
+            Some(finding) => Err(format!("{}: {}", finding.place, finding.message)),
+        }
+    }
+
+    /// The majors that are served.
+    fn products(&self) -> BTreeMap<(&'m ProductName, u32), &'m Product> {
+        let products = self.mesh.products();
+        products.map(|(_, product)| ((&product.name, product.contract.major), product)).collect()
+    }
+}
+
+/// What changed from `old` to `new`.
+pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
+    let mut diff = Diff::default();
+    let (before, after) = (old.products(), new.products());
+    let all: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
+    for key in all {
+        let name = format!("{}@{}", key.0, key.1);
+        let pair = (before.get(&key).copied(), after.get(&key).copied());
+        let changes = contract::changes(pair);
+        let access_differs = atoms::differ(old, new, pair);
+        if changes.is_empty() && !access_differs {
+            continue;
+        }
+        let (people, cut) = atoms::people(old, new, pair);
+        if cut {
+            diff.cut.push(name.clone());
+        }
+        for change in changes {
+            let whom = match pair.0 {
+                Some(product) if change.breaks => access::readers(old.mesh, product, change.column.as_deref(), &people),
+                _ => Vec::new(),
+            };
+            let contract::Change { what, breaks, place, .. } = change;
+            diff.contracts.push(ContractChange { product: name.clone(), what, breaks, whom, place });
+        }
+        if let ((Some(before), Some(after)), true) = (pair, access_differs) {
+            diff.access.extend(access::changes(&name, (old.mesh, before), (new.mesh, after), &people));
+        }
+    }
+    diff.contracts.extend(contract::plain_names(old.mesh, new.mesh));
+    diff
+}
