@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! client -> flight -> auth -> session (gate, admit) -> resolve -> catalog (Grants)
-//!        -> guard (plan) -> optimizer -> guard (verify) -> scan -> lake -> object store
+//!        -> guard (table) -> optimizer -> guard (verify) -> scan -> lake -> object store
 //!        <- flight (encode) <- session (meter, cancel) <- record batches <-
 //! ```
 //!
@@ -22,7 +22,7 @@
 //! | [`lake`] | a domain's Iceberg catalog and object store become open tables | know principals or policies |
 //! | [`scrub`] | arrays without a byte of what they do not show | change a value or a type |
 //! | [`scan`] | an Iceberg table becomes a native Parquet scan | know principals or policies |
-//! | [`guard`] | masks in the plan, and the verifier that refuses a plan without them | know users: it sees grants and plans |
+//! | [`guard`] | row filters and masks in the plan, and the verifier that refuses a plan without them | know users: it sees grants and plans |
 //! | [`resolve`] | a name becomes a governed table; the system schemas | hand out an ungoverned table |
 //! | [`session`] | the only maker of DataFusion sessions: gate, planning, limits, the life of a query | speak a wire protocol |
 //! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
@@ -37,7 +37,8 @@
 //! - Only [`session`] makes a DataFusion session, and only [`resolve`] gives it tables; `clippy.toml` and
 //!   `tests/integration/rooms.rs` hold both.
 //! - A column that is not granted does not exist in the schema that a query is planned against; a masked column exists
-//!   only as the output of its mask.
+//!   only as the output of its mask, and a row that is hidden nowhere above the guard that filters it: what a query asks
+//!   runs below only where it cannot fail.
 //! - After optimization the verifier walks the plan, subqueries included, and refuses any scan beyond its grants. It
 //!   refuses what it does not know.
 //! - One query pins one snapshot of each table and version when it is planned.

@@ -7,6 +7,7 @@
 //! logical    every scan, in subqueries too, is of a table that was governed for this statement
 //! physical   a guard: its decision is one of this statement's; its source reads that scan and nothing else; its row
 //!            filter and its masks are the decided ones, expression by expression; what else runs below is leakproof
+//!            rows in memory: made for the statement, and seen by the logical check where they are a table's
 //!            a bare scan: its table has no row rule, and the columns that it reads are shown as they are
 //! ```
 //!
@@ -156,6 +157,10 @@ impl Cleared {
 
     /// A scan without a guard.
     fn bare(&self, source: &DataSourceExec) -> Result<(), Refusal> {
+        if source.data_source().downcast_ref::<MemorySourceConfig>().is_some() {
+            // Rows that were made for this statement: its own `VALUES`, or a table that the logical check has seen.
+            return Ok(());
+        }
         let cleared: Vec<_> = self.0.iter().filter(|clearance| clearance.is_read_by(source)).collect();
         let Some(first) = cleared.first() else { return Err(Refusal::NotCleared("a source".to_owned())) };
         let Some(read) = columns_of(source) else { return Err(Refusal::Unknown("a source".to_owned())) };
@@ -212,7 +217,7 @@ fn reads(source: &Arc<dyn ExecutionPlan>, clearance: &Clearance) -> bool {
         return true;
     }
     let Some(node) = source.downcast_ref::<DataSourceExec>() else { return false };
-    let Some(config) = node.data_source().downcast_ref::<FileScanConfig>() else { return clearance.is_read_by(node) };
+    let Some(config) = node.data_source().downcast_ref::<FileScanConfig>() else { return false };
     let as_it_is = config.file_source().projection().is_some_and(|projection| {
         projection
             .as_ref()
@@ -224,10 +229,6 @@ fn reads(source: &Arc<dyn ExecutionPlan>, clearance: &Clearance) -> bool {
 
 /// The columns of its table that a source reads, for what comes out and for its predicates.
 fn columns_of(source: &DataSourceExec) -> Option<Vec<String>> {
-    if source.data_source().downcast_ref::<MemorySourceConfig>().is_some() {
-        // Rows that were made for this statement, all of them for its principal.
-        return Some(Vec::new());
-    }
     let files = source.data_source().downcast_ref::<FileScanConfig>()?.file_source();
     let filter = files.filter();
     let read = files.projection()?.as_ref().iter().map(|projected| &projected.expr).chain(&filter);

@@ -199,11 +199,12 @@ impl Resolver {
         let bind::Binding { columns: bound, unavailable } = bind::bind(name, &product.contract, schema, &open.beyond)?;
         let unavailable = withheld(name, &mut grants, unavailable)?;
         let mut cut = Cut::new(name, &bound, &grants, &rows)?;
-        let mut scan = IcebergScan::pin(open.clone(), cut.columns.clone(), pin).await?;
+        let untold = |error| if restricted { untold(name, error) } else { error };
+        let mut scan = IcebergScan::pin(open.clone(), cut.columns.clone(), pin).await.map_err(untold)?;
         if deny_unfit_masks(name, &mut grants, &scan.schema(), &self.keys) {
             granted(name, &grants, &domain.owner)?;
             cut = Cut::new(name, &bound, &grants, &rows)?;
-            scan = IcebergScan::pin(open, cut.columns.clone(), pin).await?;
+            scan = IcebergScan::pin(open, cut.columns.clone(), pin).await.map_err(untold)?;
         }
         let snapshot = scan.snapshot_id();
         let filter = cut.rows(name, &rows, &scan.schema())?;
@@ -221,6 +222,9 @@ impl Resolver {
         let mut notices = Vec::new();
         if product.contract.status == Status::Deprecated {
             notices.push(format!("`{name}` is deprecated"));
+        }
+        if !rows.are_all() {
+            notices.push(format!("rows of `{name}` are kept from you by its row rules"));
         }
         let descriptions =
             product.contract.columns.iter().map(|column| (column.name.clone(), column.description.clone())).collect();
@@ -335,6 +339,14 @@ fn deny_unfit_masks(name: &ProductRef, grants: &mut [ColumnGrant], schema: &Sche
         }
     }
     any
+}
+
+/// What a reader from whom something is kept may know of a scan that cannot be made: it could name files and columns.
+fn untold(name: &ProductRef, error: Error) -> Error {
+    match error.class {
+        Class::Storage | Class::Drift => Error::new(error.class, format!("the table of `{name}` cannot be read")),
+        _ => error,
+    }
 }
 
 fn refused(name: &ProductRef, reason: &Reason, owner: &Owner) -> Error {

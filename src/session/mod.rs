@@ -17,6 +17,7 @@ mod explain;
 mod failure;
 mod gate;
 mod life;
+mod outer;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
 mod running;

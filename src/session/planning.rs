@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::failure::Guarded;
 use super::gate::{Admitted, admit, normal};
+use super::outer::{Shadows, outer_names};
 use super::running::Basis;
 use super::travel::{self, Key, Named, Travel};
 use super::{Engine, Pins, Rows, explain, failure, life};
@@ -163,6 +164,7 @@ async fn query_plan(
     mut base: SessionState,
 ) -> Result<Ready, Error> {
     let named = Named::find(&query)?;
+    let shadows = Shadows::find(&query);
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
     // The one time that `now()` means in this statement.
     base.mark_start_execution();
@@ -187,10 +189,25 @@ async fn query_plan(
         .with_catalog_list(catalog_of(resolver.mesh.name(), &found)?)
         .with_relation_planners(vec![Arc::new(Travel { tables: providers })])
         .build();
+    let denials: Vec<(String, Error)> = shadows
+        .found
+        .into_iter()
+        .filter_map(|(reference, name)| {
+            let versions = travelled.iter().filter(|((named, _), _)| *named == reference).map(|(_, table)| table);
+            let denial = found.get(&reference).into_iter().chain(versions).find_map(|table| table.denial(&name))?;
+            Some((name, denial))
+        })
+        .collect();
     let tables: Vec<Table> = found.into_values().chain(travelled.into_values()).collect();
     let failed = |error| failure::planning(&error, &tables);
 
     let logical = state.statement_to_plan(statement).await.map_err(failed)?;
+    if !denials.is_empty() {
+        let outer = outer_names(&logical).map_err(failed)?;
+        if let Some((_, denial)) = denials.into_iter().find(|(name, _)| outer.contains(name)) {
+            return Err(denial);
+        }
+    }
     let used = used_columns(&logical).map_err(failed)?;
     let (logical, physical) = finish(&state, &logical, tables.iter().map(|table| &table.provider), &tables).await?;
     Ok(Ready { state, logical, physical, tables, used })

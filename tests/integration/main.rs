@@ -1,5 +1,6 @@
 //! The one integration binary. What each module is for:
 //!
+//! - `rows`: row rules, through queries, plans and metadata tables
 //! - `rooms`: the import rules of the architecture, read from the sources
 //! - `packly`: a Packly mesh that is made and served once for all tests, with one domain's tables in an S3 server
 //! - `s3`: the S3 server, and what was asked of it
@@ -24,6 +25,7 @@ mod packly;
 mod reload;
 mod requests;
 mod rooms;
+mod rows;
 mod s3;
 mod scripts;
 mod tables;
