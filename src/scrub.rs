@@ -16,16 +16,17 @@ mod bytes;
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::types::{BinaryViewType, StringViewType};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, FixedSizeListArray, GenericListArray, MapArray,
-    OffsetSizeTrait, PrimitiveArray, StructArray, UInt64Array, make_array,
+    OffsetSizeTrait, PrimitiveArray, StructArray, UInt64Array, UnionArray, make_array,
 };
 use datafusion::arrow::buffer::{BooleanBuffer, MutableBuffer, NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::{cast, take};
-use datafusion::arrow::datatypes::{DataType, FieldRef, UInt64Type};
+use datafusion::arrow::datatypes::{DataType, FieldRef, UInt64Type, UnionFields, UnionMode};
 use datafusion::arrow::error::ArrowError;
 
 /// Why an array could not be scrubbed. It holds no value.
@@ -105,11 +106,31 @@ pub fn within(array: &ArrayRef, outside: Option<&NullBuffer>) -> Result<ArrayRef
             let plain = within(&cast(array, values)?, nulls.as_ref())?;
             Ok(cast(&plain, kind)?)
         }
+        // A union has no validity of its own, so one that lies under a NULL cannot be emptied.
+        DataType::Union(fields, UnionMode::Dense) if outside.is_none() => union(array.as_union(), fields),
         other => match other.primitive_width() {
             Some(width) => fixed_width(array, width, nulls),
             None => Err(Fault::Type(other.clone())),
         },
     }
+}
+
+/// The values of a dense union that its rows stand for, in their order, and no others.
+fn union(array: &UnionArray, fields: &UnionFields) -> Result<ArrayRef, Fault> {
+    let mut rows: BTreeMap<i8, Vec<u64>> = BTreeMap::new();
+    let mut offsets = Vec::with_capacity(array.len());
+    for (kind, row) in array.type_ids().iter().zip(array.offsets().ok_or(Fault::Build)?) {
+        let rows = rows.entry(*kind).or_default();
+        offsets.push(i32::try_from(rows.len()).map_err(|_| Fault::Build)?);
+        rows.push(u64::try_from(*row).map_err(|_| Fault::Build)?);
+    }
+    let child = |(kind, _): (i8, &FieldRef)| {
+        let rows = UInt64Array::from(rows.get(&kind).cloned().unwrap_or_default());
+        scrub(&take(array.child(kind), &rows, None)?)
+    };
+    let children = fields.iter().map(child).collect::<Result<Vec<_>, _>>()?;
+    let kinds = array.type_ids().to_vec().into();
+    Ok(Arc::new(UnionArray::try_new(fields.clone(), kinds, Some(offsets.into()), children)?))
 }
 
 /// The same validity in bits of its own, or nothing where all is valid.

@@ -29,7 +29,7 @@ impl Chunks {
         Self { places: places.collect(), metadata }
     }
 
-    /// Looks at the pages of what is a whole chunk, or a page that the file's index knows.
+    /// Looks at the pages of what is a whole chunk, or a part of one that the file's index knows.
     pub(super) fn check(&self, range: &Range<u64>, bytes: &Bytes) -> Result<()> {
         let Some((start, &(number, column))) = self.places.range(..=range.start).next_back() else { return Ok(()) };
         let Some(group) = self.metadata.row_groups().get(number) else { return Ok(()) };
@@ -39,34 +39,38 @@ impl Chunks {
         if is_flat && chunk.num_values() != group.num_rows() {
             return Err(wrong("a column does not have a value for each row"));
         }
-        let claimed = match chunk.byte_range() == (*start, length) && *start == range.start {
-            true => Some((values(chunk, range.start, bytes)?, chunk.num_values())),
-            // What a page of a list has is not the number of its rows.
-            false if is_flat => match self.rows_of_page(number, column, range.start) {
-                Some(rows) => Some((values(&only(chunk, range.start, length)?, range.start, bytes)?, rows)),
-                None => None,
-            },
+        let is_whole = *start == range.start && chunk.byte_range().1 == length;
+        let counted = match is_whole {
+            true => Some(chunk.num_values()),
+            // What some pages of a list have is not the number of their rows.
+            false if is_flat => self.rows_of_pages(number, column, range),
             false => None,
         };
-        match claimed {
-            Some((found, counted)) if i64::try_from(found) != Ok(counted) => {
-                Err(wrong("the pages of a column do not hold the values that the file counts"))
-            }
-            _ => Ok(()),
+        let Some(counted) = counted else { return Ok(()) };
+        let found = values(&only(chunk, range.start, length)?, range.start, bytes)?;
+        match i64::try_from(found) == Ok(counted) {
+            true => Ok(()),
+            false => Err(wrong("the pages of a column do not hold the values that the file counts")),
         }
     }
 
-    /// How many rows the page at this offset has, as the index tells.
-    fn rows_of_page(&self, group: usize, column: usize, offset: u64) -> Option<i64> {
+    /// How many rows the pages in a range have, as the index tells; `None` if it knows of no such pages.
+    fn rows_of_pages(&self, group: usize, column: usize, range: &Range<u64>) -> Option<i64> {
         let rows = self.metadata.row_groups().get(group)?.num_rows();
+        let chunk = self.metadata.row_groups().get(group)?.columns().get(column)?;
         let pages = self.metadata.offset_index()?.get(group)?.get(column)?.page_locations();
-        let at = pages.binary_search_by_key(&i64::try_from(offset).ok()?, |page| page.offset).ok()?;
-        let end = pages.get(at.checked_add(1)?).map_or(rows, |next| next.first_row_index);
-        end.checked_sub(pages.get(at)?.first_row_index)
+        let (first, len) = chunk.byte_range();
+        let row_at = |offset: u64| match pages.binary_search_by_key(&i64::try_from(offset).ok()?, |page| page.offset) {
+            Ok(page) => pages.get(page).map(|page| page.first_row_index),
+            // The dictionary comes before all pages.
+            Err(0) => Some(0),
+            Err(_) => (offset == first.checked_add(len)?).then_some(rows),
+        };
+        row_at(range.end)?.checked_sub(row_at(range.start)?)
     }
 }
 
-/// A chunk that consists of one of its pages.
+/// A chunk that consists of the pages in a part of it.
 fn only(chunk: &ColumnChunkMetaData, start: u64, length: u64) -> Result<ColumnChunkMetaData> {
     let wide = |number: u64| i64::try_from(number).map_err(|_| wrong("a page is nowhere"));
     let page = chunk.clone().into_builder().set_dictionary_page_offset(None).set_data_page_offset(wide(start)?);

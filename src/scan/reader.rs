@@ -177,8 +177,12 @@ impl AsyncFileReader for CheckedReader {
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
-        let Self { place, inner, chunks, .. } = self;
         async move {
+            // A second reader of a file, as DataFusion makes one after it looked into bloom filters, has not seen the footer.
+            if self.chunks.is_none() {
+                self.get_metadata(None).await?;
+            }
+            let Self { place, inner, chunks, .. } = self;
             let read = inner.get_byte_ranges(ranges.clone()).await.map_err(|e| place.failed(e))?;
             if let Some(chunks) = chunks {
                 let mut parts = ranges.iter().zip(&read);

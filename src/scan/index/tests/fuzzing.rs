@@ -63,7 +63,8 @@ async fn mutated_manifests_are_refused_or_read_within_bounds() {
             index.all().facts(field, of.data_type(), statistics::Purpose::Pruning).unwrap();
         }
     }
-    assert!(read > 100 && refused > 500, "{read} read, {refused} refused");
+    // How many are read depends on the names and the marker that a manifest is written with.
+    assert!(read > 30 && refused > 500, "{read} read, {refused} refused");
 }
 
 #[tokio::test]
