@@ -15,6 +15,7 @@
 //! This room never sees a principal: only grants and plans. It never trusts the optimizer: [`verify`] walks the
 //! optimized plan, subqueries included, and follows every raw value of a masked column up to its mask.
 
+pub mod flow;
 pub mod mask;
 pub mod table;
 #[cfg(test)]

@@ -238,6 +238,7 @@ mod tests {
             description: None,
             purpose: None,
             table: "shop.p".to_owned(),
+            closed_rows: false,
             tags: BTreeSet::new(),
             columns,
             support: Vec::new(),
