@@ -7,6 +7,7 @@ pub(crate) mod condition;
 mod decide;
 pub mod filter;
 mod grant;
+mod help;
 mod mask;
 mod reach;
 mod scope;
@@ -20,6 +21,7 @@ use std::fmt;
 use crate::name::DomainName;
 
 pub use grant::{Access, ColumnGrant, Decision, Discovery, Grants, Reason, RowRule, Rows};
+pub use help::{Help, Helpful};
 pub use mask::{Mask, Width};
 
 /// The mesh's policies, as they decide.

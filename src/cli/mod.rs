@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod print;
 mod serve;
 mod sql;
@@ -36,6 +37,7 @@ enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
     Sql(sql::Sql),
+    Explain(explain::Explain),
     Check(check::Check),
 }
 
@@ -112,6 +114,7 @@ pub fn main() -> ExitCode {
             Command::Demo(demo) => demo.run().await,
             Command::Serve(serve) => serve.run().await,
             Command::Sql(sql) => sql.run().await,
+            Command::Explain(explain) => explain.run().await,
             Command::Check(check) => check.run(),
         }
     });

@@ -285,7 +285,8 @@ impl Walk {
                 Ok(Output { columns, rows })
             }
             LogicalPlan::Union(node) => {
-                let mut output = Output { columns: vec![Reach::default(); node.schema.fields().len()], ..<_>::default() };
+                let mut output =
+                    Output { columns: vec![Reach::default(); node.schema.fields().len()], ..<_>::default() };
                 for input in &node.inputs {
                     let input = self.plan(input, outer)?;
                     merge(&mut output, input)?;

@@ -30,12 +30,17 @@ pub(super) fn ended(error: &tokio::task::JoinError) -> Error {
 }
 
 /// An error of planning a statement that names `tables`.
-pub(super) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
+pub(super) fn planning<'a>(
+    error: &DataFusionError,
+    tables: impl IntoIterator<Item = &'a Table, IntoIter: Clone>,
+) -> Error {
+    let mut tables = tables.into_iter();
+    let guarded = tables.clone().any(Table::guarded);
     let root = error.find_root();
     if let DataFusionError::SchemaError(schema, _) = root
         && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()
     {
-        if let Some(denied) = tables.iter().find_map(|table| table.denial(&field.name)) {
+        if let Some(denied) = tables.find_map(|table| table.denial(&field.name)) {
             return denied;
         }
         let error = Error::new(Class::UnknownName, format!("there is no column `{}`", field.flat_name()));
@@ -44,7 +49,7 @@ pub(super) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
             None => error,
         };
     }
-    translated(root, tables.iter().any(Table::guarded))
+    translated(root, guarded)
 }
 
 /// An error of a running query; `guarded` when anything in it is kept from the principal.

@@ -1,7 +1,7 @@
 //! From an admitted statement to a verified physical plan.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,21 +11,24 @@ use datafusion::catalog::{
     SchemaProvider, TableProvider,
 };
 use datafusion::common::TableReference;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+use polder_catalog::policy::{Access, ColumnGrant};
 use tokio::time::Instant;
 
 use super::gate::{Admitted, admit, normal};
 use super::travel::{self, Key, Named, Travel};
-use super::{Engine, Pins, Rows, explain, failure, life};
+use super::{Engine, Pins, Rows, explain, failure, life, purpose};
 use crate::error::{Class, Error};
+use crate::guard::flow::{Flow, flow};
 use crate::guard::verify::{Refusal, verify, verify_physical};
+use crate::resolve::explanation::{self, Line, leaves};
 use crate::resolve::{At, Resolver, Table, versioned};
 
 /// A statement that was admitted, planned and verified for one principal.
@@ -35,9 +38,12 @@ pub struct Planned {
     pub(super) plan: Arc<dyn ExecutionPlan>,
     pub(super) guarded: bool,
     pub(super) deadline: Instant,
+    /// The purpose that the statement declares for what follows: one, or none any more.
+    pub(super) declares: Option<Option<String>>,
     schema: SchemaRef,
     pins: Pins,
     notices: Vec<String>,
+    flow: Flow,
 }
 
 impl fmt::Debug for Planned {
@@ -62,6 +68,11 @@ impl Planned {
         &self.notices
     }
 
+    /// Which columns reach which outputs, and how; empty for what is no query.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
     /// Runs it.
     ///
     /// # Errors
@@ -79,7 +90,14 @@ pub(super) async fn plan(
     pins: &Pins,
     deadline: Instant,
 ) -> Result<Planned, Error> {
-    match admit(sql)? {
+    let admitted = admit(sql)?;
+    if let Admitted::Purpose(purpose) = admitted {
+        let (table, declares) = purpose::answer(resolver, purpose)?;
+        let planned = whole_table(engine, table, deadline).await?;
+        return Ok(Planned { declares, ..planned });
+    }
+    purpose::entitled(resolver)?;
+    match admitted {
         Admitted::Query(query) => {
             let ready = query_plan(engine, resolver, query, pins).await?;
             Ok(ready.planned(engine, deadline))
@@ -89,12 +107,28 @@ pub(super) async fn plan(
             let table = explain::table(&ready.logical, &ready.physical)?;
             whole_table(engine, table, deadline).await
         }
+        Admitted::ExplainPolicy(query) => {
+            let lines = explained(engine, resolver, query, pins).await?;
+            whole_table(engine, explanation::table(&lines)?, deadline).await
+        }
         Admitted::ShowTables(schema) => whole_table(engine, resolver.show_tables(schema.as_deref())?, deadline).await,
         Admitted::ShowSchemas => whole_table(engine, resolver.show_schemas()?, deadline).await,
         Admitted::Describe(name) => {
             let table = resolver.describe(&reference(&name)?).await?;
             whole_table(engine, table, deadline).await
         }
+        Admitted::Purpose(_) => Err(Error::new(Class::Bug, "a purpose was declared twice")),
+    }
+}
+
+/// Explains the query `sql` for the resolver's principal.
+pub(super) async fn explain_policy(engine: &Engine, resolver: &Resolver, sql: &str) -> Result<Vec<Line>, Error> {
+    purpose::entitled(resolver)?;
+    match admit(sql)? {
+        Admitted::Query(query) | Admitted::ExplainPolicy(query) => {
+            explained(engine, resolver, query, &Pins::new()).await
+        }
+        _ => Err(Error::new(Class::BadRequest, "only a query can be explained").help("explain a SELECT")),
     }
 }
 
@@ -103,54 +137,87 @@ struct Ready {
     state: SessionState,
     logical: LogicalPlan,
     physical: Arc<dyn ExecutionPlan>,
-    tables: Vec<Table>,
-    /// The names of the columns that the statement uses.
-    used: BTreeSet<String>,
+    tables: Vec<Scanned>,
+    flow: Flow,
 }
 
 impl Ready {
     fn planned(self, engine: &Arc<Engine>, deadline: Instant) -> Planned {
-        let Self { state, physical, tables, used, .. } = self;
+        let Self { state, physical, tables, flow, .. } = self;
         let mut notices: Vec<String> = Vec::new();
-        for notice in tables.iter().flat_map(|table| table.notices.iter().cloned().chain(table.masked_notice(&used))) {
+        for (scan, _, table) in &tables {
+            let masked = table.masked_notice(flow.sources().filter(|source| source.table == *scan));
             // A table that is read at two versions is told of once.
-            if !notices.contains(&notice) {
-                notices.push(notice);
+            for notice in table.notices.iter().cloned().chain(masked) {
+                if !notices.contains(&notice) {
+                    notices.push(notice);
+                }
             }
         }
         Planned {
             engine: Arc::clone(engine),
-            guarded: tables.iter().any(Table::guarded),
+            guarded: tables.iter().any(|(_, _, table)| table.guarded()),
             deadline,
+            declares: None,
             schema: physical.schema(),
-            pins: tables.iter().filter_map(|table| Some((table.pin_name(), table.snapshot?))).collect(),
+            pins: tables.iter().filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?))).collect(),
             notices,
+            flow,
             plan: physical,
             state,
         }
     }
 }
 
-async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Result<Ready, Error> {
+/// A table that a statement names: the name of its scans, its name in the statement, and what it is.
+type Scanned = (TableReference, TableReference, Table);
+
+/// What a statement is planned over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// Its tables, opened.
+    Tables,
+    /// Their contracts, with the columns that are denied.
+    Outlines,
+}
+
+/// A statement and its tables, before it is planned.
+struct Prepared {
+    state: SessionState,
+    statement: Statement,
+    tables: Vec<Scanned>,
+}
+
+async fn prepare(
+    engine: &Engine,
+    resolver: &Resolver,
+    query: Box<Query>,
+    pins: &Pins,
+    over: Over,
+) -> Result<Prepared, Error> {
     let named = Named::find(&query)?;
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
     let mut base = engine.base.clone();
     // The one time that `now()` means in this statement.
     base.mark_start_execution();
     let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
+    let resolve = async |reference: &TableReference, at: &At| match over {
+        Over::Tables => resolver.table(reference, at).await,
+        Over::Outlines => resolver.outline(reference, at).await,
+    };
     let mut found: BTreeMap<TableReference, Table> = BTreeMap::new();
     // A table that is named with versions alone is not read without one.
     for reference in references.into_iter().filter(|reference| named.plain.contains(reference)) {
         if let Entry::Vacant(vacant) = found.entry(reference) {
             let at = At::newest(pins.get(&pin_name(vacant.key(), None)).copied());
-            let table = resolver.table(vacant.key(), &at).await?;
+            let table = resolve(vacant.key(), &at).await?;
             vacant.insert(table);
         }
     }
     let mut travelled: BTreeMap<Key, Table> = BTreeMap::new();
     for (key, version) in named.versioned {
         let pin = pins.get(&pin_name(&key.0, Some(&key.1))).copied();
-        let table = resolver.table(&key.0, &travel::at(&base, &version, pin)?).await?;
+        let table = resolve(&key.0, &travel::at(&base, &version, pin)?).await?;
         travelled.insert(key, table);
     }
     let providers = travelled.iter().map(|(key, table)| (key.clone(), Arc::clone(&table.provider))).collect();
@@ -158,38 +225,95 @@ async fn query_plan(engine: &Arc<Engine>, resolver: &Resolver, query: Box<Query>
         .with_catalog_list(catalog_of(resolver.mesh.name(), &found)?)
         .with_relation_planners(vec![Arc::new(Travel { tables: providers })])
         .build();
-    let tables: Vec<Table> = found.into_values().chain(travelled.into_values()).collect();
-    let failed = |error| failure::planning(&error, &tables);
-
-    let logical = state.statement_to_plan(statement).await.map_err(failed)?;
-    let used = used_columns(&logical).map_err(failed)?;
-    let (logical, physical) = finish(&state, &logical, &tables).await?;
-    Ok(Ready { state, logical, physical, tables, used })
+    let plain = found.into_iter().map(|(reference, table)| (reference.clone(), reference, table));
+    let travelled = travelled
+        .into_iter()
+        .map(|((reference, version), table)| (versioned(&reference, Some(&version)), reference, table));
+    let tables = plain.chain(travelled).collect();
+    Ok(Prepared { state, statement, tables })
 }
 
-/// The names of the columns that a plan uses, except where a governed table puts its masks in place.
-fn used_columns(plan: &LogicalPlan) -> datafusion::common::Result<BTreeSet<String>> {
-    let mut used = BTreeSet::new();
-    plan.apply_with_subqueries(|node| {
-        let masks = matches!(node, LogicalPlan::Projection(p) if matches!(p.input.as_ref(), LogicalPlan::TableScan(_)));
-        if !masks {
-            node.apply_expressions(|expr| {
-                used.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
-                Ok(TreeNodeRecursion::Continue)
-            })?;
+async fn query_plan(engine: &Engine, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Result<Ready, Error> {
+    let Prepared { state, statement, tables } = prepare(engine, resolver, query.clone(), pins, Over::Tables).await?;
+    let logical = match state.statement_to_plan(statement).await {
+        Ok(logical) => logical,
+        Err(error) => {
+            let nested = |grant: &ColumnGrant| matches!(grant.access, Access::Nested(_));
+            let of_fields = tables.iter().any(|(_, _, table)| table.grants.iter().any(nested));
+            let denied = if of_fields { denied(engine, resolver, query, pins).await } else { None };
+            return Err(denied.unwrap_or_else(|| failed(&error, &tables)));
         }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(used)
+    };
+    let flow = followed(&logical, &tables)?;
+    let (logical, physical) = finish(&state, &logical, &tables).await?;
+    Ok(Ready { state, logical, physical, tables, flow })
+}
+
+/// What an explanation says of a query, which is planned over outlines and does not run.
+async fn explained(engine: &Engine, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Result<Vec<Line>, Error> {
+    let (flow, tables) = outlined(engine, resolver, query.clone(), pins).await?;
+    match flow {
+        Ok(flow) => resolver.explain(&flow, &tables),
+        // A contract may leave open what a type is; the tables then know it, if they can be opened.
+        Err(error) if error.class == Class::BadRequest => {
+            let ready = query_plan(engine, resolver, query, pins).await?;
+            resolver.explain(&ready.flow, &ready.tables)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn outlined(
+    engine: &Engine,
+    resolver: &Resolver,
+    query: Box<Query>,
+    pins: &Pins,
+) -> Result<(Result<Flow, Error>, Vec<Scanned>), Error> {
+    let Prepared { state, statement, tables } = prepare(engine, resolver, query, pins, Over::Outlines).await?;
+    let flow = match state.statement_to_plan(statement).await {
+        Ok(logical) => followed(&logical, &tables),
+        Err(error) => Err(failed(&error, &tables)),
+    };
+    Ok((flow, tables))
+}
+
+/// The denial of the first field that a query names and must not, where that is why it cannot be planned: a field that
+/// is denied is not in its struct.
+async fn denied(engine: &Engine, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Option<Error> {
+    let (flow, tables) = outlined(engine, resolver, query, pins).await.ok()?;
+    let flow = flow.ok()?;
+    flow.sources().find_map(|source| {
+        let (_, _, table) = tables.iter().find(|(scan, ..)| *scan == source.table)?;
+        let [(name, grant)] = leaves(&table.grants, &source.path).try_into().ok()?;
+        (grant.access == Access::Denied).then(|| table.wanted.as_ref().map(|wanted| wanted.column(&name, grant)))?
+    })
+}
+
+/// Follows the columns of a plan. What cannot be followed does not run.
+fn followed(logical: &LogicalPlan, tables: &[Scanned]) -> Result<Flow, Error> {
+    let masked = |scan: &TableReference, path: &[String]| {
+        let table = tables.iter().find(|(name, ..)| name == scan).map(|(_, _, table)| table);
+        let mut leaves = table.into_iter().flat_map(|table| leaves(&table.grants, path));
+        leaves.any(|(_, grant)| matches!(grant.access, Access::Masked(_)))
+    };
+    flow(logical, &masked).map_err(|unknown| {
+        tracing::error!(%unknown, "a plan was refused, since its columns cannot be followed");
+        Error::new(Class::Bug, format!("the plan could not be proved safe and does not run: {unknown}"))
+            .help("please report the statement to the platform team")
+    })
+}
+
+fn failed(error: &DataFusionError, tables: &[Scanned]) -> Error {
+    failure::planning(error, tables.iter().map(|(_, _, table)| table))
 }
 
 /// Optimizes a plan, verifies it, and makes it physical.
 async fn finish(
     state: &SessionState,
     logical: &LogicalPlan,
-    tables: &[Table],
+    tables: &[Scanned],
 ) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>), Error> {
-    let failed = |error| failure::planning(&error, tables);
+    let failed = |error| failed(&error, tables);
     let logical = state.optimize(logical).map_err(failed)?;
     verify(&logical).map_err(|refusal| unverified(&refusal))?;
     let physical = state.query_planner().create_physical_plan(&logical, state).await.map_err(failed)?;
@@ -211,7 +335,7 @@ async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, deadli
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
     let (logical, physical) = finish(&state, &logical, &[]).await?;
-    Ok(Ready { state, logical, physical, tables: Vec::new(), used: BTreeSet::new() }.planned(engine, deadline))
+    Ok(Ready { state, logical, physical, tables: Vec::new(), flow: Flow::default() }.planned(engine, deadline))
 }
 
 /// A catalog of exactly the tables that a statement names.

@@ -64,7 +64,7 @@ fn check_says_what_is_wrong_and_where() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["demo", "serve", "sql", "check"] {
+    for command in ["demo", "serve", "sql", "explain", "check"] {
         check(&[command, "--help"], 0, "Examples:", "");
     }
 }

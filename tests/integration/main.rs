@@ -17,6 +17,7 @@
 
 mod broken;
 mod command;
+mod explanations;
 mod features;
 mod limits;
 mod packly;

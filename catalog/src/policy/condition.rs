@@ -21,7 +21,7 @@ use cedar_policy::{
 use serde_json::{Value, json};
 
 use super::reach::{Action, Kind, Lies};
-use super::scope::Conditions;
+use super::scope::{Conditions, purposes};
 use super::uid::{Types, uid};
 use crate::mesh::declared::Declared;
 use crate::principal::{Attribute, Principal};
@@ -70,6 +70,21 @@ impl Pool {
         self.all.push(condition);
         self.ids.insert(text, id);
         Some(id)
+    }
+
+    /// The groups and the purposes that a condition names.
+    pub fn speaks_of(&self, id: ConditionId) -> (Vec<String>, Vec<String>) {
+        let policies = self.all.get(id as usize).into_iter().flat_map(|condition| condition.set.policies());
+        let (mut groups, mut of_purpose) = (Vec::new(), Vec::new());
+        for policy in policies {
+            let named = policy.entity_literals().into_iter();
+            let named = named.filter(|literal| literal.type_name().basename() == "Group");
+            groups.extend(named.map(|literal| literal.id().unescaped().to_owned()));
+            if let Ok(Some(conditions)) = Conditions::of(policy) {
+                of_purpose.extend(purposes(&conditions));
+            }
+        }
+        (groups, of_purpose)
     }
 
     /// Done with keeping.

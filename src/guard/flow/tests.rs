@@ -139,7 +139,10 @@ fn select(dice: &mut Dice, depth: usize) -> String {
     let from = match (dice.roll(8), nested) {
         (0, Some(nested)) => {
             let derived = format!("({nested}) AS w");
-            return format!("SELECT w.r + {} AS p, w.p AS r FROM t JOIN {derived} ON w.p = t.b", dice.one(&["1", "t.c"]));
+            return format!(
+                "SELECT w.r + {} AS p, w.p AS r FROM t JOIN {derived} ON w.p = t.b",
+                dice.one(&["1", "t.c"])
+            );
         }
         (1, Some(nested)) => {
             return format!("SELECT w.p AS p, max(w.r) OVER (PARTITION BY w.p) AS r FROM ({nested}) AS w");
@@ -187,7 +190,9 @@ fn select(dice: &mut Dice, depth: usize) -> String {
         1 => {
             let (by, other) = (column(dice), column(dice));
             let kept = predicate(dice);
-            format!("SELECT {by} AS p, count({other}) FILTER (WHERE {kept}) AS r FROM {from}{filter} GROUP BY {by} HAVING max({other}) > 1")
+            format!(
+                "SELECT {by} AS p, count({other}) FILTER (WHERE {kept}) AS r FROM {from}{filter} GROUP BY {by} HAVING max({other}) > 1"
+            )
         }
         2 => format!("SELECT DISTINCT {x} AS p, {y} AS r FROM {from}{filter}"),
         3 => {
@@ -229,9 +234,8 @@ async fn what_is_not_named_cannot_change_an_output() {
             }
             let named = |output: usize| flow.outputs[output].1.iter().any(|source| names(source, table, path));
             let (named, free): (Vec<usize>, Vec<usize>) = (0..flow.outputs.len()).partition(|output| named(*output));
-            let same = |outputs: &[usize]| {
-                found.as_ref().is_ok_and(|found| rows(found, outputs) == rows(&expected, outputs))
-            };
+            let same =
+                |outputs: &[usize]| found.as_ref().is_ok_and(|found| rows(found, outputs) == rows(&expected, outputs));
             assert!(same(&free), "{sql}\ndepends on {table}.{path:?}, which is not told: {flow:#?}");
             compared += free.len();
             changed += usize::from(!same(&named));
@@ -245,7 +249,8 @@ async fn what_is_not_named_cannot_change_an_output() {
 async fn told(sql: &str) -> Vec<String> {
     let flow = flow_of(&context(&vec![vec![Some(1); ROWS]; BASES.len()]), sql).await;
     let line = |sources: &[Source]| {
-        let texts: Vec<String> = sources.iter().map(|s| format!("{}.{} {}", s.table, s.path.join("."), s.via)).collect();
+        let texts: Vec<String> =
+            sources.iter().map(|s| format!("{}.{} {}", s.table, s.path.join("."), s.via)).collect();
         texts.join(", ")
     };
     flow.outputs.iter().map(|(name, sources)| format!("{name}: {}", line(sources))).chain([line(&flow.rows)]).collect()
@@ -259,15 +264,15 @@ async fn each_way_is_told_by_its_name() {
         ("SELECT b, sum(c) AS s FROM t GROUP BY b", &["b: t.b value", "s: t.c value", "t.b group"]),
         ("SELECT count(*) AS n FROM t", &["n: ", ""]),
         ("SELECT t.b, u.d FROM t JOIN u USING (a)", &["b: t.b value", "d: u.d value", "t.a join, u.a join"]),
-        (
-            "SELECT max(b) OVER (PARTITION BY c) AS m FROM t",
-            &["m: t.b value, t.c window", ""],
-        ),
+        ("SELECT max(b) OVER (PARTITION BY c) AS m FROM t", &["m: t.b value, t.c window", ""]),
         ("SELECT home['x'] AS x FROM t", &["x: t.home.x value", ""]),
         ("SELECT h['x'] AS x FROM (SELECT home AS h FROM t WHERE true)", &["x: t.home.x value", ""]),
         ("SELECT home FROM t", &["home: t.home value", ""]),
         ("SELECT unnest(many) AS m FROM t", &["m: t.many value", "t.many join"]),
-        ("SELECT b FROM t WHERE EXISTS (SELECT d FROM u WHERE u.a = t.a)", &["b: t.b value", "t.a predicate, u.a predicate"]),
+        (
+            "SELECT b FROM t WHERE EXISTS (SELECT d FROM u WHERE u.a = t.a)",
+            &["b: t.b value", "t.a predicate, u.a predicate"],
+        ),
         ("SELECT (SELECT max(d) FROM u WHERE e = 1) AS m FROM t", &["m: u.d value, u.e predicate", ""]),
         (
             "WITH RECURSIVE q (n, p) AS (SELECT 0 AS n, 0 AS p UNION ALL SELECT q.n + 1, t.b FROM q JOIN t ON q.p = t.a WHERE q.n < 3) \
@@ -277,7 +282,10 @@ async fn each_way_is_told_by_its_name() {
         ("SELECT b FROM t UNION ALL SELECT d FROM u WHERE e = 1", &["b: t.b value, u.d value", "u.e predicate"]),
         ("SELECT DISTINCT b FROM t", &["b: t.b value", "t.b group"]),
         ("SELECT x FROM (VALUES (1)) AS v (x)", &["x: ", ""]),
-        ("SELECT 1 AS one FROM t a, LATERAL (SELECT d FROM u WHERE u.e = a.b) AS l", &["one: ", "t.b predicate, u.e predicate"]),
+        (
+            "SELECT 1 AS one FROM t a, LATERAL (SELECT d FROM u WHERE u.e = a.b) AS l",
+            &["one: ", "t.b predicate, u.e predicate"],
+        ),
     ] {
         assert_eq!(told(sql).await, expect, "{sql}");
     }
