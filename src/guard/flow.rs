@@ -250,12 +250,11 @@ impl Walk {
                 }
             },
             LogicalPlan::SubqueryAlias(node) => match in_place(node) {
-                Some((scan, names)) => {
+                Some(names) => {
                     let mut columns = Vec::new();
                     for name in names {
                         columns.push(self.base(&node.alias, vec![name])?);
                     }
-                    debug_assert!(scan.filters.is_empty(), "a plan that is put in place has no filter yet");
                     Ok(Output { columns, rows: Sources::new() })
                 }
                 None => self.plan(&node.input, outer),
@@ -490,12 +489,13 @@ fn merge(output: &mut Output, more: Output) -> Result<(), Unknown> {
     Ok(())
 }
 
-/// The scan and the columns of a governed table that DataFusion plans in place: a projection of a scan, under one name.
-/// Each of its outputs is the column of that name, however little of it the mask reads.
-fn in_place(node: &SubqueryAlias) -> Option<(&TableScan, Vec<String>)> {
+/// The columns of a governed table that DataFusion plans in place: a projection of a scan, under one name. Each of its
+/// outputs is the column of that name, however little of it the mask reads.
+fn in_place(node: &SubqueryAlias) -> Option<Vec<String>> {
     let LogicalPlan::Projection(shown) = node.input.as_ref() else { return None };
     let LogicalPlan::TableScan(scan) = shown.input.as_ref() else { return None };
     let table = (scan.table_name.schema()?, scan.table_name.table());
     let same = Some(table) == node.alias.schema().map(|schema| (schema, node.alias.table()));
-    same.then(|| (scan, shown.schema.fields().iter().map(|field| field.name().clone()).collect()))
+    let names = || shown.schema.fields().iter().map(|field| field.name().clone()).collect();
+    (same && scan.filters.is_empty()).then(names)
 }

@@ -229,3 +229,50 @@ pub fn table(lines: &[Line]) -> Result<Arc<dyn TableProvider>, Error> {
     virtual_table(TableReference::bare("explanation"), &COLUMNS, &rows)
         .map_err(|error| Error::new(Class::Bug, format!("the explanation could not be made: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use polder_catalog::document::Place;
+
+    use super::*;
+
+    fn grant(column: &str, access: Access) -> ColumnGrant {
+        ColumnGrant { column: column.to_owned(), access, reasons: Vec::new() }
+    }
+
+    #[test]
+    fn a_path_leads_to_the_grants_at_it_and_inside_of_it() {
+        let zip = grant("zip", Access::Masked(Mask::Null));
+        let home = Access::Nested(vec![grant("street", Access::Denied), grant("geo", Access::Nested(vec![zip]))]);
+        let grants = [grant("id", Access::Raw), grant("home", home)];
+        let at = |path: &[&str]| {
+            let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
+            let found = leaves(&grants, &path).into_iter();
+            found.map(|(name, grant)| format!("{name} {}", Effect::of(&grant.access).as_str())).collect::<Vec<_>>()
+        };
+        assert_eq!(at(&["id"]), ["id raw"]);
+        // A struct that is shown whole has one grant, and so have its fields.
+        assert_eq!(at(&["id", "inside"]), ["id raw"]);
+        assert_eq!(at(&["home"]), ["home.street denied", "home.geo.zip masked"]);
+        assert_eq!(at(&["home", "street"]), ["home.street denied"]);
+        assert_eq!(at(&["home", "some key", "geo"]), ["home.geo.zip masked"]);
+        assert_eq!(at(&["nothing"]), [""; 0]);
+    }
+
+    #[test]
+    fn each_rule_on_rows_is_told_and_that_there_is_none() {
+        let reason =
+            |id: &str| Reason { policy: id.into(), place: Place { file: "a.cedar".into(), line: 1, column: 1 } };
+        let rule = |id| RowRule { filter: None, reason: reason(id) };
+        let told = |rows: &Rows| {
+            let told = Effect::of_rows(rows).into_iter();
+            told.map(|(effect, reasons)| format!("{} {}", effect.as_str(), policies(&reasons).unwrap_or_default()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&Rows::All), [""; 0]);
+        assert_eq!(told(&Rows::Except(vec![rule("a")])), ["hidden a"]);
+        let closed = Rows::Closed { permits: vec![rule("a"), rule("b")], forbids: vec![rule("c")] };
+        assert_eq!(told(&closed), ["shown a", "shown b", "hidden c"]);
+        assert_eq!(told(&Rows::Closed { permits: Vec::new(), forbids: Vec::new() }), ["denied "]);
+    }
+}

@@ -11,6 +11,7 @@
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
 //! - `limits`: time and memory, and what a query does that wants more
+//! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
 //! - `command`: the `polder` binary, its output and its exit codes
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
