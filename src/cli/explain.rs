@@ -148,7 +148,7 @@ fn cells(line: &Line, of_query: bool) -> [String; 5] {
         true => (line.output.clone().unwrap_or_else(|| EVERY.to_owned()), line.via.to_owned()),
         false => (String::new(), String::new()),
     };
-    [column, effect, via, output, policies]
+    [output, column, via, effect, policies]
 }
 
 /// Cells in columns; a column that is empty everywhere is left out.

@@ -66,7 +66,8 @@ impl Wanted {
         let mut reasons: Vec<Reason> = grants.iter().flat_map(|grant| grant.reasons.clone()).collect();
         reasons.sort_by(|a, b| a.policy.cmp(&b.policy));
         reasons.dedup();
-        let message = match because(&reasons) {
+        let permitted = grants.iter().all(|grant| !grant.reasons.is_empty());
+        let message = match because(&reasons).filter(|_| permitted) {
             Some(policies) => format!("no column of `{}` is granted to you: denied by {policies}", self.product),
             None => format!("no column of `{}` is granted to you: no policy permits any", self.product),
         };
@@ -97,7 +98,8 @@ impl Wanted {
             (None, Some(reason)) => format!("its rows are restricted for you by {}", policy(reason)),
             (None, None) => "no policy permits you to read its rows".to_owned(),
         };
-        self.denied(format!("{message}: {why}"), |_| true)
+        // What shows more of it need not show all of it.
+        self.denied(format!("{message}: {why}"), |_| false)
     }
 
     fn denied(&self, message: String, helps: impl Fn(&Helpful) -> bool) -> Error {

@@ -69,14 +69,16 @@ pub fn declared(sql: &str) -> Option<Option<String>> {
 pub(super) fn entitled(resolver: &Resolver) -> Result<(), Error> {
     match &resolver.principal.purpose {
         None => Ok(()),
-        Some(purpose) => may_declare(resolver, purpose),
+        Some(purpose) => {
+            may_declare(resolver, purpose).map_err(|error| error.help("RESET polder.purpose declares none"))
+        }
     }
 }
 
 fn may_declare(resolver: &Resolver, purpose: &str) -> Result<(), Error> {
     let principal = resolver.principal.clone();
     let entitled = resolver.mesh.with_purpose(principal, purpose).map(drop);
-    entitled.map_err(|error| Error::new(Class::Denied, error.to_string()).help("RESET polder.purpose declares none"))
+    entitled.map_err(|error| Error::new(Class::Denied, error.to_string()))
 }
 
 /// The answer to a statement about the purpose, and what it declares.

@@ -23,7 +23,7 @@ const MORE: &str = r#"
 permit (principal in Group::"analysts", action == Action::"read", resource in Tag::"automated_scoring")
 when { context has purpose && context.purpose == "fraud" };
 @id("payments-own-region")
-@filter("currency = 'EUR'")
+@filter("method = 'card'")
 permit (principal in Group::"analysts", action == Action::"read_rows", resource in Product::"payments.transactions");
 @id("payments-no-tests")
 @filter("status = 'test'")
@@ -131,11 +131,11 @@ async fn an_explanation_says_what_is_raw_masked_and_denied_and_names_each_row_ru
     assert_eq!(
         lines,
         [
-            "email <- storefront.customers.email value masked(sha-256-global) [storefront-analysts-see-emails-hashed]",
+            "email <- storefront.customers.email value masked(sha-256-global) [storefront-analysts-see-emails-hashed standards:pii]",
             "risk <- payments.transactions.risk_score value denied []",
             "* <- payments.transactions.customer_id join raw [payments-analysts-read]",
             "* <- storefront.customers.customer_id join raw [storefront-analysts-read]",
-            "* <- storefront.customers.email group masked(sha-256-global) [storefront-analysts-see-emails-hashed]",
+            "* <- storefront.customers.email group masked(sha-256-global) [storefront-analysts-see-emails-hashed standards:pii]",
             "* <- storefront.customers.tax_id predicate denied [storefront-no-tax-ids-for-analysts]",
             "* <- payments.transactions.* rows shown [payments-own-region]",
             "* <- payments.transactions.* rows hidden [payments-no-tests]",

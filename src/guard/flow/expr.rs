@@ -5,7 +5,8 @@ use datafusion::logical_expr::expr::{AggregateFunctionParams, ScalarFunction, Wi
 use datafusion::logical_expr::{Case, Expr, GroupingSet, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
-use super::{Reach, Scope, Sources, Unknown, Via, Walk, by_way_of, unknown};
+use super::walk::{Walk, by_way_of, unknown};
+use super::{Reach, Scope, Sources, Unknown, Via};
 
 impl Walk {
     pub(super) fn expr(&mut self, expr: &Expr, scope: &Scope<'_>) -> Result<Reach, Unknown> {

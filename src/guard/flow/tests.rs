@@ -6,7 +6,7 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, Int64Builder, ListBuilder, 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::*;
