@@ -18,7 +18,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::document::file::Tree;
-use crate::document::{Place, Report};
+use crate::document::{Place, Report, Watch};
 use crate::mesh::{Mesh, Product};
 use crate::name::ProductName;
 use crate::policy::Reason;
@@ -92,7 +92,7 @@ impl<'m> State<'m> {
     /// # Errors
     /// The files that could be read before and cannot now.
     pub fn read(mesh: &'m Mesh) -> Result<Self, String> {
-        Self::of(mesh, &Tree::Disk(mesh.dir()))
+        Self::of(mesh, &Tree::Disk(mesh.dir(), &Watch::default()))
     }
 
     /// The same of a mesh in memory.

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::document::file::Tree;
-use crate::document::{Finding, Place};
+use crate::document::{Finding, Place, Watch};
 use crate::mesh::{CatalogConfig, Mesh};
 use crate::name::{DomainName, ProductRef};
 use crate::policy::Reason;
@@ -114,7 +114,7 @@ pub struct Failure {
 impl Trials {
     /// Reads the tests of every domain of `mesh` that is served, from the files in `dir`.
     pub fn read(mesh: &Mesh, dir: &Path) -> Self {
-        read::read(mesh, &Tree::Disk(dir))
+        read::read(mesh, &Tree::Disk(dir, &Watch::default()))
     }
 
     /// The same from files in memory, by their paths with `/` between the parts.

@@ -21,6 +21,7 @@ use polder_catalog::policy::{Mask, Reason, RowRule, Rows};
 
 use super::exec::GuardExec;
 use super::filter::lower;
+use super::mask::Keys;
 use super::table::{GovernedColumn, Shown, Source, Treatment, govern};
 use super::verify::Cleared;
 use crate::lake::fixture::{Shop, optional, schema, shop};
@@ -96,7 +97,7 @@ async fn governed(
     let shown = Shown { columns: columns.collect(), rows, restricted: true };
     let source = Arc::clone(&scan);
     let source = Source::new(scan, move |plan| source.is_read_by(plan));
-    govern(TableReference::bare(table), source, shown).unwrap()
+    govern(TableReference::bare(table), source, shown, &Keys::new([])).unwrap()
 }
 
 /// `people` for somebody in the EU: email hashed, phone empty, region not granted.

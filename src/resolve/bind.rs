@@ -240,13 +240,10 @@ mod tests {
             table: "shop.p".to_owned(),
             closed_rows: false,
             tags: BTreeSet::new(),
-            closed_rows: false,
             columns,
-            closed_rows: false,
             support: Vec::new(),
             sla: Vec::new(),
             place,
-            closed_rows: false,
         };
         let field = |id, name: &str, kind| Arc::new(NestedField::optional(id, name, kind));
         let text = || TableType::Primitive(PrimitiveType::String);

@@ -2,9 +2,8 @@
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Schema;
-use datafusion::logical_expr::{ExprSchemable, create_udf};
+use datafusion::logical_expr::create_udf;
 use datafusion::physical_expr::expressions::Column;
-use datafusion::prelude::col;
 
 use super::*;
 
