@@ -16,7 +16,7 @@ use crate::contract::{Contract, Status};
 use crate::document::file::Tree;
 use crate::document::{Finding, Place, Watch, quote};
 use crate::name::{DomainName, ProductName, ProductRef};
-use crate::policy::{Decision, Discovery, Policies};
+use crate::policy::{Decision, Discovery, Helpful, Policies};
 use crate::principal::{Attribute, Principal};
 use crate::secret::Secret;
 
@@ -245,6 +245,12 @@ impl Mesh {
     /// What `principal` may see of `product`.
     pub fn decide(&self, principal: &Principal, product: &Product) -> Decision {
         self.policies.decide(self, principal, product)
+    }
+
+    /// The groups and purposes that would each show `principal` more of the columns of `product`; none where it may
+    /// not be discovered. Each is tried by a decision of its own, so this is for errors and explanations.
+    pub fn helps(&self, principal: &Principal, product: &Product) -> Vec<Helpful> {
+        self.policies.helps(self, principal, product)
     }
 }
 

@@ -8,6 +8,7 @@ mod decide;
 pub mod filter;
 mod fits;
 mod grant;
+mod help;
 pub(crate) mod known;
 mod mask;
 pub(crate) mod planted;
@@ -23,6 +24,7 @@ use std::fmt;
 use crate::name::DomainName;
 
 pub use grant::{Access, ColumnGrant, Decision, Discovery, Grants, Reason, RowRule, Rows};
+pub use help::{Help, Helpful};
 pub(crate) use mask::NAMES as MASKS;
 pub use mask::{Mask, Width};
 

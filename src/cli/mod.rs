@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod diff;
+mod explain;
 mod print;
 mod serve;
 mod sql;
@@ -38,6 +39,7 @@ enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
     Sql(sql::Sql),
+    Explain(explain::Explain),
     Check(check::Check),
     Test(test::Test),
     Diff(diff::Diff),
@@ -116,6 +118,7 @@ pub fn main() -> ExitCode {
             Command::Demo(demo) => demo.run().await,
             Command::Serve(serve) => serve.run().await,
             Command::Sql(sql) => sql.run().await,
+            Command::Explain(explain) => explain.run().await,
             Command::Check(check) => check.run(),
             Command::Test(test) => test.run().await,
             Command::Diff(diff) => diff.run(),

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
 use datafusion::arrow::array::RecordBatch;
@@ -17,7 +16,7 @@ use super::statements::{is_blank, split};
 use super::{Failure, Limits, Outcome, engine, terminal};
 use crate::error::{Class, Error};
 use crate::flight::client::{Credentials, Remote};
-use crate::session::{Engine, Pins};
+use crate::session::{Engine, Pins, Session, declared};
 
 /// Run SQL against a mesh on this machine or a server
 ///
@@ -65,7 +64,7 @@ pub struct Sql {
 
 /// Where statements go.
 enum Target {
-    Embedded(Arc<Engine>, Principal),
+    Embedded(Session),
     Remote(Box<Remote>),
 }
 
@@ -79,14 +78,18 @@ struct Answer {
 impl Target {
     async fn ask(&mut self, sql: &str) -> Result<Answer, Error> {
         match self {
-            Self::Embedded(engine, principal) => {
-                let planned = engine.plan(principal, sql, &Pins::new()).await?;
+            Self::Embedded(session) => {
+                let planned = session.plan(sql, &Pins::new()).await?;
                 let notices = planned.notices().to_vec();
                 let rows = planned.run()?;
                 Ok(Answer { schema: rows.schema(), rows: rows.boxed(), notices })
             }
             Self::Remote(remote) => {
-                let (schema, rows, notices) = remote.query(sql).await?;
+                let (schema, rows, notices) = match declared(sql) {
+                    // The server keeps no session: the purpose goes with each call from here.
+                    Some(purpose) => remote.declare(purpose.as_deref()).await?,
+                    None => remote.query(sql).await?,
+                };
                 Ok(Answer { schema, rows, notices })
             }
         }
@@ -121,7 +124,7 @@ impl Sql {
             (Some(dir), _) => {
                 let engine = engine(dir, &self.limits)?;
                 let principal = embedded_principal(&engine, self.user.as_deref(), self.purpose.as_deref())?;
-                Ok(Target::Embedded(engine, principal))
+                Ok(Target::Embedded(Session::new(engine, principal)))
             }
             (None, Some(url)) => {
                 let credentials = credentials(self.user.as_deref())?;

@@ -91,8 +91,7 @@ impl Remote {
         tls_ca: Option<&Path>,
     ) -> Result<Self, Error> {
         let endpoint = endpoint(url, tls_ca)?;
-        let unsendable = |_| Error::new(Class::BadRequest, "the purpose cannot travel in a header");
-        let purpose = purpose.map(MetadataValue::try_from).transpose().map_err(unsendable)?;
+        let purpose = header(purpose)?;
         let channel = endpoint.connect().await.map_err(|cause| unreachable(url, &cause))?;
         let client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE);
         let mut remote = Self { url: url.to_owned(), client, authorization: None, purpose };
@@ -102,6 +101,20 @@ impl Remote {
             Credentials::Password { user, password } => remote.log_in(&user, &password).await?,
         }
         Ok(remote)
+    }
+
+    /// Declares a purpose for the next queries, or none. Whether the caller may do so shows at the first of them; where
+    /// that is now, the one before stays.
+    ///
+    /// # Errors
+    /// `Denied` for a purpose that the caller may not declare, and the errors of a query.
+    pub async fn declare(&mut self, purpose: Option<&str>) -> Result<Answer, Error> {
+        let before = std::mem::replace(&mut self.purpose, header(purpose)?);
+        let answer = self.query("SHOW polder.purpose").await;
+        if answer.is_err() {
+            self.purpose = before;
+        }
+        answer
     }
 
     async fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Error> {
@@ -161,6 +174,11 @@ impl Remote {
     fn error(&self, status: &Status) -> Error {
         reached(&self.url, status)
     }
+}
+
+fn header(purpose: Option<&str>) -> Result<Option<MetadataValue<Ascii>>, Error> {
+    let unsendable = |_| Error::new(Class::BadRequest, "the purpose cannot travel in a header");
+    purpose.map(MetadataValue::try_from).transpose().map_err(unsendable)
 }
 
 /// The error behind a status: the server's own, or that it went away.

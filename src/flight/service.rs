@@ -173,8 +173,10 @@ impl Service {
             Act::Close => Ok(None),
             // There is no session to end.
             Act::CloseSession => Ok(Some(ActionResult::new(SESSION_CLOSED))),
-            Act::Other => Err(Error::new(Class::BadRequest, "this action is not served")
-                .help("a query is cancelled by cancelling its call; there are no transactions and no session options")),
+            Act::Other => Err(Error::new(Class::BadRequest, "this action is not served").help(
+                "a query is cancelled by cancelling its call; there are no transactions and no session options: a \
+                     purpose is declared in the header `x-polder-purpose` of each call",
+            )),
         }
     }
 

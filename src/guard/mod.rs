@@ -18,6 +18,7 @@
 
 mod exec;
 pub mod filter;
+pub mod flow;
 mod leakproof;
 pub mod mask;
 pub mod table;

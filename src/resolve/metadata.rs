@@ -6,16 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::common::TableReference;
-use datafusion::datasource::MemTable;
-use polder_catalog::mesh::Owner;
-use polder_catalog::name::ProductRef;
-use polder_catalog::policy::Grants;
-
-use super::{At, Resolver, Table, ask, bind, restricts, version, versioned};
+use super::{At, Resolver, Table, bind, restricts, version, versioned};
 use crate::error::{Class, Error};
 use crate::guard::govern_rows;
 use crate::scan::tables::About;
+use datafusion::common::TableReference;
+use datafusion::datasource::MemTable;
 
 impl Resolver {
     /// The metadata table of that name, if a name can mean one.
@@ -24,13 +20,13 @@ impl Resolver {
         let Some(about) = About::named(about) else { return Ok(None) };
         let schema = reference.schema().ok_or_else(|| self.unknown(reference))?;
         let found = self.find(&TableReference::partial(schema, product));
-        let (name, domain, product, Grants { columns: grants, rows }) = found.map_err(|error| match error.class {
+        let (name, domain, product, grants) = found.map_err(|error| match error.class {
             // Under the name that was asked for, as for a product that never was.
             Class::UnknownName => self.unknown(reference),
             _ => error,
         })?;
-        if restricts(&grants, &rows) {
-            return Err(restricted(&name, about, &domain.owner));
+        if restricts(&grants.columns, &grants.rows) {
+            return Err(self.wanted(&name).about(about, &grants));
         }
         let shown = format!("{name}${about}");
         if at.text.is_some() && !about.of_one_snapshot() {
@@ -51,19 +47,11 @@ impl Resolver {
             provider,
             grants: Vec::new(),
             descriptions: Vec::new(),
-            owner: Some(domain.owner.clone()),
+            wanted: Some(self.wanted(&name)),
             snapshot: snapshot.filter(|_| about.of_one_snapshot()).map(|snapshot| snapshot.snapshot_id()),
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted: false,
         }))
     }
-}
-
-fn restricted(name: &ProductRef, about: About, owner: &Owner) -> Error {
-    Error::new(
-        Class::Denied,
-        format!("`{name}${about}` is for those who may read every column of `{name}` as it is, and you may not"),
-    )
-    .help(ask(Some(owner)))
 }

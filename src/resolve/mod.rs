@@ -13,8 +13,11 @@
 
 pub mod bind;
 mod cut;
+pub mod denial;
 pub mod describe;
+pub mod explanation;
 mod metadata;
+mod outline;
 mod relied;
 pub mod system;
 mod version;
@@ -27,18 +30,21 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use polder_catalog::contract::Status;
 use polder_catalog::document::nearest;
-use polder_catalog::mesh::{Domain, Mesh, Owner, Product};
+use polder_catalog::mesh::{Domain, Mesh, Product};
 use polder_catalog::name::ProductRef;
-use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Reason, Rows};
+use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Rows};
 use polder_catalog::principal::Principal;
 
 use crate::error::{Class, Error};
+use crate::guard::flow;
 use crate::guard::mask::{self, Keys};
 use crate::guard::{Shown, Source, govern};
 use crate::lake::{Lake, OpenTable};
 use crate::scan::IcebergScan;
 
 use cut::Cut;
+use denial::Wanted;
+use explanation::leaves;
 
 pub use relied::Relied;
 pub use version::{At, Which, versioned};
@@ -72,8 +78,8 @@ pub struct Table {
     pub grants: Vec<ColumnGrant>,
     /// What it says of itself, per column of the contract.
     pub descriptions: Vec<(String, Option<String>)>,
-    /// Whom to ask for more.
-    pub owner: Option<Owner>,
+    /// The product that it is, for who wants more of it.
+    pub wanted: Option<Wanted>,
     /// The snapshot that was pinned.
     pub snapshot: Option<i64>,
     /// The types that keep columns from being read, by the columns' names.
@@ -94,11 +100,19 @@ impl Table {
         }
     }
 
-    /// What to say of the masked columns among those that a query uses.
-    pub fn masked_notice(&self, used: &BTreeSet<String>) -> Option<String> {
-        let masked = self.grants.iter().filter(|grant| matches!(grant.access, Access::Masked(_)));
-        let names: Vec<&str> = masked.map(|grant| grant.column.as_str()).filter(|name| used.contains(*name)).collect();
+    /// What to say of the masked columns among those that a query uses, which `sources` tell.
+    pub fn masked_notice<'a>(&self, sources: impl Iterator<Item = &'a flow::Source>) -> Option<String> {
+        let used: BTreeSet<String> =
+            sources.flat_map(|source| leaves(&self.grants, &source.path)).map(|l| l.0).collect();
+        let all = self.grants.iter().flat_map(|grant| leaves(&self.grants, std::slice::from_ref(&grant.column)));
+        let masked = all.filter(|(name, grant)| matches!(grant.access, Access::Masked(_)) && used.contains(name));
+        let names: Vec<String> = masked.map(|(name, _)| name).collect();
         (!names.is_empty()).then(|| format!("masked for you in `{}`: {}", self.name, names.join(", ")))
+    }
+
+    /// Whether it is a product, and not what the mesh says of itself or of one.
+    pub fn is_product(&self) -> bool {
+        !self.grants.is_empty()
     }
 
     /// The error for a query that names `column`, when that is a denied column of this table, or one that cannot be read.
@@ -107,7 +121,7 @@ impl Table {
             return Some(bind::unavailable(&self.name, column, kind));
         }
         let grant = self.grants.iter().find(|grant| grant.column == column && grant.access == Access::Denied)?;
-        Some(denied_column(&self.name, grant, self.owner.as_ref()))
+        Some(self.wanted.as_ref()?.column(column, grant))
     }
 }
 
@@ -172,12 +186,16 @@ impl Resolver {
                 }
                 Err(unknown())
             }
-            Decision::Refused(reason) => Err(refused(&name, &reason, &domain.owner)),
+            Decision::Refused(reason) => Err(self.wanted(&name).failed(&reason)),
             Decision::Granted(grants) => {
                 self.rely(|relied| relied.on(&self.mesh, product, &grants));
                 Ok((name, domain, product, grants))
             }
         }
+    }
+
+    fn wanted(&self, name: &ProductRef) -> Wanted {
+        Wanted::new(&self.mesh, &self.principal, name)
     }
 
     async fn open(
@@ -189,7 +207,7 @@ impl Resolver {
         at: &At,
     ) -> Result<Table, Error> {
         let Grants { columns: mut grants, rows } = grants;
-        granted(name, &grants, &domain.owner)?;
+        granted(&self.wanted(name), &grants)?;
         let open = self.opened(domain, product).await?;
         let metadata = open.table.metadata();
         let restricted = restricts(&grants, &rows);
@@ -202,7 +220,7 @@ impl Resolver {
         let untold = |error| if restricted { untold(name, error) } else { error };
         let mut scan = IcebergScan::pin(open.clone(), cut.columns.clone(), pin).await.map_err(untold)?;
         if deny_unfit_masks(name, &mut grants, &scan.schema(), &self.keys) {
-            granted(name, &grants, &domain.owner)?;
+            granted(&self.wanted(name), &grants)?;
             cut = Cut::new(name, &bound, &grants, &rows)?;
             scan = IcebergScan::pin(open, cut.columns.clone(), pin).await.map_err(untold)?;
         }
@@ -234,7 +252,7 @@ impl Resolver {
             provider,
             grants,
             descriptions,
-            owner: Some(domain.owner.clone()),
+            wanted: Some(self.wanted(name)),
             snapshot,
             unavailable,
             notices,
@@ -300,11 +318,11 @@ fn restricts(grants: &[ColumnGrant], rows: &Rows) -> bool {
 }
 
 /// Makes sure that something is granted.
-fn granted(name: &ProductRef, grants: &[ColumnGrant], owner: &Owner) -> Result<(), Error> {
-    if grants.iter().any(|grant| grant.access != Access::Denied) {
-        return Ok(());
+fn granted(wanted: &Wanted, grants: &[ColumnGrant]) -> Result<(), Error> {
+    match grants.iter().any(|grant| grant.access != Access::Denied) {
+        true => Ok(()),
+        false => Err(wanted.everything(grants)),
     }
-    Err(Error::new(Class::Denied, format!("no column of `{name}` is granted to you")).help(ask(Some(owner))))
 }
 
 /// Takes the columns that cannot be read out of what is shown. Of a column that is denied anyway nothing is told.
@@ -346,37 +364,5 @@ fn untold(name: &ProductRef, error: Error) -> Error {
     match error.class {
         Class::Storage | Class::Drift => Error::new(error.class, format!("the table of `{name}` cannot be read")),
         _ => error,
-    }
-}
-
-fn refused(name: &ProductRef, reason: &Reason, owner: &Owner) -> Error {
-    Error::new(
-        Class::Denied,
-        format!(
-            "policy `{}` ({}) could not be evaluated for you, so nothing of `{name}` is served",
-            reason.policy, reason.place
-        ),
-    )
-    .help(ask(Some(owner)))
-}
-
-fn denied_column(table: &str, grant: &ColumnGrant, owner: Option<&Owner>) -> Error {
-    let message = match grant.reasons.first() {
-        Some(Reason { policy, place }) => {
-            format!("column `{}` of `{table}` is denied to you by policy `{policy}` ({place})", grant.column)
-        }
-        None => format!("column `{}` of `{table}` is denied to you: no policy permits it", grant.column),
-    };
-    Error::new(Class::Denied, message).help(ask(owner))
-}
-
-/// How to ask for more.
-fn ask(owner: Option<&Owner>) -> String {
-    let Some(Owner { team, email, chat }) = owner else { return "ask the platform team".to_owned() };
-    let contact: Vec<&str> = email.iter().chain(chat).map(String::as_str).collect();
-    if contact.is_empty() {
-        format!("ask the owner, {team}")
-    } else {
-        format!("ask the owner, {team} ({})", contact.join(", "))
     }
 }

@@ -13,8 +13,9 @@ use datafusion::datasource::MemTable;
 use futures::StreamExt;
 use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
-use polder_catalog::policy::{Access, ColumnGrant, Decision};
+use polder_catalog::policy::{Access, Decision, Grants};
 
+use super::explanation::{Effect, leaves, places, policies};
 use super::{At, Relied, Resolver, Table, describe, table_part};
 use crate::error::{Class, Error};
 use crate::guard::govern_rows;
@@ -96,7 +97,7 @@ const SYSTEM: [System; 6] = [
     System {
         schema: MESH,
         table: "grants",
-        description: "What you may read, and the policy that says so.",
+        description: "What you may read: columns, fields and rows, and the policies that say so.",
         columns: &["domain", "product", "column", "effect", "mask", "policy", "place", "owner"],
     },
     System {
@@ -169,7 +170,7 @@ impl Resolver {
             provider,
             grants: Vec::new(),
             descriptions: Vec::new(),
-            owner: None,
+            wanted: None,
             snapshot: None,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
@@ -177,7 +178,7 @@ impl Resolver {
         }))
     }
 
-    fn discoverable(&self) -> Vec<(ProductRef, &Domain, &Product, Vec<ColumnGrant>)> {
+    fn discoverable(&self) -> Vec<(ProductRef, &Domain, &Product, Option<Grants>)> {
         self.rely(Relied::on_listing);
         let mut found = Vec::new();
         for (name, product) in self.mesh.products() {
@@ -188,8 +189,8 @@ impl Resolver {
                     tracing::warn!(policy = %reason.policy, place = %reason.place, product = %name,
                         "a policy could not be evaluated, so the product is hidden");
                 }
-                Decision::Refused(_) => found.push((name, domain, product, Vec::new())),
-                Decision::Granted(grants) => found.push((name, domain, product, grants.columns)),
+                Decision::Refused(_) => found.push((name, domain, product, None)),
+                Decision::Granted(grants) => found.push((name, domain, product, Some(grants))),
             }
         }
         found
@@ -277,7 +278,9 @@ impl Resolver {
         let mut rows = Vec::new();
         for (name, _, product, grants) in self.discoverable() {
             for (place, column) in product.contract.columns.iter().enumerate() {
-                let access = grants.iter().find(|grant| grant.column == column.name).map(|grant| &grant.access);
+                let granted =
+                    grants.iter().flat_map(|grants| &grants.columns).find(|grant| grant.column == column.name);
+                let access = granted.map(|grant| &grant.access);
                 let tags: Vec<&str> = column.tags.iter().map(String::as_str).collect();
                 rows.push(vec![
                     Some(name.product.domain().to_string()),
@@ -295,24 +298,24 @@ impl Resolver {
         rows
     }
 
+    /// One row per column, or per field where those of a column differ, and one per rule on rows.
     fn grants(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for (name, domain, _, grants) in self.discoverable() {
-            for grant in grants {
-                let (effect, mask) = match &grant.access {
-                    Access::Raw => ("raw", None),
-                    Access::Masked(mask) => ("masked", Some(mask.to_string())),
-                    Access::Denied => ("denied", None),
-                    nested @ Access::Nested(_) => ("nested", Some(nested.to_string())),
-                };
+            let Some(Grants { columns, rows: rules }) = grants else { continue };
+            let paths = columns.iter().map(|grant| std::slice::from_ref(&grant.column));
+            let shown = paths.flat_map(|path| leaves(&columns, path));
+            let shown = shown.map(|(column, grant)| (Some(column), Effect::of(&grant.access), grant.reasons.clone()));
+            let ruled = Effect::of_rows(&rules).into_iter().map(|(effect, reasons)| (None, effect, reasons));
+            for (column, effect, reasons) in shown.chain(ruled) {
                 rows.push(vec![
                     Some(name.product.domain().to_string()),
                     Some(table_part(&name)),
-                    Some(grant.column),
-                    Some(effect.to_owned()),
-                    mask,
-                    grant.reasons.first().map(|reason| reason.policy.to_string()),
-                    grant.reasons.first().map(|reason| reason.place.to_string()),
+                    column,
+                    Some(effect.as_str().to_owned()),
+                    effect.mask(),
+                    policies(&reasons),
+                    places(&reasons),
                     Some(domain.owner.team.clone()),
                 ]);
             }
@@ -334,7 +337,7 @@ fn schema_of(columns: &[&str]) -> SchemaRef {
 }
 
 /// A table of rows in memory, governed like any other: all of it was cleared when the rows were made.
-pub(super) fn virtual_table(
+pub(crate) fn virtual_table(
     name: TableReference,
     columns: &[&str],
     rows: &[Row],

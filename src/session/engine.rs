@@ -17,7 +17,7 @@ use polder_catalog::principal::Principal;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::running::{Basis, Running};
-use super::{Listed, Options, Pins, Planned, failure};
+use super::{Line, Listed, Options, Pins, Planned, failure};
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
@@ -162,6 +162,24 @@ impl Engine {
     /// # Errors
     /// Every class that a statement can fail with before it runs.
     pub async fn plan(self: &Arc<Self>, principal: &Principal, sql: &str, pins: &Pins) -> Result<Planned, Error> {
+        let planned = self.plan_within(principal, sql, pins).await?;
+        match planned.declares {
+            None => Ok(planned),
+            // Each call stands for itself here, so nothing that follows would know of it.
+            Some(_) => {
+                Err(Error::new(Class::BadRequest, "`SET` and `RESET` hold for a session, and there is none here")
+                    .help("declare the purpose with each call, in the header `x-polder-purpose`"))
+            }
+        }
+    }
+
+    /// The same for a session, which keeps the purpose that a statement declares.
+    pub(super) async fn plan_within(
+        self: &Arc<Self>,
+        principal: &Principal,
+        sql: &str,
+        pins: &Pins,
+    ) -> Result<Planned, Error> {
         let (engine, principal, sql, pins) = (Arc::clone(self), principal.clone(), sql.to_owned(), pins.clone());
         let deadline = tokio::time::Instant::now() + self.timeout;
         let planned = self.apart(async move {
@@ -172,6 +190,16 @@ impl Engine {
             Ok(planned)
         });
         tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(self.timeout)))
+    }
+
+    /// What `principal` may see of a query, and why. It does not run, and its products need not be there.
+    ///
+    /// # Errors
+    /// As for planning it, except that columns and products which are denied are explained.
+    pub async fn explain_policy(self: &Arc<Self>, principal: &Principal, sql: &str) -> Result<Vec<Line>, Error> {
+        let (engine, resolver, sql) = (Arc::clone(self), self.resolver(principal), sql.to_owned());
+        let lines = self.apart(async move { super::planning::explain_policy(&engine, &resolver, &sql).await });
+        tokio::time::timeout(self.timeout, lines).await.unwrap_or_else(|_| Err(failure::timeout(self.timeout)))
     }
 
     /// What `principal` may discover, the system tables included, in the order of names.

@@ -22,10 +22,12 @@ pub(super) struct Guarded(String);
 
 impl Guarded {
     /// What is guarded in a statement on these tables, if anything is.
-    pub(super) fn of(tables: &[Table]) -> Option<Self> {
-        let names: BTreeSet<String> = tables.iter().map(|table| format!("`{}`", table.name)).collect();
+    pub(super) fn of<'a>(tables: impl IntoIterator<Item = &'a Table, IntoIter: Clone>) -> Option<Self> {
+        let tables = tables.into_iter();
+        let names: BTreeSet<String> = tables.clone().map(|table| format!("`{}`", table.name)).collect();
         let names: Vec<String> = names.into_iter().collect();
-        tables.iter().any(|table| table.restricted).then(|| Self(names.join(", ")))
+        let mut restricted = tables.map(|table| table.restricted);
+        restricted.any(|restricted| restricted).then(|| Self(names.join(", ")))
     }
 
     /// An error of a scan or a lake without its words.
@@ -63,12 +65,17 @@ pub(super) fn ended(error: &tokio::task::JoinError) -> Error {
 }
 
 /// An error of planning a statement that names `tables`.
-pub(super) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
+pub(super) fn planning<'a>(
+    error: &DataFusionError,
+    tables: impl IntoIterator<Item = &'a Table, IntoIter: Clone>,
+) -> Error {
+    let mut tables = tables.into_iter();
+    let guarded = Guarded::of(tables.clone());
     let root = error.find_root();
     if let DataFusionError::SchemaError(schema, _) = root
         && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()
     {
-        if let Some(denied) = tables.iter().find_map(|table| table.denial(&field.name)) {
+        if let Some(denied) = tables.find_map(|table| table.denial(&field.name)) {
             return denied;
         }
         let error = Error::new(Class::UnknownName, format!("there is no column `{}`", field.flat_name()));
@@ -77,7 +84,7 @@ pub(super) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
             None => error,
         };
     }
-    translated(root, Guarded::of(tables).as_ref())
+    translated(root, guarded.as_ref())
 }
 
 /// An error of a running query, of which `guarded` is kept from the principal.

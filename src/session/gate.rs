@@ -7,10 +7,12 @@
 
 mod cost;
 mod parts;
+mod policy;
 mod version;
 
-use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::parser::{DFParserBuilder, ResetStatement, Statement};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 use super::dialect::Versioned;
 use crate::error::{Class, Error};
@@ -27,6 +29,10 @@ pub enum Admitted {
     Query(Box<Query>),
     /// `EXPLAIN` of a query.
     Explain(Box<Query>),
+    /// `EXPLAIN POLICY` of a query.
+    ExplainPolicy(Box<Query>),
+    /// `SET`, `RESET` or `SHOW` of `polder.purpose`.
+    Purpose(Purpose),
     /// `SHOW TABLES`, of one schema or of all.
     ShowTables(Option<String>),
     /// `SHOW SCHEMAS`.
@@ -35,12 +41,32 @@ pub enum Admitted {
     Describe(ObjectName),
 }
 
+/// What a statement does with the purpose that a session declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// `SET polder.purpose = '…'`
+    Set(String),
+    /// `RESET polder.purpose`
+    Reset,
+    /// `SHOW polder.purpose`
+    Show,
+}
+
 /// Parses and admits one statement.
 ///
 /// # Errors
 /// `BadRequest` for everything that is not admitted, saying which part is not.
 pub fn admit(sql: &str) -> Result<Admitted, Error> {
-    let tokens = cost::measure(sql)?;
+    let mut tokens = cost::measure(sql)?;
+    let of_policy = policy::strip(&mut tokens);
+    match (parse(tokens)?, of_policy) {
+        (admitted, false) => Ok(admitted),
+        (Admitted::Query(query), true) => Ok(Admitted::ExplainPolicy(query)),
+        (_, true) => Err(refused("EXPLAIN POLICY of anything but a query", "explain a SELECT")),
+    }
+}
+
+fn parse(tokens: Vec<TokenWithSpan>) -> Result<Admitted, Error> {
     let mut statements = DFParserBuilder::new(tokens)
         .with_dialect(&Versioned)
         .with_recursion_limit(DEEPEST)
@@ -73,6 +99,7 @@ fn admit_statement(statement: Statement) -> Result<Admitted, Error> {
         }
         Statement::CreateExternalTable(_) => Err(read_only("CREATE")),
         Statement::CopyTo(_) => Err(read_only("COPY")),
+        Statement::Reset(ResetStatement::Variable(name)) if is_purpose(&name) => Ok(Admitted::Purpose(Purpose::Reset)),
         Statement::Reset(_) => Err(read_only("RESET")),
     }
 }
@@ -137,8 +164,28 @@ fn admit_sql(statement: ast::Statement) -> Result<Admitted, Error> {
         ast::Statement::ExplainTable { describe_alias: _, hive_format: None, has_table_keyword: _, table_name } => {
             Ok(Admitted::Describe(table_name))
         }
+        ast::Statement::Set(ast::Set::SingleAssignment { scope: None, hivevar: false, variable, values })
+            if is_purpose(&variable) =>
+        {
+            match values.as_slice() {
+                [ast::Expr::Value(value)] if matches!(value.value, ast::Value::SingleQuotedString(_)) => {
+                    Ok(Admitted::Purpose(Purpose::Set(value.value.clone().into_string().unwrap_or_default())))
+                }
+                _ => Err(refused("this form of SET", "write SET polder.purpose = '…', or RESET polder.purpose")),
+            }
+        }
+        ast::Statement::ShowVariable { variable } if variable.iter().map(normal).eq(PURPOSE) => {
+            Ok(Admitted::Purpose(Purpose::Show))
+        }
         other => Err(read_only(&verb(&other))),
     }
+}
+
+/// The one variable that a session has.
+const PURPOSE: [&str; 2] = ["polder", "purpose"];
+
+fn is_purpose(ObjectName(parts): &ObjectName) -> bool {
+    parts.iter().map(|part| part.as_ident().map(normal)).eq(PURPOSE.map(|part| Some(part.to_owned())))
 }
 
 /// The statement's first word or two, which say what it is without repeating what is in it.
@@ -200,6 +247,12 @@ mod tests {
             "SHOW SCHEMAS",
             "SHOW COLUMNS FROM d.p",
             "DESCRIBE d.p",
+            "EXPLAIN POLICY SELECT 1",
+            "explain /* why */ policy (SELECT a FROM d.p) UNION SELECT 2",
+            "SET polder.purpose = 'fraud'",
+            "set Polder.Purpose TO 'fraud'",
+            "RESET polder.purpose",
+            "SHOW polder.purpose",
         ] {
             check(sql, Ok(()));
         }
@@ -231,10 +284,32 @@ mod tests {
             let error = admit(sql).unwrap_err();
             assert!(error.message.contains(verb), "`{sql}` is named by its verb: {}", error.message);
         }
+        check("EXPLAIN POLICY EXPLAIN SELECT 1", Err("EXPLAIN POLICY"));
+        check("EXPLAIN POLICY SHOW TABLES", Err("EXPLAIN POLICY"));
+        check("EXPLAIN POLICY", Err("no statement"));
+        check("EXPLAIN \"policy\" SELECT 1", Err("cannot be parsed"));
+        check("EXPLAIN POLICY SELECT * FROM d.p FOR UPDATE", Err("FOR UPDATE"));
+        check("EXPLAIN EXPLAIN POLICY SELECT 1", Err(""));
+        check("EXPLAIN SET polder.purpose = 'fraud'", Err("EXPLAIN"));
+        check("SET polder.purpose = fraud", Err("this form of SET"));
+        check("SET polder.purpose = 'a', 'b'", Err("this form of SET"));
+        check("SET LOCAL polder.purpose = 'a'", Err("read only"));
+        check("SET polder.purposes = 'a'", Err("read only"));
         check("SELECT 1; SELECT 2", Err("2 statements"));
         check("", Err("no statement"));
         check("EXPLAIN ANALYZE SELECT 1", Err("EXPLAIN ANALYZE"));
         check("EXPLAIN VERBOSE SELECT 1", Err("EXPLAIN"));
+    }
+
+    #[test]
+    fn a_purpose_is_what_stands_between_the_quotes() {
+        for (sql, purpose) in [
+            ("SET polder.purpose = 'Fraud''s'", Purpose::Set("Fraud's".into())),
+            ("RESET polder.purpose", Purpose::Reset),
+            ("SHOW polder.purpose", Purpose::Show),
+        ] {
+            assert!(matches!(admit(sql).unwrap(), Admitted::Purpose(found) if found == purpose), "{sql}");
+        }
     }
 
     #[test]

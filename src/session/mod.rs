@@ -20,6 +20,7 @@ mod life;
 mod outer;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
+mod purpose;
 mod running;
 mod travel;
 
@@ -30,7 +31,9 @@ use std::time::Duration;
 pub use engine::Engine;
 pub use life::Rows;
 pub use planning::Planned;
+pub use purpose::{Session, declared};
 
+pub use crate::resolve::explanation::{EVERY, Effect, Line, places, policies};
 pub use crate::resolve::system::Listed;
 
 /// What an engine may use.

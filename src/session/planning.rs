@@ -1,7 +1,7 @@
 //! From an admitted statement to a verified physical plan.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,14 +11,15 @@ use datafusion::catalog::{
     SchemaProvider, TableProvider,
 };
 use datafusion::common::TableReference;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+use polder_catalog::policy::{Access, ColumnGrant};
 use tokio::time::Instant;
 
 use super::failure::Guarded;
@@ -26,10 +27,12 @@ use super::gate::{Admitted, admit, normal};
 use super::outer::{Shadows, outer_names};
 use super::running::Basis;
 use super::travel::{self, Key, Named, Travel};
-use super::{Engine, Pins, Rows, explain, failure, life};
+use super::{Engine, Pins, Rows, explain, failure, life, purpose};
 use crate::error::{Class, Error};
 use crate::guard::WithoutFigures;
+use crate::guard::flow::{Flow, flow};
 use crate::guard::verify::{Cleared, Refusal};
+use crate::resolve::explanation::{self, Line, leaves};
 use crate::resolve::{At, Resolver, Table, versioned};
 
 /// A statement that was admitted, planned and verified for one principal.
@@ -41,10 +44,13 @@ pub struct Planned {
     pub(super) guarded: Option<Guarded>,
     pub(super) deadline: Instant,
     pub(super) basis: Basis,
+    /// The purpose that the statement declares for what follows: one, or none any more.
+    pub(super) declares: Option<Option<String>>,
     schema: SchemaRef,
     pins: Pins,
     snapshots: Pins,
     notices: Vec<String>,
+    flow: Flow,
 }
 
 impl fmt::Debug for Planned {
@@ -75,6 +81,11 @@ impl Planned {
         &self.notices
     }
 
+    /// Which columns reach which outputs, and how; empty for what is no query.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
     /// Runs it.
     ///
     /// # Errors
@@ -92,7 +103,14 @@ pub(super) async fn plan(
     pins: &Pins,
     deadline: Instant,
 ) -> Result<Planned, Error> {
-    match admit(sql)? {
+    let admitted = admit(sql)?;
+    if let Admitted::Purpose(purpose) = admitted {
+        let (table, declares) = purpose::answer(resolver, purpose)?;
+        let planned = whole_table(engine, table, deadline).await?;
+        return Ok(Planned { declares, ..planned });
+    }
+    purpose::entitled(resolver)?;
+    match admitted {
         Admitted::Query(query) => {
             let ready = query_plan(resolver, query, pins, engine.base.clone()).await?;
             Ok(ready.planned(engine, deadline))
@@ -102,12 +120,28 @@ pub(super) async fn plan(
             let table = explain::table(&ready.logical, &ready.physical)?;
             whole_table(engine, table, deadline).await
         }
+        Admitted::ExplainPolicy(query) => {
+            let lines = explained(engine, resolver, query, pins).await?;
+            whole_table(engine, explanation::table(&lines)?, deadline).await
+        }
         Admitted::ShowTables(schema) => whole_table(engine, resolver.show_tables(schema.as_deref())?, deadline).await,
         Admitted::ShowSchemas => whole_table(engine, resolver.show_schemas()?, deadline).await,
         Admitted::Describe(name) => {
             let table = resolver.describe(&reference(&name)?).await?;
             whole_table(engine, table, deadline).await
         }
+        Admitted::Purpose(_) => Err(Error::new(Class::Bug, "a purpose was declared twice")),
+    }
+}
+
+/// Explains the query `sql` for the resolver's principal.
+pub(super) async fn explain_policy(engine: &Engine, resolver: &Resolver, sql: &str) -> Result<Vec<Line>, Error> {
+    purpose::entitled(resolver)?;
+    match admit(sql)? {
+        Admitted::Query(query) | Admitted::ExplainPolicy(query) => {
+            explained(engine, resolver, query, &Pins::new()).await
+        }
+        _ => Err(Error::new(Class::BadRequest, "only a query can be explained").help("explain a SELECT")),
     }
 }
 
@@ -116,35 +150,39 @@ struct Ready {
     state: SessionState,
     logical: LogicalPlan,
     physical: Arc<dyn ExecutionPlan>,
-    tables: Vec<Table>,
-    /// The names of the columns that the statement uses.
-    used: BTreeSet<String>,
+    tables: Vec<Scanned>,
+    flow: Flow,
 }
 
 impl Ready {
     fn planned(self, engine: &Arc<Engine>, deadline: Instant) -> Planned {
-        let Self { state, physical, tables, used, .. } = self;
+        let Self { state, physical, tables, flow, .. } = self;
         let mut notices: Vec<String> = Vec::new();
-        for notice in tables.iter().flat_map(|table| table.notices.iter().cloned().chain(table.masked_notice(&used))) {
+        for (scan, _, table) in &tables {
+            let masked = table.masked_notice(flow.sources().filter(|source| source.table == *scan));
             // A table that is read at two versions is told of once.
-            if !notices.contains(&notice) {
-                notices.push(notice);
+            for notice in table.notices.iter().cloned().chain(masked) {
+                if !notices.contains(&notice) {
+                    notices.push(notice);
+                }
             }
         }
         Planned {
             engine: Arc::clone(engine),
-            guarded: Guarded::of(&tables),
+            guarded: Guarded::of(tables.iter().map(|(_, _, table)| table)),
             snapshots: tables
                 .iter()
-                .filter(|t| !t.restricted)
-                .filter_map(|t| Some((t.pin_name(), t.snapshot?)))
+                .filter(|(_, _, table)| !table.restricted)
+                .filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?)))
                 .collect(),
             deadline,
             // Put in when planning has ended.
             basis: Basis::none(),
+            declares: None,
             schema: physical.schema(),
-            pins: tables.iter().filter_map(|table| Some((table.pin_name(), table.snapshot?))).collect(),
+            pins: tables.iter().filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?))).collect(),
             notices,
+            flow,
             plan: physical,
             state,
         }
@@ -157,31 +195,57 @@ fn without_figures(engine: &Engine) -> SessionState {
     SessionStateBuilder::new_from_existing(engine.base.clone()).with_config(config).build()
 }
 
-async fn query_plan(
+/// A table that a statement names: the name of its scans, its name in the statement, and what it is.
+type Scanned = (TableReference, TableReference, Table);
+
+/// What a statement is planned over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// Its tables, opened.
+    Tables,
+    /// Their contracts, with the columns that are denied.
+    Outlines,
+}
+
+/// A statement and its tables, before it is planned.
+struct Prepared {
+    state: SessionState,
+    statement: Statement,
+    tables: Vec<Scanned>,
+    /// Names in subqueries that would be those of outer columns, were they not denied inside.
+    denials: Vec<(String, Error)>,
+}
+
+async fn prepare(
     resolver: &Resolver,
     query: Box<Query>,
     pins: &Pins,
     mut base: SessionState,
-) -> Result<Ready, Error> {
+    over: Over,
+) -> Result<Prepared, Error> {
     let named = Named::find(&query)?;
     let shadows = Shadows::find(&query);
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
     // The one time that `now()` means in this statement.
     base.mark_start_execution();
     let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
+    let resolve = async |reference: &TableReference, at: &At| match over {
+        Over::Tables => resolver.table(reference, at).await,
+        Over::Outlines => resolver.outline(reference, at).await,
+    };
     let mut found: BTreeMap<TableReference, Table> = BTreeMap::new();
     // A table that is named with versions alone is not read without one.
     for reference in references.into_iter().filter(|reference| named.plain.contains(reference)) {
         if let Entry::Vacant(vacant) = found.entry(reference) {
             let at = At::newest(pins.get(&pin_name(vacant.key(), None)).copied());
-            let table = resolver.table(vacant.key(), &at).await?;
+            let table = resolve(vacant.key(), &at).await?;
             vacant.insert(table);
         }
     }
     let mut travelled: BTreeMap<Key, Table> = BTreeMap::new();
     for (key, version) in named.versioned {
         let pin = pins.get(&pin_name(&key.0, Some(&key.1))).copied();
-        let table = resolver.table(&key.0, &travel::at(&base, &version, pin)?).await?;
+        let table = resolve(&key.0, &travel::at(&base, &version, pin)?).await?;
         travelled.insert(key, table);
     }
     let providers = travelled.iter().map(|(key, table)| (key.clone(), Arc::clone(&table.provider))).collect();
@@ -198,32 +262,94 @@ async fn query_plan(
             Some((name, denial))
         })
         .collect();
-    let tables: Vec<Table> = found.into_values().chain(travelled.into_values()).collect();
-    let failed = |error| failure::planning(&error, &tables);
+    let plain = found.into_iter().map(|(reference, table)| (reference.clone(), reference, table));
+    let travelled = travelled
+        .into_iter()
+        .map(|((reference, version), table)| (versioned(&reference, Some(&version)), reference, table));
+    let tables = plain.chain(travelled).collect();
+    Ok(Prepared { state, statement, tables, denials })
+}
 
-    let logical = state.statement_to_plan(statement).await.map_err(failed)?;
+async fn query_plan(resolver: &Resolver, query: Box<Query>, pins: &Pins, base: SessionState) -> Result<Ready, Error> {
+    let Prepared { state, statement, tables, denials } =
+        prepare(resolver, query.clone(), pins, base.clone(), Over::Tables).await?;
+    let logical = match state.statement_to_plan(statement).await {
+        Ok(logical) => logical,
+        Err(error) => {
+            let nested = |grant: &ColumnGrant| matches!(grant.access, Access::Nested(_));
+            let of_fields = tables.iter().any(|(_, _, table)| table.grants.iter().any(nested));
+            let denied = if of_fields { denied(resolver, query, pins, base).await } else { None };
+            return Err(denied.unwrap_or_else(|| failed(&error, &tables)));
+        }
+    };
     if !denials.is_empty() {
-        let outer = outer_names(&logical).map_err(failed)?;
+        let outer = outer_names(&logical).map_err(|error| failed(&error, &tables))?;
         if let Some((_, denial)) = denials.into_iter().find(|(name, _)| outer.contains(name)) {
             return Err(denial);
         }
     }
-    let used = used_columns(&logical).map_err(failed)?;
-    let (logical, physical) = finish(&state, &logical, tables.iter().map(|table| &table.provider), &tables).await?;
-    Ok(Ready { state, logical, physical, tables, used })
+    let flow = followed(&logical, &tables)?;
+    let (logical, physical) =
+        finish(&state, &logical, tables.iter().map(|(_, _, table)| &table.provider), &tables).await?;
+    Ok(Ready { state, logical, physical, tables, flow })
 }
 
-/// The names of the columns that a plan uses.
-fn used_columns(plan: &LogicalPlan) -> datafusion::common::Result<BTreeSet<String>> {
-    let mut used = BTreeSet::new();
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            used.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(used)
+/// What an explanation says of a query, which is planned over outlines and does not run.
+async fn explained(engine: &Engine, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Result<Vec<Line>, Error> {
+    let (flow, tables) = outlined(resolver, query.clone(), pins, engine.base.clone()).await?;
+    match flow {
+        Ok(flow) => resolver.explain(&flow, &tables),
+        // A contract may leave open what a type is; the tables then know it, if they can be opened.
+        Err(error) if error.class == Class::BadRequest => {
+            let ready = query_plan(resolver, query, pins, engine.base.clone()).await?;
+            resolver.explain(&ready.flow, &ready.tables)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn outlined(
+    resolver: &Resolver,
+    query: Box<Query>,
+    pins: &Pins,
+    base: SessionState,
+) -> Result<(Result<Flow, Error>, Vec<Scanned>), Error> {
+    let Prepared { state, statement, tables, .. } = prepare(resolver, query, pins, base, Over::Outlines).await?;
+    let flow = match state.statement_to_plan(statement).await {
+        Ok(logical) => followed(&logical, &tables),
+        Err(error) => Err(failed(&error, &tables)),
+    };
+    Ok((flow, tables))
+}
+
+/// The denial of the first field that a query names and must not, where that is why it cannot be planned: a field that
+/// is denied is not in its struct.
+async fn denied(resolver: &Resolver, query: Box<Query>, pins: &Pins, base: SessionState) -> Option<Error> {
+    let (flow, tables) = outlined(resolver, query, pins, base).await.ok()?;
+    let flow = flow.ok()?;
+    flow.sources().find_map(|source| {
+        let (_, _, table) = tables.iter().find(|(scan, ..)| *scan == source.table)?;
+        let [(name, grant)] = leaves(&table.grants, &source.path).try_into().ok()?;
+        (grant.access == Access::Denied).then(|| table.wanted.as_ref().map(|wanted| wanted.column(&name, grant)))?
+    })
+}
+
+/// Follows the columns of a plan. What cannot be followed does not run.
+fn followed(logical: &LogicalPlan, tables: &[Scanned]) -> Result<Flow, Error> {
+    let masked = |scan: &TableReference, path: &[String]| {
+        let table = tables.iter().find(|(name, ..)| name == scan).map(|(_, _, table)| table);
+        let mut leaves = table.into_iter().flat_map(|table| leaves(&table.grants, path));
+        leaves.any(|(_, grant)| matches!(grant.access, Access::Masked(_)))
+    };
+    flow(logical, &masked).map_err(|unknown| {
+        tracing::error!(%unknown, "a plan was refused, since its columns cannot be followed");
+        Error::new(Class::Bug, format!("the plan could not be proved safe and does not run: {unknown}"))
+            .help("please report the statement to the platform team")
+    })
+}
+
+fn failed(error: &DataFusionError, tables: &[Scanned]) -> Error {
+    failure::planning(error, tables.iter().map(|(_, _, table)| table))
 }
 
 /// Optimizes a plan, verifies it, and makes it physical.
@@ -231,9 +357,9 @@ async fn finish(
     state: &SessionState,
     logical: &LogicalPlan,
     providers: impl IntoIterator<Item = &Arc<dyn TableProvider>>,
-    tables: &[Table],
+    tables: &[Scanned],
 ) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>), Error> {
-    let failed = |error| failure::planning(&error, tables);
+    let failed = |error| failed(&error, tables);
     let cleared = Cleared::of(providers).map_err(|refusal| unverified(&refusal))?;
     let logical = state.optimize(logical).map_err(failed)?;
     cleared.verify(&logical).map_err(|refusal| unverified(&refusal))?;
@@ -256,7 +382,7 @@ async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, deadli
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
     let (logical, physical) = finish(&state, &logical, [&table], &[]).await?;
-    Ok(Ready { state, logical, physical, tables: Vec::new(), used: BTreeSet::new() }.planned(engine, deadline))
+    Ok(Ready { state, logical, physical, tables: Vec::new(), flow: Flow::default() }.planned(engine, deadline))
 }
 
 /// A catalog of exactly the tables that a statement names.

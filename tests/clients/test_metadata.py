@@ -147,7 +147,7 @@ def test_grants_tell_the_caller_why(ask):
     assert (email["effect"], email["mask"], email["policy"]) == (
         "masked",
         "sha-256-global",
-        "storefront-analysts-see-emails-hashed",
+        "storefront-analysts-see-emails-hashed, standards:pii",
     )
     (tax_id,) = ask("analyst-eu", sql.format("tax_id")).to_pylist()
     assert (tax_id["effect"], tax_id["policy"]) == ("denied", "storefront-no-tax-ids-for-analysts")

@@ -130,7 +130,7 @@ fn a_diff_tells_what_breaks_and_who_gains_what() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["demo", "serve", "sql", "check", "test", "diff"] {
+    for command in ["demo", "serve", "sql", "explain", "check", "test", "diff"] {
         check(&[command, "--help"], 0, "Examples:", "");
     }
 }

@@ -13,12 +13,14 @@
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
 //! - `reload`: the mesh's files change while it is served
 //! - `limits`: time and memory, and what a query does that wants more
+//! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
 //! - `command`: the `polder` binary, its output and its exit codes
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod broken;
 mod command;
+mod explanations;
 mod features;
 mod limits;
 mod packly;

@@ -113,6 +113,21 @@ impl Pool {
         Ok(id)
     }
 
+    /// The groups and the purposes that a condition names.
+    pub fn speaks_of(&self, id: ConditionId) -> (Vec<String>, Vec<String>) {
+        let policies = self.all.get(id as usize).into_iter().flat_map(|condition| condition.set.policies());
+        let (mut groups, mut of_purpose) = (Vec::new(), Vec::new());
+        for policy in policies {
+            let named = policy.entity_literals().into_iter();
+            let named = named.filter(|literal| literal.type_name().basename() == "Group");
+            groups.extend(named.map(|literal| literal.id().unescaped().to_owned()));
+            if let Ok(Some(conditions)) = Conditions::of(policy) {
+                of_purpose.extend(scope::purposes(&conditions));
+            }
+        }
+        (groups, of_purpose)
+    }
+
     /// Done with keeping.
     pub fn close(&mut self) {
         (self.ids, self.texts) = (HashMap::new(), HashMap::new());

@@ -84,6 +84,18 @@ pub(crate) enum Who {
     Nobody,
 }
 
+impl Who {
+    /// The groups that are named.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        let (one, several) = match self {
+            Self::Group(group) => (Some(&**group), None),
+            Self::Outside(groups) => (None, Some(groups)),
+            Self::Everyone | Self::User(_) | Self::Nobody => (None, None),
+        };
+        one.into_iter().chain(several.into_iter().flatten().map(String::as_str))
+    }
+}
+
 /// The resources of a policy's scope: all that lies in one entity, by its key, or everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reach(Arc<str>);
@@ -172,6 +184,16 @@ impl Index {
     /// Whether the rows of a product that lies there are closed: conditions and principals do not count.
     pub fn closes_rows(&self, lies: &Lies) -> bool {
         lies.0.iter().any(|key| self.reaches.get(key.as_str()).is_some_and(|bucket| bucket.closes_rows))
+    }
+
+    /// The rules whose scope reaches anything that `lies` holds, whoever they are for.
+    pub fn reaching<'r>(&'r self, rules: &'r [Rule], lies: &'r Lies) -> impl Iterator<Item = &'r Rule> {
+        let buckets = lies.0.iter().filter_map(|key| self.reaches.get(key.as_str()));
+        let places = buckets.flat_map(|bucket| {
+            let named = bucket.users.values().chain(bucket.groups.values()).flatten();
+            bucket.everyone.iter().chain(&bucket.outside).chain(named)
+        });
+        places.filter_map(|place| rules.get(*place as usize))
     }
 
     /// Adds to `found` the rules whose scope matches somebody at what `lies` holds after the first `known` keys.

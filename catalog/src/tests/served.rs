@@ -4,6 +4,7 @@ use super::*;
 use crate::contract::{LogicalType, PhysicalType, Status, Type};
 use crate::mesh::{CatalogConfig, PurposeError};
 use crate::name::DomainName;
+use crate::policy::{Help, Helpful};
 
 fn valid() -> Mesh {
     let mesh = Files::valid().load().unwrap();
@@ -163,6 +164,42 @@ fn only_entitled_groups_declare_a_purpose() {
     let mut forged = with;
     forged.groups = ["analysts".to_owned()].into();
     assert!(mesh.ask(&forged, "depot.parcels").contains("denied"));
+}
+
+/// `group or purpose: columns`, for each that helps.
+fn helps(mesh: &Mesh, user: &str, product: &str) -> Vec<String> {
+    let helps = mesh.helps(&mesh.principal(user).unwrap(), mesh.find(product));
+    let line = |helpful: &Helpful| match &helpful.help {
+        Help::Group(name) => format!("group {name}: {}", helpful.columns.join(" ")),
+        Help::Purpose(name) => format!("purpose {name}: {}", helpful.columns.join(" ")),
+    };
+    helps.iter().map(line).collect()
+}
+
+#[test]
+fn what_would_help_is_found_by_trying() {
+    let mesh = Files::valid()
+        .append(
+            "policies/all.cedar",
+            "@id(\"guests-discover\") permit (principal, action == Action::\"discover\", resource in Domain::\"shop\");\n\
+             @id(\"for-fraud\") permit (principal, action == Action::\"read\", resource in Column::\"shop.customers.city\")\n\
+             when { context has purpose && context.purpose == \"fraud\" };\n\
+             @id(\"by-condition\") permit (principal, action == Action::\"read\", resource in Column::\"shop.customers.id\")\n\
+             when { principal in Group::\"shop-data\" };",
+        )
+        .load()
+        .unwrap();
+    assert_eq!(helps(&mesh, "ann", "shop.customers"), ["group privacy: email home.street"]);
+    // A purpose is told to those alone who may declare it, and a group where it changes anything.
+    assert_eq!(
+        helps(&mesh, "pia", "shop.customers"),
+        ["purpose fraud: city", "group analysts: id city home.country", "group shop-data: id"]
+    );
+    assert_eq!(
+        helps(&mesh, "guest", "shop.customers"),
+        ["group analysts: id email city home.country", "group privacy: email home.street", "group shop-data: id"]
+    );
+    assert_eq!(helps(&mesh, "guest", "depot.parcels"), [""; 0], "of what is hidden nothing is told");
 }
 
 #[test]

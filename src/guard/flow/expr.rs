@@ -1,0 +1,143 @@
+//! What reaches the value of an expression.
+
+use datafusion::functions::core::getfield::GetFieldFunc;
+use datafusion::logical_expr::expr::{AggregateFunctionParams, ScalarFunction, WindowFunctionParams};
+use datafusion::logical_expr::{Case, Expr, GroupingSet, LogicalPlan};
+use datafusion::scalar::ScalarValue;
+
+use super::walk::{Walk, by_way_of, unknown};
+use super::{Reach, Scope, Sources, Unknown, Via};
+
+impl Walk {
+    pub(super) fn expr(&mut self, expr: &Expr, scope: &Scope<'_>) -> Result<Reach, Unknown> {
+        match expr {
+            Expr::Column(column) => scope.find(column).ok_or_else(|| unknown(column)),
+            Expr::OuterReferenceColumn(_, column) => {
+                let around = std::iter::successors(scope.outer, |scope| scope.outer);
+                let mut found = around.filter_map(|scope| scope.find(column));
+                let mut reach = found.next().ok_or_else(|| unknown(column))?;
+                // A name may mean a column of each of several plans around, and then it is all of them.
+                for other in found {
+                    reach = Reach::of(reach.from.union(&other.from).copied().collect());
+                }
+                Ok(reach)
+            }
+            Expr::Alias(alias) => self.expr(&alias.expr, scope),
+            // The elements of a list have the address of the list.
+            Expr::Unnest(unnest) => self.expr(&unnest.expr, scope),
+            Expr::Literal(..) | Expr::Placeholder(_) | Expr::LambdaVariable(_) => Ok(Reach::default()),
+            Expr::Not(inner)
+            | Expr::IsNotNull(inner)
+            | Expr::IsNull(inner)
+            | Expr::IsTrue(inner)
+            | Expr::IsFalse(inner)
+            | Expr::IsUnknown(inner)
+            | Expr::IsNotTrue(inner)
+            | Expr::IsNotFalse(inner)
+            | Expr::IsNotUnknown(inner)
+            | Expr::Negative(inner) => self.mixed([inner.as_ref()], scope),
+            Expr::Cast(cast) => self.mixed([cast.expr.as_ref()], scope),
+            Expr::TryCast(cast) => self.mixed([cast.expr.as_ref()], scope),
+            Expr::BinaryExpr(binary) => self.mixed([binary.left.as_ref(), binary.right.as_ref()], scope),
+            Expr::Like(like) | Expr::SimilarTo(like) => self.mixed([like.expr.as_ref(), like.pattern.as_ref()], scope),
+            Expr::Between(between) => {
+                self.mixed([between.expr.as_ref(), between.low.as_ref(), between.high.as_ref()], scope)
+            }
+            Expr::Case(Case { expr, when_then_expr, else_expr }) => {
+                let branches = when_then_expr.iter().flat_map(|(when, then)| [when.as_ref(), then.as_ref()]);
+                let rest = expr.iter().chain(else_expr).map(AsRef::as_ref);
+                self.mixed(branches.chain(rest), scope)
+            }
+            Expr::InList(list) => self.mixed(std::iter::once(list.expr.as_ref()).chain(&list.list), scope),
+            Expr::ScalarFunction(call) => self.call(call, scope),
+            Expr::HigherOrderFunction(call) => self.mixed(&call.args, scope),
+            Expr::Lambda(lambda) => self.mixed([lambda.body.as_ref()], scope),
+            Expr::AggregateFunction(call) => {
+                let AggregateFunctionParams { args, distinct: _, filter, order_by, null_treatment: _ } = &call.params;
+                let mut reach = self.mixed(args, scope)?;
+                reach.from.extend(self.deciding(filter.iter().map(AsRef::as_ref), Via::Predicate, scope)?);
+                reach.from.extend(self.deciding(order_by.iter().map(|sort| &sort.expr), Via::Order, scope)?);
+                Ok(reach)
+            }
+            Expr::WindowFunction(call) => {
+                let WindowFunctionParams {
+                    args,
+                    partition_by,
+                    order_by,
+                    // Its bounds are constants.
+                    window_frame: _,
+                    filter,
+                    null_treatment: _,
+                    distinct: _,
+                } = &call.params;
+                let mut reach = self.mixed(args, scope)?;
+                let window = partition_by.iter().chain(order_by.iter().map(|sort| &sort.expr));
+                reach.from.extend(self.deciding(window, Via::Window, scope)?);
+                reach.from.extend(self.deciding(filter.iter().map(AsRef::as_ref), Via::Predicate, scope)?);
+                Ok(reach)
+            }
+            Expr::GroupingSet(GroupingSet::Rollup(exprs) | GroupingSet::Cube(exprs)) => self.mixed(exprs, scope),
+            Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => self.mixed(sets.iter().flatten(), scope),
+            // Whether there are rows, whatever is in them.
+            Expr::Exists(exists) => Ok(Reach::of(self.plan(&exists.subquery.subquery, Some(scope))?.rows)),
+            Expr::ScalarSubquery(subquery) => Ok(Reach::of(self.subquery(&subquery.subquery, scope)?)),
+            Expr::InSubquery(within) => {
+                let mut reach = self.mixed([within.expr.as_ref()], scope)?;
+                reach.from.extend(self.subquery(&within.subquery.subquery, scope)?);
+                Ok(reach)
+            }
+            Expr::SetComparison(comparison) => {
+                let mut reach = self.mixed([comparison.expr.as_ref()], scope)?;
+                reach.from.extend(self.subquery(&comparison.subquery.subquery, scope)?);
+                Ok(reach)
+            }
+            Expr::ScalarVariable(..) => Err(unknown("a variable")),
+            #[allow(deprecated, reason = "a plan must not have it any more, and one that has is refused")]
+            Expr::Wildcard { .. } => Err(unknown("a wildcard")),
+        }
+    }
+
+    /// A value that is made from those of `exprs`.
+    fn mixed<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>, scope: &Scope<'_>) -> Result<Reach, Unknown> {
+        let mut from = Sources::new();
+        for expr in exprs {
+            from.extend(self.expr(expr, scope)?.from);
+        }
+        Ok(Reach::of(from))
+    }
+
+    fn deciding<'e>(
+        &mut self,
+        exprs: impl IntoIterator<Item = &'e Expr>,
+        via: Via,
+        scope: &Scope<'_>,
+    ) -> Result<Sources, Unknown> {
+        Ok(by_way_of(via, self.mixed(exprs, scope)?.from))
+    }
+
+    fn subquery(&mut self, plan: &LogicalPlan, scope: &Scope<'_>) -> Result<Sources, Unknown> {
+        Ok(self.plan(plan, Some(scope))?.all())
+    }
+
+    /// A field of a struct has an address of its own, every other function mixes its arguments.
+    fn call(&mut self, call: &ScalarFunction, scope: &Scope<'_>) -> Result<Reach, Unknown> {
+        let function: &dyn std::any::Any = call.func.inner().as_ref();
+        if let ([value, names @ ..], true) = (call.args.as_slice(), function.is::<GetFieldFunc>()) {
+            let path: Option<Vec<&str>> = names.iter().map(text).collect();
+            if let Some(path) = path {
+                let value = self.expr(value, scope)?;
+                return self.inside(&value, &path);
+            }
+        }
+        self.mixed(&call.args, scope)
+    }
+}
+
+fn text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text), _) => {
+            text.as_deref()
+        }
+        _ => None,
+    }
+}
