@@ -243,6 +243,7 @@ mod tests {
             support: Vec::new(),
             sla: Vec::new(),
             place,
+            closed_rows: false,
         };
         let field = |id, name: &str, kind| Arc::new(NestedField::optional(id, name, kind));
         let text = || TableType::Primitive(PrimitiveType::String);

@@ -59,11 +59,11 @@ pub(crate) fn truth(filter: &Filter, row: &Row) -> Option<bool> {
 }
 
 fn all(truths: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    truths.fold(Some(true), |all, truth| match (all, truth) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (None, _) | (_, None) => None,
-        _ => Some(true),
-    })
+    let truths: Vec<Option<bool>> = truths.collect();
+    if truths.contains(&Some(false)) {
+        return Some(false);
+    }
+    (!truths.contains(&None)).then_some(true)
 }
 
 fn value(of: &Value, row: &Row) -> Option<Cell> {
