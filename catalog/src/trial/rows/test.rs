@@ -12,7 +12,7 @@ pub(super) enum Test {
     /// A boolean column.
     Holds(Path),
     /// A column against a literal.
-    Compare(Path, Sign, Point),
+    Compare(Path, Comparison, Point),
     /// Whether one of these is NULL.
     IsNull(Vec<Path>),
     /// Yes, and unknown where one of these is NULL: what `x = x` says.
@@ -24,17 +24,6 @@ pub(super) enum Test {
     Not(Box<Test>),
     /// Whether the answer is yes, or is no; never unknown.
     Is(bool, Box<Test>),
-}
-
-/// How a column is compared, in an order of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sign {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
 }
 
 /// A value.
@@ -98,19 +87,19 @@ impl Test {
             Filter::Holds(Value::Column(path)) => Self::Holds(own(path)),
             Filter::Holds(Value::Literal(Literal::Boolean(truth))) => Self::Constant(*truth),
             Filter::Holds(_) => Self::opaque(filter),
-            Filter::Compare(comparison, left, right) => Self::compare((*comparison).into(), left, right, filter),
+            Filter::Compare(comparison, left, right) => Self::compare(*comparison, left, right, filter),
             Filter::And(parts) => Self::all(parts.iter().map(Self::of).collect()),
             Filter::Or(parts) => Self::any(parts.iter().map(Self::of).collect()),
             Filter::Not(inner) => Self::of(inner).opposite(),
             Filter::In(value, items) => {
-                Self::any(items.iter().map(|item| Self::compare(Sign::Equal, value, item, filter)).collect())
+                Self::any(items.iter().map(|item| Self::compare(Comparison::Equal, value, item, filter)).collect())
             }
             Filter::Between(value, low, high) => Self::all(vec![
-                Self::compare(Sign::GreaterOrEqual, value, low, filter),
-                Self::compare(Sign::LessOrEqual, value, high, filter),
+                Self::compare(Comparison::GreaterOrEqual, value, low, filter),
+                Self::compare(Comparison::LessOrEqual, value, high, filter),
             ]),
             Filter::Like { value: Value::Column(path), pattern, .. } if is_plain(pattern) => {
-                Self::Compare(own(path), Sign::Equal, Point::Text(pattern.to_string()))
+                Self::Compare(own(path), Comparison::Equal, Point::Text(pattern.to_string()))
             }
             Filter::Like { .. } => Self::opaque(filter),
             Filter::IsNull(value) => Self::IsNull(columns(value)),
@@ -169,7 +158,7 @@ impl Test {
         }
     }
 
-    fn compare(sign: Sign, left: &Value, right: &Value, whole: &Filter) -> Self {
+    fn compare(sign: Comparison, left: &Value, right: &Value, whole: &Filter) -> Self {
         match (left, right) {
             (Value::Column(path), Value::Literal(literal)) => Self::Compare(own(path), sign, point(literal)),
             (Value::Literal(literal), Value::Column(path)) => Self::Compare(own(path), sign.turned(), point(literal)),
@@ -196,8 +185,8 @@ impl Test {
     }
 }
 
-impl Sign {
-    pub fn holds(self, left: &Point, right: &Point) -> bool {
+impl Comparison {
+    pub(super) fn holds(self, left: &Point, right: &Point) -> bool {
         match self {
             Self::Equal => left == right,
             Self::NotEqual => left != right,
@@ -227,19 +216,6 @@ impl Sign {
             Self::Greater => Self::Less,
             Self::GreaterOrEqual => Self::LessOrEqual,
             same => same,
-        }
-    }
-}
-
-impl From<Comparison> for Sign {
-    fn from(comparison: Comparison) -> Self {
-        match comparison {
-            Comparison::Equal => Self::Equal,
-            Comparison::NotEqual => Self::NotEqual,
-            Comparison::Less => Self::Less,
-            Comparison::LessOrEqual => Self::LessOrEqual,
-            Comparison::Greater => Self::Greater,
-            Comparison::GreaterOrEqual => Self::GreaterOrEqual,
         }
     }
 }
