@@ -9,6 +9,7 @@ use datafusion::arrow::array::BooleanBufferBuilder;
 use datafusion::arrow::buffer::BooleanBuffer;
 use roaring::RoaringTreemap;
 
+use super::rows::{narrow, wide};
 use crate::lake::memory::Weighed;
 
 /// Bits may take so many times the bytes of the bitmap, which is what a file can claim.
@@ -162,14 +163,6 @@ fn runs(positions: &RoaringTreemap, rows: &Range<u64>) -> impl Iterator<Item = R
             })
             .take_while(|run| !run.is_empty())
     })
-}
-
-fn narrow(rows: u64) -> usize {
-    usize::try_from(rows).unwrap_or(usize::MAX)
-}
-
-fn wide(rows: usize) -> u64 {
-    u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

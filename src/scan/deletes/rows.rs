@@ -142,11 +142,11 @@ fn select(rows: &Range<u64>, live: &[Range<u64>]) -> RowGroupAccess {
     }
 }
 
-fn narrow(rows: u64) -> usize {
+pub(super) fn narrow(rows: u64) -> usize {
     usize::try_from(rows).unwrap_or(usize::MAX)
 }
 
-fn wide(rows: usize) -> u64 {
+pub(super) fn wide(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)
 }
 

@@ -18,6 +18,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
+use super::commit::Files;
 use super::*;
 
 fn field(name: &str, id: Option<i32>, of: DataType) -> Field {
@@ -164,10 +165,8 @@ async fn every_codec_is_read() {
     );
 }
 
-#[tokio::test]
-async fn sparks_oldest_timestamps_are_those_of_the_table() {
-    let shop = shop().await;
-    shop.create("t", schema(vec![optional(1, "z", Timestamptz), optional(2, "w", Timestamp)])).await;
+/// A file with two columns of Spark's oldest timestamps and three rows: two times and NULL.
+fn oldest() -> Vec<u8> {
     let message = "message m { optional int96 z = 1; optional int96 w = 2; }";
     let root = Arc::new(parse_message_type(message).unwrap());
     let mut writer = SerializedFileWriter::new(Vec::new(), root, Default::default()).unwrap();
@@ -183,11 +182,36 @@ async fn sparks_oldest_timestamps_are_those_of_the_table() {
         column.close().unwrap();
     }
     group.close().unwrap();
-    add(&shop, "old", writer.into_inner().unwrap(), 3).await;
+    writer.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn sparks_oldest_timestamps_are_those_of_the_table() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "z", Timestamptz), optional(2, "w", Timestamp)])).await;
+    add(&shop, "old", oldest(), 3).await;
     let got = rows(&shop, &[("z", 1), ("w", 2)], "SELECT z, w FROM t").await.unwrap();
     assert_eq!(got, ["1970-01-01T12:00:00Z 1970-01-01T12:00:00", "4160-04-29T12:00:00Z 4160-04-29T12:00:00", "- -"]);
     let got = rows(&shop, &[("z", 1)], "SELECT count(*) FROM t WHERE z > TIMESTAMP '1999-01-01T00:00:00Z'").await;
     assert_eq!(got.unwrap(), ["1"]);
+}
+
+#[tokio::test]
+async fn sparks_oldest_timestamps_are_filtered_beside_deletes() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "z", Timestamptz), optional(2, "w", Timestamp)])).await;
+    let mut files = Files::of(&shop);
+    let location = files.put(oldest(), 3, |_| {}).await;
+    files.commit().await;
+    let mut files = Files::of(&shop);
+    files.positions(&[(&location, 0)], Some(&location)).await;
+    files.commit().await;
+    for (sql, count) in [
+        ("SELECT count(*) FROM t WHERE z > TIMESTAMP '1999-01-01T00:00:00Z'", "1"),
+        ("SELECT count(*) FROM t WHERE z < TIMESTAMP '1999-01-01T00:00:00Z'", "0"),
+    ] {
+        assert_eq!(rows(&shop, &[("z", 1)], sql).await.unwrap(), [count], "{sql}");
+    }
 }
 
 #[tokio::test]
