@@ -1,5 +1,6 @@
 //! The arms of a comparison: ways to ask the same question of the same files.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,9 +17,11 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use polder::lake::Lake;
 use polder::session::{Engine, Options, Pins};
+use polder_catalog::mesh::Mesh;
 use polder_catalog::principal::Principal;
 
 use crate::Result;
+use crate::governed::{self, Rules};
 use crate::tables::{Setting, TPCH, open, pin};
 
 /// Bytes that queries may hold, in every arm.
@@ -35,6 +38,14 @@ pub(crate) enum Arm {
     Plain,
     /// The same without string views, to tell what those are worth
     PlainText,
+    /// The whole engine, for a user who sees masks
+    Masked,
+    /// The same masks as SQL, for a user who may read everything
+    MaskedByHand,
+    /// The whole engine, for a user who sees some rows
+    Filtered,
+    /// The same rows by SQL, for a user who may read everything
+    FilteredByHand,
 }
 
 impl fmt::Display for Arm {
@@ -44,6 +55,10 @@ impl fmt::Display for Arm {
             Self::Scan => "scan",
             Self::Plain => "plain",
             Self::PlainText => "plain-text",
+            Self::Masked => "masked",
+            Self::MaskedByHand => "masked-by-hand",
+            Self::Filtered => "filtered",
+            Self::FilteredByHand => "filtered-by-hand",
         })
     }
 }
@@ -51,6 +66,7 @@ impl fmt::Display for Arm {
 /// An arm that is ready for queries.
 pub(crate) enum Ready {
     Session(Arc<Engine>, Principal),
+    ByHand(Arc<Engine>, Principal, Box<Mesh>, Rules),
     Bare(Box<SessionContext>),
 }
 
@@ -59,10 +75,19 @@ impl Ready {
     pub(crate) async fn start(arm: Arm, setting: &Setting) -> Result<Self> {
         match arm {
             Arm::Session => {
-                let options = Options { memory: MEMORY, threads: Some(setting.threads), ..Options::default() };
+                let (engine, principal) = engine(setting, setting.mesh()?, "bench")?;
+                Ok(Self::Session(engine, principal))
+            }
+            Arm::Masked | Arm::Filtered => {
+                let rules = if arm == Arm::Masked { Rules::Masks } else { Rules::Rows };
+                let (engine, principal) = engine(setting, governed::mesh(setting)?, rules.user())?;
+                Ok(Self::Session(engine, principal))
+            }
+            Arm::MaskedByHand | Arm::FilteredByHand => {
+                let rules = if arm == Arm::MaskedByHand { Rules::Masks } else { Rules::Rows };
                 let mesh = setting.mesh()?;
-                let principal = mesh.principal("bench").ok_or("the mesh has no user `bench`")?;
-                Ok(Self::Session(Engine::start(mesh, options)?, principal))
+                let (engine, principal) = engine(setting, setting.mesh()?, "bench")?;
+                Ok(Self::ByHand(engine, principal, Box::new(mesh), rules))
             }
             Arm::Scan => {
                 let lake = Lake::default();
@@ -89,14 +114,33 @@ impl Ready {
 
     /// All rows of a query.
     pub(crate) async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        self.run(&self.text(sql)?).await
+    }
+
+    /// How this arm words a query.
+    pub(crate) fn text<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>> {
+        Ok(match self {
+            Self::ByHand(.., mesh, rules) => rules.by_hand(mesh, sql)?.into(),
+            Self::Session(..) | Self::Bare(_) => sql.into(),
+        })
+    }
+
+    /// All rows of a statement in this arm's words.
+    pub(crate) async fn run(&self, sql: &str) -> Result<Vec<RecordBatch>> {
         match self {
-            Self::Session(engine, principal) => {
-                let rows = engine.plan(principal, sql, &Pins::new()).await?.run()?;
-                Ok(rows.try_collect().await?)
+            Self::Session(engine, principal) | Self::ByHand(engine, principal, ..) => {
+                Ok(engine.plan(principal, sql, &Pins::new()).await?.run()?.try_collect().await?)
             }
             Self::Bare(context) => Ok(context.sql(sql).await?.collect().await?),
         }
     }
+}
+
+/// The whole engine over a mesh, and a user of it.
+fn engine(setting: &Setting, mesh: Mesh, user: &str) -> Result<(Arc<Engine>, Principal)> {
+    let options = Options { memory: MEMORY, threads: Some(setting.threads), ..Options::default() };
+    let principal = mesh.principal(user).ok_or_else(|| format!("the mesh has no user `{user}`"))?;
+    Ok((Engine::start(mesh, options)?, principal))
 }
 
 /// A session without a mesh. With a lake it finds that lake's stores and no others.

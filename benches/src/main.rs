@@ -15,6 +15,7 @@
 mod answer;
 mod arms;
 mod deletes;
+mod governed;
 mod make;
 mod measure;
 mod peer;

@@ -1,7 +1,7 @@
 //! The tables that prepare.py and `make` left behind.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polder::lake::{Lake, OpenTable};
@@ -23,10 +23,7 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn mesh(&self) -> Result<Mesh> {
-        Mesh::load(&self.data.join("mesh")).map_err(|findings| {
-            let findings: Vec<String> = findings.iter().map(|finding| format!("{finding:?}")).collect();
-            findings.join("\n").into()
-        })
+        load(&self.data.join("mesh"))
     }
 
     /// A domain with these metadata files for its tables.
@@ -55,6 +52,14 @@ impl Setting {
     pub(crate) fn files(&self, table: &str) -> Result<PathBuf> {
         Ok(std::fs::canonicalize(self.data.join("lake/tpch").join(table).join("data"))?)
     }
+}
+
+/// The mesh in a directory.
+pub(crate) fn load(directory: &Path) -> Result<Mesh> {
+    Mesh::load(directory).map_err(|findings| {
+        let findings: Vec<String> = findings.iter().map(|finding| format!("{finding:?}")).collect();
+        findings.join("\n").into()
+    })
 }
 
 /// All columns of a table, under their own names.

@@ -109,5 +109,5 @@ pub(crate) async fn explain(setting: &Setting, arm: Arm, query: &Path, analyze: 
         ready.ask(&sql).await?;
     }
     let explain = if analyze { "EXPLAIN ANALYZE" } else { "EXPLAIN" };
-    Ok(pretty_format_batches(&ready.ask(&format!("{explain} {sql}")).await?)?.to_string())
+    Ok(pretty_format_batches(&ready.run(&format!("{explain} {}", ready.text(&sql)?)).await?)?.to_string())
 }
