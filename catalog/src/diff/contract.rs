@@ -27,7 +27,12 @@ pub(super) fn changes(pair: (Option<&Product>, Option<&Product>)) -> Vec<Change>
     match pair {
         (Some(old), None) => vec![Change::new("is no longer served".to_owned(), true, None, &old.contract.place)],
         (None, Some(new)) => vec![Change::new("is new".to_owned(), false, None, &new.contract.place)],
-        (Some(old), Some(new)) => of_contract(&old.contract, &new.contract),
+        (Some(old), Some(new)) => {
+            let (before, after) = (&old.contract.table, &new.contract.table);
+            let what = format!("is read from table `{after}`, and was from `{before}`");
+            let moved = (before != after).then(|| Change::new(what, false, None, &new.contract.place));
+            moved.into_iter().chain(of_contract(&old.contract, &new.contract)).collect()
+        }
         (None, None) => Vec::new(),
     }
 }

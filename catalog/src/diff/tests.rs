@@ -89,6 +89,8 @@ fn what_breaks_is_told_from_what_does_not() {
         "      - { name: more, physicalType: int, description: x }\n      - name: home",
     );
     assert_eq!(told(more), one(false, "column `more` is new", ""));
+    let moved = Files::valid().change(file, "physicalName: people.customers", "physicalName: people.clients");
+    assert_eq!(told(moved), one(false, "is read from table `people.clients`, and was from `people.customers`", ""));
     let less = Files::valid().change(
         file,
         "          - { name: country, physicalType: string, description: the country }\n",
