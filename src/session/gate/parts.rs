@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, GroupByExpr, LimitClause, Query, Select, SelectFlavor, SetExpr, TableFactor, Visit, Visitor,
+    self, Expr, GroupByExpr, LimitClause, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Visit, Visitor,
 };
 
 use super::version::Version;
@@ -78,7 +78,7 @@ impl Visitor for Parts {
             select_modifiers,
             top,
             top_before_distinct: _,
-            projection: _,
+            projection,
             exclude,
             into,
             from,
@@ -99,6 +99,10 @@ impl Visitor for Parts {
         } = select;
         let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = group_by;
         absent! { !modifiers.is_empty() => "GROUP BY … WITH" }
+        for item in projection {
+            let (SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options)) = item else { continue };
+            absent! { options.opt_ilike.is_some() => "ILIKE behind *" }
+        }
         for join in from.iter().flat_map(|table| &table.joins) {
             let ast::Join { relation: _, global, join_operator: _ } = join;
             absent! { *global => "GLOBAL JOIN" }
