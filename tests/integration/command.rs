@@ -47,6 +47,18 @@ fn sql_on_a_server_asks_who_you_are() {
 }
 
 #[test]
+fn no_filter_of_the_log_makes_it_tell_values() {
+    let output = Command::new(env!("CARGO_BIN_EXE_polder"))
+        .args(["sql", "--mesh", packly().dir().to_str().unwrap(), "--as", "analyst-eu", "-c"])
+        .arg("SELECT count(*) FROM storefront.customers WHERE city = 'Atlantis'")
+        .env("POLDER_LOG", "trace,datafusion_pruning=trace,sqlparser=trace")
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !log.contains("Atlantis") && !log.contains("TRACE"), "{log}");
+}
+
+#[test]
 fn check_says_what_is_wrong_and_where() {
     let dir = tempfile::tempdir().unwrap();
     polder::packly::write_files(dir.path()).unwrap();
