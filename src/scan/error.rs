@@ -19,30 +19,37 @@ pub enum ScanError {
     Column { table: String, column: String, what: String },
     #[error("a file of table `{table}` does not fit column `{column}`: {what}")]
     Misfit { table: String, column: String, what: String },
-    #[error("file `{file}` of table `{table}` has columns without field ids")]
+    #[error("file `{}` of table `{table}` has columns without field ids", shown(file))]
     NoIds { table: String, file: String },
     #[error(
-        "file `{file}` of table `{table}` has columns without field ids, and the table's name mapping cannot be read"
+        "file `{}` of table `{table}` has columns without field ids, and the table's name mapping cannot be read",
+        shown(file)
     )]
     NoMapping { table: String, file: String },
-    #[error("file `{file}` of table `{table}` has notes in its footer that only a scan makes")]
+    #[error("file `{}` of table `{table}` has notes in its footer that only a scan makes", shown(file))]
     Noted { table: String, file: String },
-    #[error("file `{file}` of table `{table}` is encrypted, which is not supported")]
+    #[error("file `{}` of table `{table}` is encrypted, which is not supported", shown(file))]
     Encrypted { table: String, file: String },
-    #[error("file `{file}` of table `{table}` holds another number of rows than its metadata says")]
+    #[error("file `{}` of table `{table}` holds another number of rows than its metadata says", shown(file))]
     Rows { table: String, file: String },
-    #[error("delete file `{file}` of table `{table}` {what}")]
+    #[error("delete file `{}` of table `{table}` {what}", shown(file))]
     DeleteFile { table: String, file: String, what: &'static str },
-    #[error("the deletes of table `{table}` name rows that file `{file}` does not have")]
+    #[error("the deletes of table `{table}` name rows that file `{}` does not have", shown(file))]
     Beyond { table: String, file: String },
     #[error("the metadata of table `{table}` cannot be read")]
     Metadata { table: String, source: Box<iceberg::Error> },
     #[error("a plan that came as bytes holds a scan that cannot be read: {what}")]
     Bytes { what: &'static str },
-    #[error("manifest `{file}` of table `{table}` cannot be read: {what}")]
+    #[error("manifest `{}` of table `{table}` cannot be read: {what}", shown(file))]
     Manifest { table: String, file: String, what: &'static str },
-    #[error("file `{file}` of table `{table}` cannot be read")]
+    #[error("file `{}` of table `{table}` cannot be read", shown(file))]
     File { table: String, file: String, source: parquet::errors::ParquetError },
+}
+
+/// A path as it may be told: a folder `name=value` would give a value of a row.
+fn shown(file: &str) -> String {
+    let parts: Vec<&str> = file.split('/').map(|part| if part.contains('=') { "…" } else { part }).collect();
+    parts.join("/")
 }
 
 impl From<ScanError> for Error {
