@@ -2,7 +2,8 @@
 //!
 //! Below a row filter a predicate runs on rows that its author may not see. One that can fail tells of them by its error,
 //! so only those go there that cannot: comparisons of plain columns with literals or with each other, and what AND, OR
-//! and NOT make of them. A column may be cast only to a type that holds all its values.
+//! and NOT make of them. A column may be cast only to a type that holds all its values. LIKE is compiled for a batch, so
+//! its pattern is short enough for that never to fail; ILIKE is compiled only where a batch has a letter outside ASCII.
 //!
 //! ```text
 //! city = 'Delft' AND id IN (1, 2)     goes below
@@ -15,6 +16,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_expr::PhysicalExpr;
@@ -56,8 +58,9 @@ struct Known<'a> {
 
 impl Known<'_> {
     fn predicate(&self, predicate: &Expr) -> bool {
-        // A predicate without a column is computed from nothing, and may fail all the same.
-        has_column(predicate) && self.condition(predicate)
+        // A predicate without a column is computed from nothing, and may fail all the same; but for what is left of one
+        // that was simplified.
+        is_known(predicate) || has_column(predicate) && self.condition(predicate)
     }
 
     fn condition(&self, expr: &Expr) -> bool {
@@ -79,8 +82,9 @@ impl Known<'_> {
             Expr::InList(list) => self.alike(std::iter::once(list.expr.as_ref()).chain(&list.list)),
             Expr::Between(between) => self.alike([&between.expr, &between.low, &between.high].map(AsRef::as_ref)),
             Expr::Like(like) => {
-                matches!(like.escape_char, None | Some('\\'))
-                    && matches!(like.pattern.as_ref(), Expr::Literal(..))
+                !like.case_insensitive
+                    && matches!(like.escape_char, None | Some('\\'))
+                    && matches!(like.pattern.as_ref(), Expr::Literal(pattern, _) if is_short(pattern))
                     && self.alike([&like.expr, &like.pattern].map(AsRef::as_ref))
                     && self.value(&like.expr).is_some_and(|kind| kind.is_string())
             }
@@ -119,23 +123,30 @@ impl Known<'_> {
             let (left, right) = (binary.left(), binary.right());
             return match binary.op() {
                 Operator::And | Operator::Or => self.physical(left) && self.physical(right),
-                op => is_comparison(*op) && self.alike_physical([left, right]),
+                // `(…) IS TRUE` is such a comparison of what are conditions themselves.
+                op => {
+                    is_comparison(*op)
+                        && (self.alike_physical([left, right]) || self.physical(left) && self.physical(right))
+                }
             };
         }
         if let Some(not) = expr.downcast_ref::<NotExpr>() {
             return self.physical(not.arg());
         }
         if let Some(is_null) = expr.downcast_ref::<IsNullExpr>() {
-            return self.physical_value(is_null.arg()).is_some();
+            return self.physical_value(is_null.arg()).is_some() || self.physical(is_null.arg());
         }
         if let Some(is_not_null) = expr.downcast_ref::<IsNotNullExpr>() {
-            return self.physical_value(is_not_null.arg()).is_some();
+            return self.physical_value(is_not_null.arg()).is_some() || self.physical(is_not_null.arg());
         }
         if let Some(list) = expr.downcast_ref::<InListExpr>() {
             return self.alike_physical(std::iter::once(list.expr()).chain(list.list()));
         }
         if let Some(like) = expr.downcast_ref::<LikeExpr>() {
-            return like.pattern().is::<physical::Literal>() && self.alike_physical([like.expr(), like.pattern()]);
+            let pattern = like.pattern().downcast_ref::<physical::Literal>();
+            return !like.case_insensitive()
+                && pattern.is_some_and(|pattern| is_short(pattern.value()))
+                && self.alike_physical([like.expr(), like.pattern()]);
         }
         self.physical_value(expr) == Some(DataType::Boolean)
     }
@@ -165,6 +176,17 @@ fn has_column(expr: &Expr) -> bool {
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     walked.is_ok() && found
+}
+
+/// Whether a predicate is TRUE, FALSE or NULL itself.
+fn is_known(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Boolean(_) | ScalarValue::Null, _))
+}
+
+/// Whether a pattern of LIKE compiles, whatever is in it: a letter takes less than a kilobyte of the ten megabytes that
+/// there are.
+fn is_short(pattern: &ScalarValue) -> bool {
+    pattern.try_as_str().flatten().is_none_or(|pattern| pattern.len() <= 1024)
 }
 
 fn is_comparison(operator: Operator) -> bool {
@@ -221,7 +243,6 @@ fn widened(from: DataType, to: &DataType) -> Option<DataType> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use datafusion::arrow::datatypes::Field;
-    use datafusion::common::ScalarValue;
     use datafusion::logical_expr::{cast, col, lit, not};
 
     use super::*;
@@ -251,12 +272,12 @@ mod tests {
             col("id").in_list(vec![lit(1), lit(2)], true),
             col("id").between(lit(1), lit(9)),
             not(col("flag")).or(col("city").is_null()),
+            lit(true),
             cast(col("id"), DataType::Int64).gt(col("long")),
             cast(col("id"), DataType::Decimal128(12, 2)).gt(lit(ScalarValue::Decimal128(Some(250), 12, 2))),
         ];
         let above = [
             (lit(1) / lit(0)).eq(lit(1)),
-            lit(true),
             (lit(1) / col("id")).eq(lit(1)),
             cast(col("city"), DataType::Int32).gt(lit(0)),
             cast(col("long"), DataType::Int32).gt(lit(0)),
@@ -264,6 +285,8 @@ mod tests {
             col("email").eq(text("a@x.example")),
             col("id").eq(lit(1)).and(col("email").is_null()),
             col("city").like(col("city")),
+            col("city").ilike(text("%k")),
+            col("city").like(text(&"_%".repeat(1000))),
             col("id").eq(lit(1_i64)),
             col("list").is_null(),
             col("gone").is_null(),

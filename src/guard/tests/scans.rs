@@ -1,5 +1,6 @@
 //! What a guarded scan shows, and what stands in its plan.
 
+use datafusion::common::stats::Precision;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::displayable;
@@ -111,6 +112,58 @@ async fn a_plan_that_is_shown_has_no_figures_of_what_a_guard_hides() {
         shop.append("people", more).await;
     }
     assert_eq!(shown_plan().await, before);
+}
+
+#[tokio::test]
+async fn hidden_rows_choose_no_side_of_a_join() {
+    // Where the side that is built first is empty, the other one is never computed and cannot fail.
+    let sides = [
+        "(SELECT id FROM people WHERE city = 'Gouda') p JOIN (SELECT 1 / z AS y FROM (VALUES (0), (0), (0)) v(z)) o",
+        "(SELECT 1 / z AS y FROM (VALUES (0), (0), (0)) v(z)) o JOIN (SELECT id FROM people WHERE city = 'Gouda') p",
+    ];
+    let shop = people().await;
+    let answers = async || {
+        let people = of_the_eu(&shop, &permits(equals(&["region"], "EU"))).await;
+        let context = context(&shop);
+        context.register_table("people", Arc::clone(&people)).unwrap();
+        let mut answers = Vec::new();
+        for sides in sides {
+            let plan = plan(&context, &people, &format!("SELECT count(*) FROM {sides} ON p.id = o.y")).await;
+            let told = guards(&plan).first().unwrap().partition_statistics(None).unwrap();
+            assert_eq!(told.num_rows, Precision::Absent);
+            let answer = datafusion::physical_plan::collect(plan, context.task_ctx()).await;
+            answers.push(answer.map(|batches| shown(&batches)).map_err(|error| error.find_root().to_string()));
+        }
+        answers
+    };
+    let before = answers().await;
+    let many = |text| texts(std::iter::repeat_n(Some(text), 9_000));
+    let hidden = vec![longs(0..9_000), many("Gouda"), many("x"), many("x"), many("US"), many("x")];
+    shop.append("people", hidden).await;
+    assert_eq!(answers().await, before);
+}
+
+#[tokio::test]
+async fn conditions_in_any_words_go_below_or_stay_above_as_the_verifier_has_it() {
+    let shop = people().await;
+    let eu = of_the_eu(&shop, &permits(equals(&["region"], "EU"))).await;
+    let cases = [
+        ("(id = 1) IS TRUE", vec!["1"]),
+        ("(id = 1) IS NOT TRUE", vec!["3"]),
+        ("(id = 1) IS FALSE", vec!["3"]),
+        ("(id = 1) IS NOT FALSE", vec!["1"]),
+        ("(id = 1) IS UNKNOWN", vec![]),
+        ("(id = 1) IS NOT UNKNOWN", vec!["1", "3"]),
+        ("(id = 1) = (city = 'Delft')", vec!["1"]),
+        ("id NOT IN (1, 2, NULL)", vec![]),
+        ("id IN (1, NULL)", vec!["1"]),
+        ("id IN (NULL)", vec![]),
+        ("city ILIKE 'DELFT' AND id < 3", vec!["1"]),
+    ];
+    for (condition, expect) in cases {
+        let sql = format!("SELECT id FROM people WHERE {condition} ORDER BY id");
+        assert_eq!(rows(&shop, &eu, &sql).await, expect, "{condition}");
+    }
 }
 
 #[tokio::test]
