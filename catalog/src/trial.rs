@@ -92,6 +92,8 @@ pub struct OfQuery {
     pub error: Option<(String, Place)>,
     /// The columns of its answer, in their order.
     pub columns: Option<(Vec<String>, Place)>,
+    /// How some of them are seen: what is made of a masked column is masked.
+    pub effects: Vec<(String, Effect, Place)>,
 }
 
 /// An expectation that was not met.
@@ -130,7 +132,9 @@ impl Trial {
             Asked::Product(product) => {
                 usize::from(product.discover.is_some()) + usize::from(product.rows.is_some()) + product.columns.len()
             }
-            Asked::Query(query) => usize::from(query.error.is_some()) + usize::from(query.columns.is_some()),
+            Asked::Query(query) => {
+                usize::from(query.error.is_some()) + usize::from(query.columns.is_some()) + query.effects.len()
+            }
         }
     }
 }

@@ -103,6 +103,7 @@ fn policy_tests_run_without_data() {
             "@id(\"x\")\nforbid",
         ),
         ("wholesale/tests/access.yaml", "discover: true", "discovr: true"),
+        ("storefront/tests/customers.yaml", "mail: masked(sha-256-global), city: raw", "mail: raw, cty: raw"),
     ]);
     let mesh = dir.path().to_str().unwrap();
     let line = "marketing/tests/media_cost.yaml:8:50: column `cost_eur` of `marketing.paid_acquisition` as analysts, \
@@ -112,6 +113,18 @@ fn policy_tests_run_without_data() {
     check(&["test", mesh], 1, "the query as analyst-us: expected denied, got an answer\n", "");
     check(&["test", mesh], 1, "expected denied: policy `storefront-no-tax-ids-for-analysts`, got denied: column", "");
     check(&["test", mesh], 1, "did you mean `discover`?", "");
+    check(
+        &["test", mesh],
+        1,
+        "column `mail` of the query as analyst-eu: expected raw, got masked(sha-256-global), by",
+        "",
+    );
+    check(
+        &["test", mesh],
+        1,
+        "column `cty` of the query as analyst-eu: expected raw, got no such column among mail",
+        "",
+    );
     check(&["test", mesh, "--format", "sarif"], 1, "\"ruleId\":\"test/column\"", "");
 }
 

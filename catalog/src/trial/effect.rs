@@ -54,6 +54,14 @@ impl Effect {
         Mask::parse(mask, keys).map(Self::Masked).map_err(|fault| (fault.message, fault.help))
     }
 
+    /// Whether what is made of columns that are seen through these masks, or as they are without any, is as expected.
+    pub fn holds_of(&self, masks: &[Mask]) -> bool {
+        match self {
+            Self::Raw => masks.is_empty(),
+            _ => masks.iter().any(|mask| self.holds(&Access::Masked(mask.clone()))),
+        }
+    }
+
     /// Whether a grant is what is expected.
     pub fn holds(&self, access: &Access) -> bool {
         match (self, access) {

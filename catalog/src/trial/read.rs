@@ -85,7 +85,7 @@ fn trial(node: &Node, mesh: &Mesh, report: &mut Report) -> Option<Trial> {
         (Some(node), None, Some(expect)) => {
             of_product(node, expect, mesh, who.as_ref().map(|(principal, _)| principal), report).map(Asked::Product)
         }
-        (None, Some(node), Some(expect)) => of_query(node, expect, report).map(Asked::Query),
+        (None, Some(node), Some(expect)) => of_query(node, expect, mesh, report).map(Asked::Query),
         (.., None) => None,
     };
     fields.close(report);
@@ -292,19 +292,37 @@ fn expected_rows(
     }
 }
 
-fn of_query(node: &Node, mut expect: Fields<'_>, report: &mut Report) -> Option<OfQuery> {
+fn of_query(node: &Node, mut expect: Fields<'_>, mesh: &Mesh, report: &mut Report) -> Option<OfQuery> {
     let sql = text(node, "query", report).map(str::to_owned);
     let error = expect.get("error").and_then(|node| {
         let error = text(node, "error", report)?;
         Some((error.to_owned(), node.place.clone()))
     });
-    let columns = expect.get("columns").map(|node| {
-        let names = texts(node, "columns", report);
-        (names.into_iter().map(|(name, _)| name.to_owned()).collect(), node.place.clone())
-    });
-    if let (Some((_, place)), Some(_)) = (&error, &columns) {
-        report.error("test/query", place, "a query that ends with an error has no columns to expect");
+    let (mut columns, mut effects) = (None, Vec::new());
+    if let Some(node) = expect.get("columns") {
+        if let Some((_, place)) = &error {
+            report.error("test/query", place, "a query that ends with an error has no columns to expect");
+        }
+        match &node.kind {
+            Kind::Map(entries) => {
+                effects = entries.iter().filter_map(|(key, node)| of_output(&key.text, node, mesh, report)).collect();
+            }
+            _ => {
+                let names = texts(node, "columns", report);
+                columns = Some((names.into_iter().map(|(name, _)| name.to_owned()).collect(), node.place.clone()));
+            }
+        }
     }
     expect.close(report);
-    Some(OfQuery { sql: sql?, error, columns })
+    Some(OfQuery { sql: sql?, error, columns, effects })
+}
+
+fn of_output(name: &str, node: &Node, mesh: &Mesh, report: &mut Report) -> Option<(String, Effect, Place)> {
+    let effect = effect(node, mesh, report)?;
+    if effect == Effect::Denied {
+        let help = "expect an `error`, as `denied: …`";
+        report.error("test/query", &node.place, "a query of a denied column has no answer").help(help);
+        return None;
+    }
+    Some((name.to_owned(), effect, node.place.clone()))
 }

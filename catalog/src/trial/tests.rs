@@ -106,6 +106,8 @@ fn what_makes_no_sense_is_a_finding_at_its_place() {
             "neither rows nor columns",
         ),
         ("- as: ann\n  product: shop.customers\n  expect: {}", "1:3", "expects nothing"),
+        ("- as: ann\n  query: SELECT 1 AS a\n  expect: { columns: { a: denied } }", "3:27", "has no answer"),
+        ("- as: ann\n  query: SELECT 1 AS a\n  expect: { columns: { a: masked(no) } }", "3:27", "no"),
         ("- as: ann\n  product: shop.customers\n  query: SELECT 1\n  expect: { discover: true }", "3:3", "not of both"),
     ] {
         let (failures, findings) = run(test, "");

@@ -13,12 +13,15 @@ use std::sync::Arc;
 use polder_catalog::contract::{Column, LogicalType, PhysicalType, Type};
 use polder_catalog::document::{Place, nearest};
 use polder_catalog::mesh::{Domain, Mesh};
+use polder_catalog::policy::{Mask, Reason};
 use polder_catalog::principal::Principal;
 use polder_catalog::trial::{Failure, OfQuery};
 use serde_json::{Value, json};
 
 use super::super::Failure as Failed;
 use crate::error::{Class, Error};
+use crate::guard::flow::Via;
+use crate::resolve::explanation::{Effect, Line};
 use crate::session::{Engine, Options, Pins};
 
 /// Plans queries over the contracts of a mesh.
@@ -63,16 +66,54 @@ impl Planner {
             (Ok(planned), None) => {
                 let schema = planned.schema();
                 let got: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                match &query.columns {
-                    Some((expected, place)) if *expected != got => {
-                        let what = "the columns of the query".to_owned();
-                        vec![Failure { what, ..fail(place, expected.join(", "), got.join(", ")) }]
-                    }
-                    _ => Vec::new(),
+                let mut failures = Vec::new();
+                if let Some((expected, place)) = &query.columns
+                    && *expected != got
+                {
+                    let what = "the columns of the query".to_owned();
+                    failures.push(Failure { what, ..fail(place, expected.join(", "), got.join(", ")) });
                 }
+                if query.effects.is_empty() {
+                    return failures;
+                }
+                let lines = match self.engine.explain_policy(principal, &query.sql).await {
+                    Ok(lines) => lines,
+                    Err(error) => return vec![fail(place, "an answer".to_owned(), one_line(&error))],
+                };
+                for (name, effect, place) in &query.effects {
+                    let what = format!("the column `{name}` of the query");
+                    if !got.contains(&name.as_str()) {
+                        let none = format!("no such column among {}", got.join(", "));
+                        failures.push(Failure { what, ..fail(place, effect.to_string(), none) });
+                        continue;
+                    }
+                    let (masks, because) = masks(&lines, name);
+                    if !effect.holds_of(&masks) {
+                        let got: Vec<String> = masks.iter().map(|mask| format!("masked({mask})")).collect();
+                        let got = if got.is_empty() { "raw".to_owned() } else { got.join(", ") };
+                        failures.push(Failure { what, because, ..fail(place, effect.to_string(), got) });
+                    }
+                }
+                failures
             }
         }
     }
+}
+
+/// The masks of what an output is made of, and the policies behind all that it is made of.
+fn masks(lines: &[Line], output: &str) -> (Vec<Mask>, Vec<Reason>) {
+    let of_it = lines.iter().filter(|line| line.output.as_deref() == Some(output) && line.via == Via::Value.as_str());
+    let (mut masks, mut because) = (Vec::new(), Vec::<Reason>::new());
+    for line in of_it {
+        if let Effect::Masked(mask) = &line.effect
+            && !masks.contains(mask)
+        {
+            masks.push(mask.clone());
+        }
+        let more: Vec<_> = line.reasons.iter().filter(|reason| !because.contains(reason)).cloned().collect();
+        because.extend(more);
+    }
+    (masks, because)
 }
 
 /// Whether an error is what a test writes: a class, and after a colon a part of the text. Otherwise what is wrong with
