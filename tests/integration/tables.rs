@@ -68,7 +68,7 @@ const REFUSED: [(&str, &str, &str); 2] = [("spark", "avro_files", "avro"), ("spa
 /// A mesh of all tables.
 pub struct Tables {
     pub engine: Arc<Engine>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 pub fn tests() -> PathBuf {
@@ -100,7 +100,7 @@ impl Tables {
         let mesh = Mesh::load(&mesh).unwrap_or_else(|findings| panic!("{findings:#?}"));
         assert!(mesh.findings().is_empty(), "{:#?}", mesh.findings());
         let engine = Engine::start(mesh, Options { threads: Some(2), ..Options::default() }).unwrap();
-        Self { engine, _dir: dir }
+        Self { engine, dir }
     }
 
     pub fn ask(&self, user: &str, sql: &str) -> Result<(Arc<Schema>, Vec<RecordBatch>), Error> {
@@ -355,6 +355,34 @@ fn every_table_is_a_case_and_has_an_expectation() {
     let cases: BTreeSet<(String, String)> = cases.map(|(writer, table)| (writer.into(), table.into())).collect();
     assert_eq!(listed("data"), cases);
     assert_eq!(listed("expected"), cases);
+}
+
+#[test]
+fn a_flipped_bit_is_an_error_where_the_writer_left_checksums() {
+    let tables = Tables::start(&Requests::default());
+    let sql = "SELECT * FROM spark.primitives_v2";
+    let clean = tables.rows("guest", sql);
+    let data = tables.dir.path().join("s3/polder-tables/spark/primitives_v2/data");
+    let file = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+    let file = file.filter(|path| path.extension().is_some_and(|kind| kind == "parquet")).min().unwrap();
+    let bytes = fs::read(&file).unwrap();
+    let footer = u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap()) as usize;
+    let pages = 4..bytes.len() - 8 - footer;
+    let mut caught = 0;
+    for at in pages.clone().step_by(pages.len() / 100) {
+        let mut spoilt = bytes.clone();
+        spoilt[at] ^= 1;
+        fs::write(&file, spoilt).unwrap();
+        match tables.ask("guest", sql) {
+            Err(error) => {
+                assert!(error.to_string().contains("primitives_v2"), "{error}");
+                caught += 1;
+            }
+            // What a page says of itself beside its rows may be anything.
+            Ok(_) => assert!(tables.rows("guest", sql) == clean, "a bit at {at} of {} changes rows", bytes.len()),
+        }
+    }
+    assert!(caught > 20, "{caught} flips of {}", pages.len());
 }
 
 #[test]
