@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod diff;
 mod explain;
+mod log;
 mod print;
 mod serve;
 mod sql;
@@ -105,7 +106,7 @@ type Outcome = Result<(), Failure>;
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    start_log();
+    log::start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -138,21 +139,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// Logs go to stderr: warnings by default, more with `POLDER_LOG=info` or a filter like `polder=debug`.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("POLDER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal::watched());
-    // A second logger in one process, as tests start it, is not worth an error.
-    let _ = log.try_init();
-    // The text of a panic can quote a value of a row, so only its place is told.
-    std::panic::set_hook(Box::new(|panic| match panic.location() {
-        Some(place) => tracing::error!("panicked at {place}"),
-        None => tracing::error!("panicked"),
-    }));
 }
 
 /// Reads a mesh; what is wrong with it goes to stderr.
