@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod diff;
 mod explain;
+mod log;
 mod print;
 mod serve;
 mod sql;
@@ -22,10 +23,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use polder_catalog::document::{Finding, Severity};
 use polder_catalog::mesh::Mesh;
-use tracing::Level;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::Error;
 use crate::session::{Engine, Options};
@@ -109,7 +106,7 @@ type Outcome = Result<(), Failure>;
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    start_log();
+    log::start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -142,23 +139,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// Logs go to stderr: warnings by default, more with `POLDER_LOG=info` or a filter like `polder=debug`.
-///
-/// Libraries log values of rows and of statements in detail, so of them no more is taken than `info`, whatever is asked.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("POLDER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let told = filter_fn(|event| event.target().starts_with("polder") || *event.level() <= Level::INFO);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal::watched());
-    // A second logger in one process, as tests start it, is not worth an error.
-    let _ = tracing_subscriber::registry().with(filter).with(told).with(lines).try_init();
-    // The text of a panic can quote a value of a row, so only its place is told.
-    std::panic::set_hook(Box::new(|panic| match panic.location() {
-        Some(place) => tracing::error!("panicked at {place}"),
-        None => tracing::error!("panicked"),
-    }));
 }
 
 /// Reads a mesh; what is wrong with it goes to stderr.

@@ -14,15 +14,21 @@
 //! - `reload`: the mesh's files change while it is served
 //! - `limits`: time and memory, and what a query does that wants more
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
+//! - `canary`: what is hidden is searched for in all that leaves the server, and in its logs and metrics
+//! - `harbour`: a small mesh for scripts: odd names, row rules, and a table with a past
+//! - `own`: meshes of a test's own
 //! - `command`: the `polder` binary, its output and its exit codes
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod broken;
+mod canary;
 mod command;
 mod explanations;
 mod features;
+mod harbour;
 mod limits;
+mod own;
 mod packly;
 mod reload;
 mod requests;

@@ -17,7 +17,7 @@
 //! denied: column `tax_id` …
 //! ```
 //!
-//! `query sorted` compares the rows without their order, `query columns` the names of the result's columns instead of
+//! `connect as lotse at harbour` goes to the mesh of `harbour.rs` instead of Packly. `query sorted` compares the rows without their order, `query columns` the names of the result's columns instead of
 //! its rows. `POLDER_BLESS=1` writes what was found into the scripts; read the difference before you keep it.
 
 use std::fs;
@@ -28,6 +28,7 @@ use futures::TryStreamExt;
 use polder::error::Error;
 use polder::flight::client::Remote;
 
+use crate::harbour;
 use crate::packly::packly;
 
 /// What a block asks for.
@@ -85,7 +86,10 @@ async fn run(path: &Path) -> Vec<String> {
             continue;
         };
         if let Some(user) = head.strip_prefix("connect as ") {
-            remote = Some(packly().connect(user).await);
+            remote = Some(match user.strip_suffix(" at harbour") {
+                Some(user) => harbour::connect(user).await,
+                None => packly().connect(user).await,
+            });
             blessed.push(block.to_owned());
             continue;
         }

@@ -29,7 +29,7 @@ pub enum Mask {
     Year,
     /// `truncate-to-month`: the start of the month; NULL where that is no value of the type.
     Month,
-    /// `mask-alphanum`: letters and digits are hidden, all else stays.
+    /// `mask-alphanum`: digits and all other characters are hidden, but for six marks: `( ) , . - @`.
     Alphanum,
     /// `show-last-4`: all but the last four characters are hidden; all of them where there are four or fewer.
     Last4,
