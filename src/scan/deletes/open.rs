@@ -12,9 +12,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::arrow::buffer::BooleanBuffer;
-use datafusion::arrow::compute::filter_record_batch;
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err, internal_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::ParquetAccessPlan;
@@ -29,6 +28,7 @@ use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
+use super::compact::compact;
 use super::gone::Gone;
 use super::keys::Keys;
 use super::pages::Pages;
@@ -293,7 +293,7 @@ impl Finish {
         let columns: Vec<usize> = (0..self.given).collect();
         let mut batch = batch.project(&columns)?;
         if let Some(live) = live {
-            batch = filter_record_batch(&batch, &BooleanArray::new(live, None))?;
+            batch = compact(&batch, live)?;
         }
         match &self.projector {
             Some(projector) => projector.project_batch(&batch),
