@@ -101,7 +101,7 @@ fn numbers(words: &[u64]) -> UInt32Array {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, StringViewArray, StructArray};
+    use datafusion::arrow::array::{ArrayRef, Int64Array, StringViewArray, StructArray};
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
