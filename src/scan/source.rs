@@ -107,9 +107,9 @@ impl Ground {
         self.visible
     }
 
-    /// The hidden column of a field, and its index in the schema.
+    /// The hidden column of a field, or of the structs that it is in, and its index in the schema.
     pub(super) fn key(&self, field: i32) -> Option<(usize, &Bound)> {
-        self.columns.iter().enumerate().skip(self.visible).find(|(_, bound)| bound.field.id == field)
+        self.columns.iter().enumerate().skip(self.visible).find(|(_, bound)| bound.leaf().id == field)
     }
 
     /// The query's column of a field.

@@ -30,7 +30,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
 use super::compact::compact;
 use super::gone::Gone;
-use super::keys::Keys;
+use super::keys::{Keys, value};
 use super::pages::Pages;
 use super::rows::{self, Leave, Positions};
 use super::{Deleted, load};
@@ -323,9 +323,11 @@ impl Finish {
     fn live(&self, batch: &RecordBatch, positions: &[Range<u64>]) -> Result<Option<BooleanBuffer>> {
         let mut all = self.gone.as_ref().map(|gone| gone.mask(positions));
         for (keys, places) in &self.keys {
-            let columns: Option<Vec<ArrayRef>> =
-                places.iter().map(|place| batch.columns().get(*place).cloned()).collect();
-            let Some(columns) = columns else { return internal_err!("a batch lacks a key's column") };
+            let column = |place: &usize| match batch.columns().get(*place) {
+                Some(column) => Ok(value(column)?),
+                None => internal_err!("a batch lacks a key's column"),
+            };
+            let columns: Vec<ArrayRef> = places.iter().map(column).collect::<Result<_>>()?;
             let live = !&keys.deleted(&columns, self.sequence)?;
             all = Some(match all {
                 Some(all) => &all & &live,
