@@ -146,14 +146,15 @@ impl FileColumns {
     }
 
     /// `s.x.y` as the same path by the file's names, so that only its leaf is read. Nothing where the path leaves
-    /// structs, or ends at a value that depends on whether its struct is NULL.
+    /// structs, or comes to a value that depends on whether its struct is NULL: one that is required in it is not marked
+    /// where that is.
     fn access(&self, access: &ScalarFunctionExpr) -> Result<Option<Arc<dyn PhysicalExpr>>> {
         let Some((root, path)) = access.args().split_first() else { return Ok(None) };
         let Some(column) = root.downcast_ref::<Column>() else { return Ok(None) };
         let bound = self.bound(column)?;
         let Some(&index) = self.ids.get(&bound.field.id) else { return Ok(None) };
         let root = self.physical.field(index);
-        let (mut wanted, mut file) = (&bound.wanted, root.data_type());
+        let (mut wanted, mut file, mut nullable) = (&bound.wanted, root.data_type(), root.is_nullable());
         let mut args: Vec<Arc<dyn PhysicalExpr>> = vec![Arc::new(Column::new(root.name(), index))];
         for name in path {
             let name = name.downcast_ref::<Literal>().and_then(|literal| literal.value().try_as_str().flatten());
@@ -166,6 +167,10 @@ impl FileColumns {
                 let null = || ScalarValue::try_new_null(access.return_type());
                 return if nothing { Ok(Some(Arc::new(Literal::new(null()?)))) } else { Ok(None) };
             };
+            if nullable && !field.is_nullable() {
+                return Ok(None);
+            }
+            nullable |= field.is_nullable();
             args.push(Arc::new(Literal::new(ScalarValue::from(field.name().as_str()))));
             (wanted, file) = (next, field.data_type());
         }

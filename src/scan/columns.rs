@@ -26,6 +26,24 @@ pub(super) struct Bound {
     pub(super) wanted: Wanted,
 }
 
+impl Bound {
+    /// The way through structs that hold one field each, down to one that is none.
+    pub(super) fn way(&self) -> Vec<&Wanted> {
+        let mut way = vec![&self.wanted];
+        while let Some(Inside::Struct(inside)) = way.last().map(|last| &last.inside)
+            && let [only] = inside.as_slice()
+        {
+            way.push(only);
+        }
+        way
+    }
+
+    /// Where that way ends.
+    pub(super) fn leaf(&self) -> &Wanted {
+        self.way().pop().unwrap_or(&self.wanted)
+    }
+}
+
 /// A field as the query sees it, at any depth.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {

@@ -10,6 +10,7 @@
 //! elsewhere. Nothing here knows a principal or a policy; what is not understood is refused and never left out.
 
 mod adapter;
+mod best;
 mod chunks;
 mod codec;
 mod columns;

@@ -20,6 +20,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
@@ -27,6 +28,7 @@ use datafusion_datasource::file_stream::FileOpener;
 use datafusion_datasource::morsel::Morselizer;
 use object_store::ObjectStore;
 
+use super::best::Best;
 use super::columns::Bound;
 use super::deletes::{Opener, Opening, projected};
 use super::entry::DeleteFile;
@@ -107,9 +109,9 @@ impl Ground {
         self.visible
     }
 
-    /// The hidden column of a field, and its index in the schema.
+    /// The hidden column of a field, or of the structs that it is in, and its index in the schema.
     pub(super) fn key(&self, field: i32) -> Option<(usize, &Bound)> {
-        self.columns.iter().enumerate().skip(self.visible).find(|(_, bound)| bound.field.id == field)
+        self.columns.iter().enumerate().skip(self.visible).find(|(_, bound)| bound.leaf().id == field)
     }
 
     /// The query's column of a field.
@@ -137,6 +139,8 @@ pub(super) struct LakeSource {
     unsure: Arc<[usize]>,
     /// The order that row groups are read in as far as their statistics allow, for the sort above.
     order: Option<LexOrdering>,
+    /// The column that the sort above begins with.
+    best: Option<Best>,
 }
 
 impl LakeSource {
@@ -147,7 +151,7 @@ impl LakeSource {
         let all: Vec<usize> = (0..ground.visible).collect();
         let projection = ProjectionExprs::from_indices(&all, &schema);
         let schema = TableSchema::from_file_schema(schema);
-        Self { ground, parquet: Arc::new(parquet), schema, projection, unsure: unsure.into(), order: None }
+        Self { ground, parquet: Arc::new(parquet), schema, projection, unsure: unsure.into(), order: None, best: None }
     }
 
     pub(super) fn ground(&self) -> &Ground {
@@ -224,6 +228,7 @@ impl FileSource for LakeSource {
             parquet: Arc::clone(&self.parquet),
             projection: self.projection.clone(),
             in_order: self.order.is_none(),
+            best: self.best.filter(|_| self.parquet.filter().is_some_and(|filter| is_dynamic_physical_expr(&filter))),
             store,
             config: bare,
             partition,
@@ -305,7 +310,8 @@ impl FileSource for LakeSource {
         }
         Ok(match self.parquet.try_pushdown_sort(order, properties)? {
             SortOrderPushdownResult::Inexact { inner } => {
-                let sorted = Self { parquet: inner, order: LexOrdering::new(order.to_vec()), ..self.clone() };
+                let (order, best) = (LexOrdering::new(order.to_vec()), Best::of(order, &self.projection));
+                let sorted = Self { parquet: inner, order, best, ..self.clone() };
                 SortOrderPushdownResult::Inexact { inner: Arc::new(sorted) }
             }
             other => other.map(|parquet| self.over(parquet)),
@@ -313,7 +319,10 @@ impl FileSource for LakeSource {
     }
 
     fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
-        self.parquet.reorder_files(files)
+        match &self.best {
+            Some(best) => best.files(files),
+            None => self.parquet.reorder_files(files),
+        }
     }
 
     fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {

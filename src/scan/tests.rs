@@ -18,6 +18,7 @@ use super::*;
 use crate::error::Class;
 use crate::lake::fixture::{Shop, optional, schema, shop, shop_in, sql_domain, write};
 
+mod best;
 mod columns;
 pub(super) mod commit;
 mod damage;

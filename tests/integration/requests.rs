@@ -189,6 +189,9 @@ fn write_file(file: i64, data: &Path) -> DataFile {
         Arc::new(StringArray::from_iter_values(keys.map(|key| format!("item {key}")))),
     ];
     let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+    // Cut as writers cut them: the upper one is above all names.
+    let names = keys.map(|key| format!("item {key}"));
+    let (first, last) = (names.iter().min().unwrap(), names.iter().max().unwrap().clone() + "~");
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     let bytes = writer.into_inner().unwrap();
@@ -201,8 +204,9 @@ fn write_file(file: i64, data: &Path) -> DataFile {
         .partition_spec_id(0)
         .record_count(3)
         .file_size_in_bytes(bytes.len() as u64)
-        .lower_bounds(HashMap::from([(1, Datum::long(keys[0]))]))
-        .upper_bounds(HashMap::from([(1, Datum::long(keys[2]))]))
+        .null_value_counts(HashMap::from([(1, 0), (3, 0)]))
+        .lower_bounds(HashMap::from([(1, Datum::long(keys[0])), (3, Datum::string(first))]))
+        .upper_bounds(HashMap::from([(1, Datum::long(keys[2])), (3, Datum::string(last))]))
         .build()
         .unwrap()
 }
@@ -248,6 +252,35 @@ fn several_keys_are_looked_for_where_each_may_be() {
         let (found, others) = shop.read(sql, &expect);
         assert_eq!((found.into_keys().collect::<Vec<_>>(), others), (files.to_vec(), METADATA), "{sql}");
         assert_eq!(shop.read(sql, &expect), (each(&files, 1), 0), "{sql}");
+    }
+}
+
+/// Two partitions look for them at the same time, and each finds out with its next file what the other one found.
+#[test]
+fn the_first_rows_of_a_sort_are_looked_for_where_they_may_be() {
+    let mut all: Vec<i64> = (0..FILES).flat_map(keys).collect();
+    all.sort_unstable();
+    let by_name = |key: &i64| std::cmp::Reverse(format!("item {key}"));
+    let mut names = all.clone();
+    names.sort_by_key(by_name);
+    let last: Vec<i64> = all.iter().rev().copied().take(10).collect();
+    for (order, keys) in [
+        ("key DESC", &last[..]),
+        ("key DESC NULLS LAST", &last),
+        ("key", &all[..10]),
+        ("key NULLS FIRST", &all[..10]),
+        ("name DESC", &names[..10]),
+        ("name, price", &names.iter().rev().copied().take(10).collect::<Vec<_>>()),
+    ] {
+        let shop = Shop::open();
+        let sql = format!("SELECT price FROM shop.items ORDER BY {order} LIMIT 10");
+        let mut expect: Vec<i64> = keys.iter().map(|key| key * 100).collect();
+        expect.sort_unstable();
+        let (found, others) = shop.read(&sql, &expect);
+        assert!(found.len() <= 16 && others == METADATA, "{sql}: {found:?}");
+        // What is at a file's end is known from then on.
+        let (found, others) = shop.read(&sql, &expect);
+        assert!(found.len() <= 16 && others == 0, "{sql}: {found:?}");
     }
 }
 

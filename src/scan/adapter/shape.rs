@@ -207,7 +207,11 @@ fn of_struct(array: &StructArray, fields: &Fields, from: &[Source]) -> Result<St
             Source::Required => new_null_array(field.data_type(), len),
         };
         required(field, &column, nulls)?;
-        columns.push(column);
+        columns.push(match nulls.filter(|nulls| !field.is_nullable() && nulls.null_count() > 0) {
+            // Parquet's reader marks nothing there, and who takes a field out of a struct does not look at the struct.
+            Some(nulls) => masked(&column, nulls)?,
+            None => column,
+        });
     }
     StructArray::try_new_with_length(fields.clone(), columns, nulls.cloned(), len).map_err(Unshaped::Value)
 }
@@ -232,13 +236,26 @@ fn filled(value: &ScalarValue, len: usize, nulls: Option<&NullBuffer>) -> Result
     }
     let column = value.to_array_of_size(len).map_err(|_| Unshaped::OtherArray)?;
     match nulls {
-        Some(nulls) if nulls.null_count() > 0 => {
-            let inner = NullBuffer::union(column.nulls(), Some(nulls));
-            let data = column.to_data().into_builder().nulls(inner).build().map_err(Unshaped::Value)?;
-            Ok(make_array(data))
-        }
+        Some(nulls) if nulls.null_count() > 0 => masked(&column, nulls),
         _ => Ok(column),
     }
+}
+
+/// A column that is NULL where `outer` is, with everything that is required inside.
+fn masked(column: &ArrayRef, outer: &NullBuffer) -> Result<ArrayRef, Unshaped> {
+    let nulls = NullBuffer::union(column.nulls(), Some(outer));
+    let Some(array) = column.as_struct_opt() else {
+        let data = column.to_data().into_builder().nulls(nulls).build().map_err(Unshaped::Value)?;
+        return Ok(make_array(data));
+    };
+    let inside = array.fields().iter().zip(array.columns());
+    let inside = inside.map(|(field, column)| match field.is_nullable() {
+        true => Ok(Arc::clone(column)),
+        false => masked(column, outer),
+    });
+    let inside = inside.collect::<Result<Vec<_>, _>>()?;
+    let array = StructArray::try_new_with_length(array.fields().clone(), inside, nulls, array.len());
+    Ok(Arc::new(array.map_err(Unshaped::Value)?))
 }
 
 /// The values between the first offset and the last: a slice of a longer array leaves others behind.

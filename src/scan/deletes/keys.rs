@@ -4,12 +4,14 @@
 //! one set of keys, each with the youngest sequence number at which it was deleted: a row is deleted when its key is
 //! there with a number above that of the row's file.
 //!
-//! Equal means what it means to Iceberg's Java library: NULL equals NULL, NaN equals NaN, and -0.0 is not 0.0.
+//! Equal means what it means to Iceberg's Java library: NULL equals NULL, NaN equals NaN, and -0.0 is not 0.0. A key in
+//! a struct is read with the struct, and is NULL where that is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
-use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::buffer::{BooleanBuffer, NullBuffer};
+use datafusion::arrow::compute::nullif;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::Result as DfResult;
@@ -17,7 +19,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use futures::{StreamExt, TryStreamExt, stream};
-use iceberg::spec::{NestedFieldRef, Type};
+use iceberg::spec::Transform::Identity;
+use iceberg::spec::{NestedField, NestedFieldRef, StructType, Type};
 use sha2::{Digest, Sha256};
 
 use super::positions::broken;
@@ -40,29 +43,53 @@ pub(in crate::scan) fn hidden(open: &OpenTable, ids: &[i32], visible: &[Bound]) 
     let mut schemas: Vec<_> = metadata.schemas_iter().collect();
     schemas.sort_by_key(|schema| (schema.schema_id() != metadata.current_schema_id(), -schema.schema_id()));
     let bound = |id: &i32| {
-        let fields = schemas.iter().flat_map(|schema| schema.as_struct().fields());
-        let plain = |field: &&NestedFieldRef| field.id == *id && matches!(*field.field_type, Type::Primitive(_));
         let unsupported = |what: &str| ScanError::Unsupported {
             table: open.table.identifier().to_string(),
             what: format!("equality deletes by field {id}, which {what}"),
         };
-        let field = fields.into_iter().find(plain).ok_or_else(|| unsupported("is no column of plain values"))?;
+        let mut roots = schemas.iter().flat_map(|schema| schema.as_struct().fields());
+        let field = roots.find_map(|root| way(root, *id, metadata.current_schema()));
+        let field = NestedFieldRef::from(field.ok_or_else(|| unsupported("is no column of plain values"))?);
         let mut name = format!("key {id}");
         while visible.iter().any(|bound| bound.name == name) {
             name.push('\'');
         }
-        let mut field = field.as_ref().clone();
-        // The column may be gone from the table, and with it from its files.
-        field.required = field.required && metadata.current_schema().field_by_id(*id).is_some();
-        let partition = metadata
-            .partition_specs_iter()
-            .flat_map(|spec| spec.fields())
-            .any(|partition| partition.source_id == *id && partition.transform == iceberg::spec::Transform::Identity);
-        let field = NestedFieldRef::from(field);
+        let mut partitions = metadata.partition_specs_iter().flat_map(|spec| spec.fields());
+        let partition = field.id == *id && partitions.any(|of| of.source_id == *id && of.transform == Identity);
         let wanted = want(&field, &name, None, &open.beyond).map_err(|_| unsupported("cannot be read"))?;
         Ok(Bound { name, field, partition, wanted })
     };
     ids.iter().map(bound).collect()
+}
+
+/// The field with this id, in the structs around it, which hold nothing else then. Nothing of it is required that the
+/// table no longer has: it may be gone from its files.
+fn way(field: &NestedFieldRef, id: i32, current: &iceberg::spec::Schema) -> Option<NestedField> {
+    let mut way = field.as_ref().clone();
+    match field.field_type.as_ref() {
+        Type::Primitive(_) if field.id == id => {}
+        Type::Struct(inside) => {
+            let next = inside.fields().iter().find_map(|inside| self::way(inside, id, current))?;
+            *way.field_type = Type::Struct(StructType::new(vec![next.into()]));
+        }
+        _ => return None,
+    }
+    way.required = way.required && current.field_by_id(way.id).is_some();
+    Some(way)
+}
+
+/// A key out of the structs that it is in.
+pub(super) fn value(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let (mut value, mut nulls) = (Arc::clone(column), None);
+    while let Some(around) = value.as_struct_opt() {
+        nulls = NullBuffer::union(nulls.as_ref(), around.nulls());
+        let inside = around.columns().first().map(Arc::clone);
+        value = inside.ok_or_else(|| ArrowError::ComputeError("a key's struct has no field".to_owned()))?;
+    }
+    match nulls {
+        Some(nulls) => nullif(&value, &BooleanArray::new(!nulls.inner(), None)),
+        None => Ok(value),
+    }
 }
 
 /// Whether two delete files of one data file belong to the same group.
@@ -124,7 +151,7 @@ pub(super) async fn load(ground: &Ground, group: &[Arc<DeleteFile>]) -> Result<A
     let columns: Arc<[Bound]> = columns.filter(|columns| !columns.is_empty()).ok_or_else(bug)?.into();
     let mut hash = Sha256::new();
     for bound in columns.iter() {
-        hash.update(format!("{} {};", bound.field.id, bound.field.field_type));
+        hash.update(format!("{} {};", bound.leaf().id, bound.field.field_type));
     }
     for delete in group {
         hash.update(format!("{} {} {};", delete.sequence, delete.path.as_ref().len(), delete.path));
@@ -141,7 +168,9 @@ async fn decode(
 ) -> Result<Keys, Error> {
     let fields: Vec<_> = columns.iter().map(|bound| Arc::clone(&bound.wanted.field)).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
-    let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    let types: Vec<DataType> = columns.iter().map(|bound| bound.leaf().field.data_type().clone()).collect();
+    let ways: Vec<Vec<i32>> =
+        columns.iter().map(|bound| bound.way().into_iter().map(|wanted| wanted.id).collect()).collect();
     let bug = |error: ArrowError| {
         tracing::debug!(%error, "keys of equality deletes");
         Error::new(Class::Bug, "keys of equality deletes cannot be held")
@@ -156,7 +185,7 @@ async fn decode(
         draft.lock().unwrap_or_else(PoisonError::into_inner).add(&values, delete.sequence).map_err(bug)
     };
     let reads: Vec<_> =
-        group.iter().map(|delete| read::each_batch(ground, delete, &ids, |batch| add(delete, &batch.0))).collect();
+        group.iter().map(|delete| read::each_batch(ground, delete, &ways, |batch| add(delete, &batch.0))).collect();
     stream::iter(reads).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     let set = draft.into_inner().unwrap_or_else(PoisonError::into_inner).finish().map_err(bug)?;
     let newest = group.iter().map(|delete| delete.sequence).max().unwrap_or(i64::MIN);
@@ -168,7 +197,7 @@ fn evaluate(by_id: &ById, schema: &SchemaRef, batch: &RecordBatch) -> DfResult<V
     let adapter = by_id.create(Arc::clone(schema), batch.schema())?;
     let column = |(index, field): (usize, &Arc<Field>)| {
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
-        adapter.rewrite(column)?.evaluate(batch)?.into_array(batch.num_rows())
+        Ok(value(&adapter.rewrite(column)?.evaluate(batch)?.into_array(batch.num_rows())?)?)
     };
     schema.fields().iter().enumerate().map(column).collect()
 }

@@ -8,6 +8,7 @@
 //! What was decoded is kept in the lake's memory: delete files never change. Nothing here guesses. A delete file that is
 //! cut, or holds another number of deletes than its manifest says, fails the scan.
 
+mod compact;
 mod gone;
 mod index;
 mod keys;

@@ -6,15 +6,17 @@
 //! many                          -> row groups are read whole, one by one if some may be left out; rows are filtered
 //! file with deleted keys        -> the same, with the keys' columns behind the query's; rows are filtered, keys dropped
 //! row lineage asked for         -> the plain columns; lineage is filled in, then the query's projection is evaluated
+//! a sort with a limit above     -> row groups one by one, the best first; each is looked at again when its turn comes
 //! ```
+//!
+//! A file that a dynamic filter excludes by now is not opened, nor is what was deleted from it.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::arrow::buffer::BooleanBuffer;
-use datafusion::arrow::compute::filter_record_batch;
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err, internal_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::ParquetAccessPlan;
@@ -22,6 +24,9 @@ use datafusion::datasource::physical_plan::{FileScanConfig, FileSource, ParquetS
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs, Projector};
 use datafusion::physical_expr::utils::reassign_expr_columns;
+use datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr;
+use datafusion::physical_optimizer::pruning::FilePruner;
+use datafusion::physical_plan::metrics::Count;
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -29,12 +34,14 @@ use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
+use super::compact::compact;
 use super::gone::Gone;
-use super::keys::Keys;
+use super::keys::{Keys, value};
 use super::pages::Pages;
 use super::rows::{self, Leave, Positions};
 use super::{Deleted, load};
 use crate::scan::FOOTER_HINT;
+use crate::scan::best::{Best, with_bounds};
 use crate::scan::lineage;
 use crate::scan::source::{FileFacts, Ground};
 
@@ -58,6 +65,8 @@ pub(in crate::scan) struct Opening {
     pub(in crate::scan) projection: ProjectionExprs,
     /// Whether the Parquet source reads the row groups of a file one after the other.
     pub(in crate::scan) in_order: bool,
+    /// What a sort above wants first, where it tells what comes too late.
+    pub(in crate::scan) best: Option<Best>,
     pub(in crate::scan) store: Arc<dyn ObjectStore>,
     /// The scan's, without its files.
     pub(in crate::scan) config: FileScanConfig,
@@ -75,10 +84,11 @@ impl Morselizer for Opener {
         let Some(facts) = file.extension::<FileFacts>() else {
             return internal_err!("a file came without what is known of it");
         };
-        if facts.deletes.is_empty() && !self.opening.asks_lineage() {
+        let facts = facts.clone();
+        let file = with_bounds(file);
+        if facts.deletes.is_empty() && !self.opening.asks_lineage() && self.opening.best.is_none() {
             return self.clean.plan_file(file);
         }
-        let facts = facts.clone();
         Ok(Box::new(Unopened { opening: Arc::clone(&self.opening), file, facts }))
     }
 }
@@ -94,6 +104,9 @@ struct Unopened {
 impl MorselPlanner for Unopened {
     fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
         let Self { opening, file, facts } = *self;
+        if opening.excludes(&file)? {
+            return Ok(None);
+        }
         Ok(Some(MorselPlan::new().with_pending_planner(async move { opening.open(file, facts).await })))
     }
 }
@@ -109,11 +122,11 @@ impl Opening {
         let asks_ids = self.ground.asks(&self.projection, lineage::ROW_ID) && facts.first_row.is_some();
         let leave = self.leave(deleted.rows.as_deref(), &facts)?;
         let (mut file, mut positions) = (file, None);
-        if deleted.rows.is_some() || asks_ids {
+        if deleted.rows.is_some() || asks_ids || self.best.is_some() {
             let metadata = self.footer(&file, PageIndexPolicy::Skip).await?;
             let plan = rows::plan(&metadata, file.range.as_ref(), deleted.rows.as_deref(), leave);
-            if leave == Leave::ToFilter && self.parquet.filter().is_some() {
-                return self.one_by_one(file, facts, deleted, metadata, plan).await;
+            if (leave == Leave::ToFilter && self.parquet.filter().is_some()) || self.best.is_some() {
+                return self.one_by_one(file, facts, deleted, metadata, plan, leave).await;
             }
             positions = (asks_ids || leave == Leave::ToFilter).then(|| Positions::new(&metadata, &plan));
             file = file.with_extension(plan);
@@ -138,29 +151,48 @@ impl Opening {
         deleted: Deleted,
         mut metadata: Arc<ParquetMetaData>,
         mut plan: ParquetAccessPlan,
+        leave: Leave,
     ) -> Result<Box<dyn MorselPlanner>> {
-        let source = self.source()?;
-        if let Some(pages) = Pages::new(source, &self.ground, &self.config, &metadata)? {
-            metadata = self.footer(&file, PageIndexPolicy::Optional).await?;
-            plan = pages.prune(plan, &metadata, &file, self.partition);
+        let is_counted = leave == Leave::ToFilter;
+        let mut source = Arc::clone(&self.parquet);
+        if is_counted {
+            let parquet = self.source()?;
+            if let Some(pages) = Pages::new(parquet, &self.ground, &self.config, &metadata)? {
+                metadata = self.footer(&file, PageIndexPolicy::Optional).await?;
+                plan = pages.prune(plan, &metadata, &file, self.partition);
+            }
+            source = Arc::new(parquet.clone().with_enable_page_index(false));
         }
-        let whole: Arc<dyn FileSource> = Arc::new(source.clone().with_enable_page_index(false));
-        let (inner, _) = self.finish(deleted.rows.clone(), deleted.keys.clone(), None, &facts)?;
-        let morselizer = self.morselizer(&whole, &inner, None)?;
-        let planners = rows::one_by_one(plan).map(move |plan| {
-            let positions = Some(Positions::new(&metadata, &plan));
-            let (_, finish) = self.finish(deleted.rows.clone(), deleted.keys.clone(), positions, &facts)?;
+        let order = match (self.best, self.best.and_then(|best| self.ground.columns().get(best.column))) {
+            (Some(best), Some(bound)) => best.row_groups(&metadata, bound.field.id)?,
+            _ => (0..metadata.num_row_groups()).collect(),
+        };
+        let gone = deleted.rows.filter(|_| is_counted);
+        let (inner, _) = self.finish(gone.clone(), deleted.keys.clone(), None, &facts)?;
+        let morselizer = self.morselizer(&source, &inner, None)?;
+        let planners = rows::one_by_one(plan, order).map(move |plan| {
+            let positions = is_counted.then(|| Positions::new(&metadata, &plan));
+            let (_, finish) = self.finish(gone.clone(), deleted.keys.clone(), positions, &facts)?;
             let planner = morselizer.plan_file(file.clone().with_extension(plan))?;
             Ok(Box::new(Finishing { planner, finish }) as Box<dyn MorselPlanner>)
         });
-        Ok(Box::new(Several(Box::new(planners))))
+        Ok(Box::new(Several { now: None, next: Box::new(planners) }))
     }
 
-    /// Rows can be told by counting them only where nothing else is left out between them, and row groups come in order.
+    /// Whether what is known of a file says that nothing of it can be wanted any more.
+    fn excludes(&self, file: &PartitionedFile) -> Result<bool> {
+        let Some(filter) = self.parquet.filter().filter(is_dynamic_physical_expr) else { return Ok(false) };
+        let pruner = FilePruner::try_new(filter, self.ground.schema(), file, Count::new());
+        pruner.map_or(Ok(false), |mut pruner| pruner.should_prune())
+    }
+
+    /// Rows can be told by counting them only where nothing else is left out between them, and row groups come in order
+    /// or one by one.
     fn leave(&self, gone: Option<&Gone>, facts: &FileFacts) -> Result<Leave> {
         let is_scattered = gone.is_some_and(|gone| gone.runs().saturating_mul(STRETCH) > facts.rows);
         let reads_late = self.source()?.table_parquet_options().global.pushdown_filters;
-        Ok(if is_scattered && self.in_order && !reads_late { Leave::ToFilter } else { Leave::Unread })
+        let in_order = self.in_order || self.best.is_some();
+        Ok(if is_scattered && in_order && !reads_late { Leave::ToFilter } else { Leave::Unread })
     }
 
     fn source(&self) -> Result<&ParquetSource> {
@@ -293,7 +325,7 @@ impl Finish {
         let columns: Vec<usize> = (0..self.given).collect();
         let mut batch = batch.project(&columns)?;
         if let Some(live) = live {
-            batch = filter_record_batch(&batch, &BooleanArray::new(live, None))?;
+            batch = compact(&batch, live)?;
         }
         match &self.projector {
             Some(projector) => projector.project_batch(&batch),
@@ -323,9 +355,11 @@ impl Finish {
     fn live(&self, batch: &RecordBatch, positions: &[Range<u64>]) -> Result<Option<BooleanBuffer>> {
         let mut all = self.gone.as_ref().map(|gone| gone.mask(positions));
         for (keys, places) in &self.keys {
-            let columns: Option<Vec<ArrayRef>> =
-                places.iter().map(|place| batch.columns().get(*place).cloned()).collect();
-            let Some(columns) = columns else { return internal_err!("a batch lacks a key's column") };
+            let column = |place: &usize| match batch.columns().get(*place) {
+                Some(column) => Ok(value(column)?),
+                None => internal_err!("a batch lacks a key's column"),
+            };
+            let columns: Vec<ArrayRef> = places.iter().map(column).collect::<Result<_>>()?;
             let live = !&keys.deleted(&columns, self.sequence)?;
             all = Some(match all {
                 Some(all) => &all & &live,
@@ -336,19 +370,44 @@ impl Finish {
     }
 }
 
-/// Planners that are made one after the other.
-struct Several(Box<dyn Iterator<Item = Result<Box<dyn MorselPlanner>>> + Send>);
+/// Planners one after the other: the next is made when all is read of the one before, by what is known then.
+struct Several {
+    now: Option<Box<dyn MorselPlanner>>,
+    next: Box<dyn Iterator<Item = Result<Box<dyn MorselPlanner>>> + Send>,
+}
 
 impl fmt::Debug for Several {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Several")
+        f.debug_struct("Several").field("now", &self.now).finish_non_exhaustive()
     }
 }
 
 impl MorselPlanner for Several {
+    /// What is ready is read before anything is planned, so this goes behind it.
     fn plan(mut self: Box<Self>) -> Result<Option<MorselPlan>> {
-        let Some(next) = self.0.next() else { return Ok(None) };
-        Ok(Some(MorselPlan::new().with_planners(vec![next?, self])))
+        let now = match self.now.take() {
+            Some(now) => now,
+            None => match self.next.next() {
+                Some(next) => next?,
+                None => return Ok(None),
+            },
+        };
+        let mut plan = now.plan()?.unwrap_or_default();
+        let mut planners = plan.take_ready_planners();
+        if let Some(pending) = plan.take_pending_planner() {
+            if !planners.is_empty() {
+                return internal_err!("a row group was read in two streams");
+            }
+            return Ok(Some(plan.with_pending_planner(async move {
+                self.now = Some(pending.await?);
+                Ok(self as Box<dyn MorselPlanner>)
+            })));
+        }
+        self.now = planners.pop();
+        if !planners.is_empty() {
+            return internal_err!("a row group was read in two streams");
+        }
+        Ok(Some(plan.with_planners(vec![self])))
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn of_file(
 async fn decode(ground: &Ground, delete: &DeleteFile) -> Result<Named, Error> {
     let wrong = || broken(ground, delete, "does not hold paths and positions");
     let mut files: HashMap<String, RoaringTreemap> = HashMap::new();
-    read::each_batch(ground, delete, &[FILE_PATH, POSITION], |batch| {
+    read::each_batch(ground, delete, &[vec![FILE_PATH], vec![POSITION]], |batch| {
         let (Some(paths), Some(positions)) = (batch.column_by_id(FILE_PATH), batch.column_by_id(POSITION)) else {
             return Err(wrong());
         };

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Fields};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
@@ -39,17 +40,19 @@ impl Batch {
 pub(super) async fn each_batch(
     ground: &Ground,
     delete: &DeleteFile,
-    ids: &[i32],
+    ways: &[Vec<i32>],
     mut each: impl FnMut(Batch) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let failed = |error: ParquetError| failed(ground, delete, error);
     let opened = AssertUnwindSafe(ParquetRecordBatchStreamBuilder::new(reader(ground, delete)?)).catch_unwind();
     let builder = unwound(opened.await).map_err(failed)?;
-    let found = builder.schema().fields().iter().map(|field| field_id(field)).collect::<Vec<_>>();
-    if !ids.iter().all(|id| found.iter().filter(|found| **found == Some(*id)).count() == 1) {
+    let fields = builder.schema().fields();
+    if !ways.iter().all(|way| has(fields, way)) {
         return Err(broken(ground, delete, "does not have the columns of its kind"));
     }
-    let roots = found.iter().enumerate().filter(|(_, id)| id.is_some_and(|id| ids.contains(&id))).map(|(root, _)| root);
+    let is_root = |field: &FieldRef| ways.iter().any(|way| way.first().copied() == field_id(field));
+    let roots: Vec<usize> =
+        fields.iter().enumerate().filter(|(_, field)| is_root(field)).map(|(root, _)| root).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let mut batches = builder.with_projection(mask).build().map_err(failed)?;
     let mut rows = 0u64;
@@ -61,6 +64,17 @@ pub(super) async fn each_batch(
         return Err(broken(ground, delete, "holds another number of deletes than its metadata says"));
     }
     Ok(())
+}
+
+/// Whether there is one field at the end of a way through structs.
+fn has(fields: &Fields, way: &[i32]) -> bool {
+    let Some((id, rest)) = way.split_first() else { return true };
+    let mut found = fields.iter().filter(|field| field_id(field) == Some(*id));
+    match (found.next(), found.next()) {
+        (Some(_), None) if rest.is_empty() => true,
+        (Some(field), None) => matches!(field.data_type(), DataType::Struct(inside) if has(inside, rest)),
+        _ => false,
+    }
 }
 
 /// Damaged bytes may make a decoder panic.

@@ -93,15 +93,14 @@ fn read(metadata: &ParquetMetaData, plan: &ParquetAccessPlan) -> Vec<Range<u64>>
     live
 }
 
-/// The row groups that are read, each as a plan of its own.
-pub(super) fn one_by_one(plan: ParquetAccessPlan) -> impl Iterator<Item = ParquetAccessPlan> + Send {
+/// The row groups that are read, in this order, each as a plan of its own.
+pub(super) fn one_by_one(plan: ParquetAccessPlan, order: Vec<usize>) -> impl Iterator<Item = ParquetAccessPlan> + Send {
     let groups = plan.into_inner();
-    let many = groups.len();
-    let read = groups.into_iter().enumerate().filter(|(_, access)| access.should_scan());
-    read.map(move |(group, access)| {
-        let mut only = ParquetAccessPlan::new_none(many);
-        only.set(group, access);
-        only
+    order.into_iter().filter_map(move |group| {
+        let access = groups.get(group).filter(|access| access.should_scan())?;
+        let mut only = ParquetAccessPlan::new_none(groups.len());
+        only.set(group, access.clone());
+        Some(only)
     })
 }
 

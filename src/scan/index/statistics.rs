@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, UInt64Array, new_null_array};
 use datafusion::arrow::compute::{SortOptions, concat, filter, nullif, sort_to_indices, take};
-use datafusion::arrow::datatypes::{DataType, UInt64Type};
+use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, UInt64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Result, ScalarValue, Statistics};
@@ -114,6 +114,8 @@ impl Facts {
             typed(&of_rows(part, bound)?, of).map(|bound| nullif(&bound, &self.nan)).transpose()
         };
         let (min, max) = (bound(&stored.lower)?, bound(&stored.upper)?);
+        // Zero is above minus zero here, and writers need not tell them apart.
+        let (min, max) = (min.map(|min| zeros(&min, -0.0)), max.map(|max| zeros(&max, 0.0)));
         self.min = min.unwrap_or_else(|| Arc::clone(&self.min));
         self.max = max.unwrap_or_else(|| Arc::clone(&self.max));
         Ok(())
@@ -205,6 +207,20 @@ impl Facts {
             max_value,
             ..ColumnStatistics::new_unknown()
         })
+    }
+}
+
+/// The same numbers with this zero for either.
+fn zeros(bounds: &ArrayRef, zero: f32) -> ArrayRef {
+    if let Some(bounds) = bounds.as_primitive_opt::<Float32Type>() {
+        return Arc::new(bounds.unary::<_, Float32Type>(|value| if value == 0.0 { zero } else { value }));
+    }
+    match bounds.as_primitive_opt::<Float64Type>() {
+        Some(bounds) => {
+            let zero = f64::from(zero);
+            Arc::new(bounds.unary::<_, Float64Type>(|value| if value == 0.0 { zero } else { value }))
+        }
+        None => Arc::clone(bounds),
     }
 }
 

@@ -114,6 +114,40 @@ async fn nested_columns_read_under_the_names_that_the_table_has_now() {
     assert_eq!(rows(&shop, &all, "SELECT l FROM t").await.unwrap(), ["[1, 2]", "[3]"]);
 }
 
+/// Parquet marks nothing inside of a NULL struct where it is required to be there.
+#[tokio::test]
+async fn what_a_null_struct_requires_is_null() {
+    use datafusion::arrow::array::StructArray;
+    use datafusion::arrow::buffer::NullBuffer;
+    use datafusion::arrow::datatypes::Field;
+    use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", Long)])).await;
+    let x = NestedField::required(3, "x", Type::Primitive(Long)).into();
+    let s = NestedField::optional(2, "s", Type::Struct(StructType::new(vec![x]))).into();
+    shop.evolve("t", schema(vec![optional(1, "a", Long), s])).await;
+    let id = [(PARQUET_FIELD_ID_META_KEY.to_owned(), "3".to_owned())].into();
+    let x = Field::new("x", DataType::Int64, false).with_metadata(id);
+    let nulls = Some(NullBuffer::from(vec![true, false, true]));
+    let s = StructArray::new(vec![x].into(), vec![longs([7, 0, 0])], nulls);
+    let mut files = commit::Files::of(&shop);
+    let bytes = commit::parquet(&[("a", 1, longs([1, 2, 3])), ("s", 2, Arc::new(s))], None);
+    files.put(bytes, 3, |_| {}).await;
+    files.commit().await;
+    let all = [("a", 1), ("s", 2)];
+    for (sql, expect) in [
+        ("SELECT s['x'] FROM t ORDER BY a", vec!["7", "-", "0"]),
+        ("SELECT a FROM t WHERE s['x'] = 0", vec!["3"]),
+        ("SELECT a FROM t WHERE s['x'] IS NULL", vec!["2"]),
+        ("SELECT a FROM t WHERE s['x'] < 9 ORDER BY a", vec!["1", "3"]),
+        ("SELECT count(s['x']) FROM t", vec!["2"]),
+    ] {
+        assert_eq!(rows(&shop, &all, sql).await.unwrap(), expect, "{sql}");
+        let late = context_with(&shop, settings(true));
+        assert_eq!(rows_in(late, &shop, &all, sql).await.unwrap(), expect, "{sql}");
+    }
+}
+
 #[tokio::test]
 async fn a_column_that_only_the_partition_has_is_read_from_it() {
     use iceberg::spec::{Literal, Transform, UnboundPartitionSpec};

@@ -10,6 +10,7 @@ use crate::scan::deletes::encode_vector;
 
 mod keys;
 mod lineage;
+mod nested;
 mod positions;
 mod random;
 

@@ -12,9 +12,10 @@
 use serde_json::{Map, Value, json};
 
 use super::commit::Files;
-use super::model::{F, K, Model, NAMES, as_json, bytes, leaves, of_iceberg, row, shown};
+use super::model::{F, K, Model, NAMES, as_json, bytes, leaves, of_iceberg, real, row, shown};
 use super::*;
 use crate::scan::codec::tests::round_trips;
+use crate::scan::lineage::{LAST_UPDATED, ROW_ID};
 
 mod forms;
 mod predicate;
@@ -70,6 +71,7 @@ async fn check(shop: &Shop, history: &mut History<'_>) {
         let predicate = Predicate::draw(&mut history.model, &fields, &paths, &all, 0);
         let expect: Vec<&Value> = all.iter().filter(|row| predicate.holds(row) == Some(true)).collect();
         let columns: Vec<(&str, i32)> = some.iter().map(|field| (field.name.as_str(), field.id)).collect();
+        let with_lineage = || columns.iter().copied().chain([("_row_id", ROW_ID), ("_changed", LAST_UPDATED)]);
         let snapshot = history.reference.snapshot(upto);
         let (path, _) = &paths[history.model.chance.below(paths.len())];
         let other = &fields[history.model.chance.below(fields.len())].name;
@@ -77,14 +79,15 @@ async fn check(shop: &Shop, history: &mut History<'_>) {
         let limit = 1 + history.model.chance.below(20);
         history.says(format!("-- at {upto}, {} of {} rows: {condition}", expect.len(), all.len()));
         let context = context_with(shop, drawn(&mut history.model.chance));
-        let asked_for = columns.iter().map(|(name, id)| column(name, *id)).collect();
+        let asked_for = with_lineage().map(|(name, id)| column(name, id)).collect();
         let scan = IcebergScan::pin(shop.open("t").await, asked_for, Some(snapshot)).await;
         context.register_table("t", scan.unwrap()).unwrap();
         let query = async |sql: String| {
             let got = context.sql(&sql).await.unwrap().collect().await;
             as_json(&got.unwrap_or_else(|error| panic!("{sql}: {error}")))
         };
-        let sql = format!("SELECT * FROM t WHERE {condition}");
+        let shown: Vec<String> = columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let sql = format!("SELECT {} FROM t WHERE {condition}", shown.join(", "));
         assert_eq!(multiset(query(sql.clone()).await), multiset(expect.iter().copied().cloned()), "{sql}");
 
         let sql = format!("SELECT {asked} AS x, t.\"{other}\" AS y FROM t WHERE {condition}");
@@ -101,6 +104,14 @@ async fn check(shop: &Shop, history: &mut History<'_>) {
             let numbers = || rows.iter().filter_map(|row| row["n"].as_i64());
             let answer = json!([{"c": rows.len(), "x": known, "l": numbers().min(), "h": numbers().max()}]);
             assert_eq!(Value::from(query(sql.clone()).await), answer, "{sql}");
+        }
+
+        let sql = format!("SELECT n, _row_id, _changed FROM t WHERE {condition}");
+        let lineage =
+            all.iter().zip(history.reference.lineage(upto)).filter(|(row, _)| predicate.holds(row) == Some(true));
+        let lineage = lineage.map(|(row, (id, at))| json!({"n": row["n"], "_row_id": id, "_changed": at}));
+        if history.keeps_track() {
+            assert_eq!(multiset(query(sql.clone()).await), multiset(lineage), "{sql}");
         }
 
         let sql = format!("SELECT n FROM t WHERE {condition} ORDER BY n DESC LIMIT 5");

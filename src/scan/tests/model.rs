@@ -3,10 +3,13 @@
 //! A row is kept as JSON by field ids, as it was when it was written. What a table must show of it follows from the schema
 //! of today alone: each field by its id, its default where the row is older than the field.
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{Field, Fields, Schema, TimeUnit};
+use datafusion::arrow::array::{Array, RecordBatch, make_array};
+use datafusion::arrow::datatypes::{Field, FieldRef, Fields, Schema, TimeUnit};
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::ReaderBuilder;
-use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
+use datafusion::arrow::json::writer::{
+    Encoder, EncoderFactory, EncoderOptions, JsonArray, NullableEncoder, WriterBuilder,
+};
 use iceberg::spec::PrimitiveType::{Date, Timestamp};
 use iceberg::spec::{Datum, Literal, MapType};
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
@@ -39,6 +42,18 @@ pub(super) enum K {
     Struct(Vec<F>),
     List(Box<F>),
     Map(Box<F>, Box<F>),
+}
+
+/// Numbers that JSON has not, or does not tell from others; they are kept as text.
+const UNUSUAL: [&str; 5] = ["NaN", "NaN", "-0.0", "inf", "-inf"];
+
+/// A value as a number, if it is one.
+pub(super) fn real(value: &Value) -> Option<f64> {
+    match value.as_str() {
+        Some(text) if UNUSUAL.contains(&text) => text.parse().ok(),
+        Some(_) => None,
+        None => value.as_f64(),
+    }
 }
 
 pub(super) const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -81,7 +96,11 @@ impl Model {
     }
 
     pub(super) fn value(&mut self, kind: &K) -> Value {
-        if self.chance.below(5) == 0 { Value::Null } else { self.some_value(kind) }
+        match self.chance.below(5) {
+            0 => Value::Null,
+            1 if matches!(kind, K::Float | K::Double) => json!(UNUSUAL[self.chance.below(UNUSUAL.len())]),
+            _ => self.some_value(kind),
+        }
     }
 
     /// A value that is not NULL.
@@ -177,7 +196,7 @@ pub(super) fn datum(value: &Value, kind: &K) -> Option<Datum> {
     if value.is_null() {
         return None;
     }
-    let (whole, real, text) = (value.as_i64(), value.as_f64(), value.as_str());
+    let (whole, real, text) = (value.as_i64(), real(value), value.as_str());
     Some(match kind {
         K::Int => Datum::int(whole.unwrap() as i32),
         K::Long => Datum::long(whole.unwrap()),
@@ -299,9 +318,44 @@ pub(super) fn bytes(fields: &[F], rows: &[Map<String, Value>], ids: bool) -> Vec
 }
 
 pub(super) fn as_json(batches: &[RecordBatch]) -> Vec<Value> {
-    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
+    let builder = WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(Reals));
+    let mut writer = builder.build::<_, JsonArray>(Vec::new());
     writer.write_batches(&batches.iter().collect::<Vec<_>>()).unwrap();
     writer.finish().unwrap();
     let text = writer.into_inner();
     if text.is_empty() { Vec::new() } else { serde_json::from_slice(&text).unwrap() }
+}
+
+/// Writes unusual numbers as text, where arrow writes NULL or a plain zero.
+#[derive(Debug)]
+struct Reals;
+
+impl EncoderFactory for Reals {
+    fn make_default_encoder<'a>(
+        &self,
+        _field: &'a FieldRef,
+        array: &'a dyn Array,
+        _options: &'a EncoderOptions,
+    ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
+        if !array.data_type().is_floating() {
+            return Ok(None);
+        }
+        let wide = datafusion::arrow::compute::cast(&make_array(array.to_data()), &DataType::Float64)?;
+        let values = wide.as_any().downcast_ref::<Float64Array>().unwrap().values().to_vec();
+        Ok(Some(NullableEncoder::new(Box::new(Wide(values)), array.nulls().cloned())))
+    }
+}
+
+struct Wide(Vec<f64>);
+
+impl Encoder for Wide {
+    fn encode(&mut self, index: usize, out: &mut Vec<u8>) {
+        let value = self.0[index];
+        let text = match UNUSUAL.iter().find(|text| text.parse::<f64>().unwrap().total_cmp(&value).is_eq()) {
+            Some(text) => format!("\"{text}\""),
+            None if value.is_nan() => "\"NaN\"".to_owned(),
+            None => format!("{value:?}"),
+        };
+        out.extend(text.as_bytes());
+    }
 }

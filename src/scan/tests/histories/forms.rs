@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use iceberg::spec::Datum;
 
-use super::super::model::datum;
+use super::super::model::{datum, real};
 use super::*;
 
 /// Whether the name mapping knows the names of a field and gives them no id.
@@ -69,11 +69,13 @@ impl Bounds {
             let id = field.id.to_string();
             let values = || rows.iter().filter_map(|row| datum(&row[&id], &field.kind));
             bounds.nulls.insert(field.id, (rows.len() - values().count()) as u64);
+            let is_nan = |row: &&Map<String, Value>| real(&row[&id]).is_some_and(f64::is_nan);
             if chance.below(2) == 0 {
-                bounds.nans.insert(field.id, 0);
+                bounds.nans.insert(field.id, rows.iter().filter(is_nan).count() as u64);
             }
             let (mut low, mut high) = (None::<Datum>, None::<Datum>);
-            for value in values() {
+            let numbers = rows.iter().filter(|row| !is_nan(row)).filter_map(|row| datum(&row[&id], &field.kind));
+            for value in numbers {
                 low = Some(low.filter(|low| *low <= value).unwrap_or_else(|| value.clone()));
                 high = Some(high.filter(|high| *high >= value).unwrap_or(value));
             }

@@ -33,6 +33,7 @@ impl Literal {
             K::Date => format!("DATE '{text}'"),
             K::Timestamp => format!("TIMESTAMP '{text}'"),
             K::Decimal(digits) => format!("CAST('{value}' AS DECIMAL({digits}, 2))"),
+            K::Float | K::Double if value.is_string() => format!("CAST('{text}' AS DOUBLE)"),
             _ => value.to_string(),
         };
         Self { value, sql }
@@ -50,9 +51,10 @@ pub(super) fn at(row: &Value, path: &[String]) -> Value {
     path.iter().try_fold(row, |at, name| at.get(name)).cloned().unwrap_or_default()
 }
 
+/// NaN is above all numbers, and zero above minus zero, as DataFusion has it.
 fn order(a: &Value, b: &Value) -> Option<Ordering> {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => a.partial_cmp(&b),
+    match (real(a), real(b)) {
+        (Some(a), Some(b)) => Some(a.total_cmp(&b)),
         // Dates and times are written so that they sort as text.
         _ => Some(a.as_str()?.cmp(b.as_str()?)),
     }

@@ -17,6 +17,8 @@ pub(super) struct Rows {
     pub(super) rows: Vec<(Map<String, Value>, Option<i64>)>,
     /// Whether a deletion vector says which.
     pub(super) vector: bool,
+    /// The id of the first of them, where the table kept track.
+    pub(super) first: Option<i64>,
 }
 
 /// One equality delete file.
@@ -58,11 +60,23 @@ impl Reference {
 
     /// The live rows after that many commits, as a schema shows them.
     pub(super) fn shown(&self, fields: &[F], upto: i64) -> Vec<Value> {
-        let files = self.files.iter().filter(|file| file.commit <= upto);
-        let rows = files.flat_map(|file| file.rows.iter().map(move |(values, gone)| (file, values, gone)));
-        let live = rows.filter(|(file, values, gone)| {
+        self.live(upto).map(|(_, _, values)| row(values, fields)).collect()
+    }
+
+    /// The id of each of these rows, and when it changed.
+    pub(super) fn lineage(&self, upto: i64) -> Vec<(Option<i64>, Option<i64>)> {
+        let of =
+            |(file, at, _): (&Rows, usize, _)| (file.first.map(|id| id + at as i64), file.first.map(|_| file.sequence));
+        self.live(upto).map(of).collect()
+    }
+
+    fn live(&self, upto: i64) -> impl Iterator<Item = (&Rows, usize, &Map<String, Value>)> {
+        let files = self.files.iter().filter(move |file| file.commit <= upto);
+        let rows = files
+            .flat_map(|file| file.rows.iter().enumerate().map(move |(at, (values, gone))| (file, at, values, gone)));
+        let live = rows.filter(move |(file, _, values, gone)| {
             gone.is_none_or(|gone| gone > upto) && !self.keys.iter().any(|keys| keys.delete(file, values, upto))
         });
-        live.map(|(_, values, _)| row(values, fields)).collect()
+        live.map(|(file, at, values, _)| (file, at, values))
     }
 }

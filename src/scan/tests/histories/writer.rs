@@ -19,6 +19,8 @@ pub(super) struct History<'a> {
     pub(super) fields: Vec<F>,
     pub(super) reference: Reference,
     is_v3: bool,
+    /// The next row's id, for a table that always kept track.
+    next_row: Option<i64>,
     /// All partition specs: sources and transforms by id.
     specs: BTreeMap<i32, Vec<(i32, Transform)>>,
     spec: i32,
@@ -59,6 +61,7 @@ impl<'a> History<'a> {
             fields,
             reference: Reference::default(),
             is_v3,
+            next_row: is_v3.then_some(0),
             specs: [(0, Vec::new())].into(),
             spec: 0,
             known: BTreeMap::new(),
@@ -73,6 +76,11 @@ impl<'a> History<'a> {
 
     pub(super) fn says(&mut self, step: String) {
         self.steps.push(step);
+    }
+
+    /// Whether the ids of all rows are known.
+    pub(super) fn keeps_track(&self) -> bool {
+        self.next_row.is_some()
     }
 
     pub(super) async fn step(&mut self) {
@@ -218,7 +226,8 @@ impl<'a> History<'a> {
             values.insert("1".into(), json!(self.numbers));
             self.numbers += 1;
             let partition = self.partition(spec, &values);
-            match groups.iter_mut().find(|(known, _)| *known == partition) {
+            // By text, which tells minus zero from zero.
+            match groups.iter_mut().find(|(known, _)| texts_of(known) == texts_of(&partition)) {
                 Some((_, rows)) => rows.push(values),
                 None => groups.push((partition, vec![values])),
             }
@@ -265,7 +274,11 @@ impl<'a> History<'a> {
             self.map_names().await;
             rows.iter_mut().for_each(|row| unmap(row, &fields));
             fields = fields.iter().map(nameless).collect();
-        } else if self.model.chance.below(3) == 0 && fields.iter().any(|field| is_plain(field.id)) {
+        } else if self.model.chance.below(3) == 0
+            && fields.iter().any(|field| is_plain(field.id))
+            // A value that only a partition has is refused where it is NaN.
+            && !texts_of(&partition).contains(&"NaN".to_owned())
+        {
             form = "without what its partition says";
             fields.retain(|field| !is_plain(field.id));
         }
@@ -288,7 +301,9 @@ impl<'a> History<'a> {
             partition,
             rows: rows.into_iter().map(|row| (row, None)).collect(),
             vector: false,
+            first: self.next_row,
         });
+        self.next_row = self.next_row.map(|id| id + count as i64);
     }
 
     /// Gives the table a name mapping for the names of files without ids.
