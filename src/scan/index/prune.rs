@@ -1,36 +1,49 @@
 //! Which files may hold a row for which a predicate is true.
+//!
+//! Leaving files out only spares reading, so nothing here fails a query. A part of a predicate that cannot be decided
+//! leaves out no file, and a bound that has no place in the type that it is compared in says nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray};
-use datafusion::arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array};
+use datafusion::arrow::datatypes::{DataType, Date32Type, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, Result, ScalarValue};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{CastExpr, Literal};
+use datafusion::physical_expr::expressions::{CastExpr, Literal, TryCastExpr};
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use iceberg::spec::Transform;
 
 use super::statistics::{Facts, Purpose};
 use super::transform::{buckets, can_hold};
+use super::values::NANOS_A_DAY;
 use super::{Asked, Chosen, FileIndex};
 
 impl FileIndex {
     /// Leaves out the files that cannot match.
-    pub(in crate::scan) fn prune(&self, asked: &Asked<'_>, predicate: Arc<dyn PhysicalExpr>) -> Result<Chosen<'_>> {
+    pub(in crate::scan) fn prune(&self, asked: &Asked<'_>, predicate: &Arc<dyn PhysicalExpr>) -> Chosen<'_> {
         let all = self.all();
-        let predicate = PruningPredicate::try_new(plain(predicate)?, plain_schema(asked))?;
-        if all.is_empty() || predicate.always_true() {
-            return Ok(all);
+        if all.is_empty() {
+            return all;
         }
-        let keep = predicate.prune(&Bounds { all: &all, asked, made: Mutex::default() })?;
-        Ok(self.choose(&keep))
+        let bounds = |near| Bounds { all: &all, asked, near, made: Mutex::default() };
+        let (bounds, near, schema) = (bounds(false), bounds(true), plain_schema(asked));
+        if let Ok(kept) = bounds.kept(predicate, &schema) {
+            return kept.map_or_else(|| self.all(), |kept| self.choose(&kept));
+        }
+        let mut keep = vec![true; all.len()];
+        for part in split_conjunction(predicate) {
+            let kept = bounds.kept(part, &schema).or_else(|_| near.kept(part, &schema)).ok().flatten();
+            keep.iter_mut().zip(kept.into_iter().flatten()).for_each(|(keep, kept)| *keep &= kept);
+        }
+        self.choose(&keep)
     }
 }
 
-/// The predicate without views: DataFusion 54 makes plain bounds out of `LIKE`, and cannot compare them with views.
+/// The predicate as it is compared with bounds. It has no views: DataFusion 54 makes plain bounds out of `LIKE`, and
+/// cannot compare them with views. A bound that cannot be cast becomes null: the last day there is has no nanoseconds.
 fn plain(predicate: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
     predicate
         .transform_up(|expr| {
@@ -38,9 +51,9 @@ fn plain(predicate: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
                 let to = match cast.cast_type() {
                     DataType::Utf8View => DataType::Utf8,
                     DataType::BinaryView => DataType::Binary,
-                    _ => return Ok(Transformed::no(expr)),
+                    other => other.clone(),
                 };
-                return Ok(Transformed::yes(Arc::new(CastExpr::new(Arc::clone(cast.expr()), to, None)) as _));
+                return Ok(Transformed::yes(Arc::new(TryCastExpr::new(Arc::clone(cast.expr()), to)) as _));
             }
             let plain = match expr.downcast_ref::<Literal>().map(Literal::value) {
                 Some(ScalarValue::Utf8View(value)) => ScalarValue::Utf8(value.clone()),
@@ -50,6 +63,13 @@ fn plain(predicate: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
             Ok(Transformed::yes(Arc::new(Literal::new(plain)) as _))
         })
         .data()
+}
+
+/// Days without those that are too far away for nanoseconds.
+fn nearby(bounds: ArrayRef) -> ArrayRef {
+    let Some(days) = bounds.as_primitive_opt::<Date32Type>() else { return bounds };
+    let is_near = |day: &i32| i64::from(*day).checked_mul(NANOS_A_DAY).is_some();
+    Arc::new(days.iter().map(|day| day.filter(is_near)).collect::<Date32Array>())
 }
 
 fn plain_schema(asked: &Asked<'_>) -> SchemaRef {
@@ -64,15 +84,27 @@ fn plain_schema(asked: &Asked<'_>) -> SchemaRef {
 struct Bounds<'a> {
     all: &'a Chosen<'a>,
     asked: &'a Asked<'a>,
+    /// Whether days are unknown that are too far away for nanoseconds: DataFusion 54 fails to cast them, in a safe cast too.
+    near: bool,
     made: Mutex<HashMap<String, Option<Arc<Facts>>>>,
 }
 
 impl Bounds<'_> {
+    /// Which files are kept; `None` for all.
+    fn kept(&self, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Option<Vec<bool>>> {
+        let predicate = PruningPredicate::try_new(plain(Arc::clone(predicate))?, Arc::clone(schema))?;
+        if predicate.always_true() { Ok(None) } else { predicate.prune(self).map(Some) }
+    }
+
     fn facts(&self, column: &Column) -> Option<Arc<Facts>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
             let (field, of) = self.asked.named(&column.name)?;
-            self.all.facts(field, of, Purpose::Pruning).ok().map(Arc::new)
+            let mut facts = self.all.facts(field, of, Purpose::Pruning).ok()?;
+            if self.near {
+                (facts.min, facts.max) = (nearby(facts.min), nearby(facts.max));
+            }
+            Some(Arc::new(facts))
         };
         made.entry(column.name.clone()).or_insert_with(make).clone()
     }

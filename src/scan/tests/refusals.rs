@@ -78,3 +78,20 @@ async fn a_file_without_field_ids_is_refused() {
     assert_eq!(error.class, Class::Drift);
     assert!(error.message.contains("plain.parquet") && error.message.contains("without field ids"), "{error}");
 }
+
+#[tokio::test]
+async fn a_filter_that_has_no_answer_for_one_file_is_no_error_for_another() {
+    use datafusion::arrow::array::Date32Array;
+    use iceberg::spec::PrimitiveType::Date;
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "region", Text), optional(2, "valid_to", Date)])).await;
+    for (region, days) in [("eu", [18_628, 17_897]), ("us", [2_932_896, 0])] {
+        shop.append("t", vec![texts(&[region, region]), Arc::new(Date32Array::from(days.to_vec()))]).await;
+    }
+    let all = [("region", 1), ("valid_to", 2)];
+    for filter in ["valid_to >= TIMESTAMP '2020-01-01 00:00:00'", "valid_to >= now() - INTERVAL '20 years'"] {
+        let sql = format!("SELECT region FROM t WHERE region = 'eu' AND {filter}");
+        let got = rows(&shop, &all, &sql).await.unwrap_or_else(|error| panic!("{filter}: {error}"));
+        assert!(!got.is_empty() && got.iter().all(|region| region == "eu"), "{filter}");
+    }
+}

@@ -71,7 +71,7 @@ fn data_file(
 /// Which files are kept, by place.
 fn kept(index: &FileIndex, schema: &SchemaRef, filter: &Expr) -> Vec<std::string::String> {
     let asked = asked(schema);
-    let chosen = index.prune(&asked, physical(schema, filter)).unwrap();
+    let chosen = index.prune(&asked, &physical(schema, filter));
     let mut names = Vec::new();
     for part in &chosen.parts {
         for row in part.rows() {
@@ -252,6 +252,33 @@ async fn bounds_from_before_a_promotion_still_prune() {
     assert_eq!(column(1).max_value, Inexact(ScalarValue::Float64(Some(30.0))));
     assert_eq!(column(2).max_value, Exact(ScalarValue::Decimal128(Some(30), 20, 2)));
     assert_eq!((statistics.num_rows, column(0).null_count), (Exact(15), Exact(0)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_decided_of_one_file_still_prunes_others() {
+    use datafusion::arrow::datatypes::TimeUnit;
+    use datafusion::logical_expr::cast;
+    let schema = table(&[Date, Long]);
+    let arrow = arrow(&schema);
+    let spec = spec(&schema, 0, &[]);
+    let with = |name: &str, days: [i32; 2], number: i64| {
+        let mut builder = file(name, &spec, Struct::empty(), 5);
+        builder.lower_bounds([(1, Datum::date(days[0])), (2, Datum::long(number))].into());
+        builder.upper_bounds([(1, Datum::date(days[1])), (2, Datum::long(number))].into());
+        (builder.build().unwrap(), false)
+    };
+    // The last day of the far one has no nanoseconds.
+    let entries = vec![with("old", [0, 10], 1), with("new", [19_000, 19_010], 1), with("far", [0, 2_932_896], 2)];
+    let (bytes, listed, ..) = manifest(Version::Two, &schema, &spec, entries).await;
+    let read = manifest::decode_data(&bytes, &Frame { listed: &listed, spec: &spec }).unwrap();
+    let index = FileIndex { manifests: vec![Arc::new(read)] };
+    let time = |days: i64| lit(ScalarValue::TimestampNanosecond(Some(days * 86_400_000_000_000), None));
+    let late = cast(col("c1"), DataType::Timestamp(TimeUnit::Nanosecond, None)).gt_eq(time(18_000));
+    assert_eq!(kept(&index, &arrow, &late), ["new", "far"]);
+    // What fails whatever the file leaves the rest of a filter as it is.
+    let never = col("c2").gt(binary_expr(lit(1i64), Operator::Divide, lit(0i64)));
+    assert_eq!(kept(&index, &arrow, &never.clone()), ["old", "new", "far"]);
+    assert_eq!(kept(&index, &arrow, &never.and(late.clone()).and(col("c2").eq(lit(1i64)))), ["new"]);
 }
 
 #[tokio::test]
