@@ -1,6 +1,13 @@
 //! A manifest list: which manifests a snapshot has, and what their entries inherit.
 //!
 //! It is read by the schema that it carries, so that a list of an older format is read in a table of a newer one.
+//!
+//! A list that is cut between two blocks is a shorter list to Avro. What a snapshot's summary says that it added is
+//! counted by the commit that wrote the list, and what was added is in it: a list with fewer files is refused. The
+//! totals of a summary prove nothing. Each writer adds to those of the snapshot before, so that one that counted wrong,
+//! or did not count, is wrong in all that follow, and a good table would be refused for it.
+
+use std::collections::HashMap;
 
 use super::avro::{Bad, Container, Cursor, Scalar, Shape};
 use crate::lake::memory::Weighed;
@@ -33,6 +40,25 @@ impl Listed {
     /// Whether it may have a file that is still there.
     pub(super) fn is_live(&self) -> bool {
         self.added != Some(0) || self.existing != Some(0)
+    }
+
+    /// How many files that are still there it has, where its writer said so.
+    fn live(&self) -> Option<i64> {
+        self.added?.checked_add(self.existing?)
+    }
+}
+
+impl ManifestList {
+    /// Whether files are missing that the summary of its snapshot says were added. Of delete files some may be many:
+    /// writers count those that they merge.
+    pub(super) fn lacks(&self, summary: &HashMap<String, String>) -> bool {
+        let told = |name| summary.get(name).and_then(|count: &String| count.parse::<i64>().ok()).unwrap_or_default();
+        let live = |deletes: bool| {
+            let counts = self.manifests.iter().filter(|listed| listed.deletes == deletes).map(Listed::live);
+            // One that does not say how many it has may have any number.
+            counts.fold(Some(0i64), |sum, count| sum?.checked_add(count?)).unwrap_or(i64::MAX)
+        };
+        live(false) < told("added-data-files") || live(true) < told("added-delete-files").min(1)
     }
 }
 

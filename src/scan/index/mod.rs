@@ -104,6 +104,9 @@ pub(super) async fn read(open: &OpenTable, snapshot: &SnapshotRef) -> Result<(Fi
     }
     let place = snapshot.manifest_list();
     let list = open.memory.get(open.url.as_str(), place, load(open, place, |bytes| list::decode(&bytes))).await?;
+    if list.lacks(&snapshot.summary().additional_properties) {
+        return Err(broken(open, snapshot.manifest_list(), Bad("it lists fewer files than its snapshot added")));
+    }
     let live: Vec<Listed> = list.manifests.iter().filter(|listed| listed.is_live()).cloned().collect();
     if live.iter().any(|listed| listed.encrypted) {
         return Err(unsupported("encryption").into());

@@ -79,6 +79,27 @@ async fn a_file_without_field_ids_is_refused() {
     assert!(error.message.contains("plain.parquet") && error.message.contains("without field ids"), "{error}");
 }
 
+/// Files of the table's metadata whose names contain `part`.
+fn metadata(shop: &Shop, part: &str) -> Vec<std::path::PathBuf> {
+    let dir = std::fs::read_dir(shop.dir.path().join("lake/ns/t/metadata")).unwrap();
+    let files = dir.map(|entry| entry.unwrap().path());
+    files.filter(|path| path.file_name().unwrap().to_str().unwrap().contains(part)).collect()
+}
+
+#[tokio::test]
+async fn a_list_that_is_cut_between_blocks_is_no_empty_table() {
+    let shop = two_files().await;
+    for list in metadata(&shop, "snap-") {
+        let bytes = std::fs::read(&list).unwrap();
+        let marker = &bytes[bytes.len() - 16..];
+        let header = bytes.windows(16).position(|part| part == marker).unwrap() + 16;
+        assert!(header < bytes.len());
+        std::fs::write(&list, &bytes[..header]).unwrap();
+    }
+    let error = pin(&shop, &[("a", 1)]).await.unwrap_err();
+    assert!(error.message.contains("fewer files") && error.message.contains("snap-"), "{error}");
+}
+
 #[tokio::test]
 async fn a_filter_that_has_no_answer_for_one_file_is_no_error_for_another() {
     use datafusion::arrow::array::Date32Array;
