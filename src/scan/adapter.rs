@@ -37,7 +37,6 @@ pub(super) use shape::field_id;
 /// Makes one adapter for each file.
 #[derive(Debug)]
 pub(super) struct ById {
-    pub(super) table: Arc<str>,
     pub(super) columns: Arc<[Bound]>,
 }
 
@@ -48,20 +47,15 @@ impl PhysicalExprAdapterFactory for ById {
             // A column without an id is none of the table's.
             let Some(id) = field_id(field) else { continue };
             if ids.insert(id, index).is_some() {
-                return Err(fail(ScanError::Misfit {
-                    table: self.table.to_string(),
-                    column: field.name().clone(),
-                    what: "its field id is there twice".into(),
-                }));
+                return Err(misfit(field.name(), "its field id is there twice"));
             }
         }
-        Ok(Arc::new(FileColumns { table: Arc::clone(&self.table), columns: Arc::clone(&self.columns), physical, ids }))
+        Ok(Arc::new(FileColumns { columns: Arc::clone(&self.columns), physical, ids }))
     }
 }
 
 #[derive(Debug)]
 struct FileColumns {
-    table: Arc<str>,
     columns: Arc<[Bound]>,
     physical: SchemaRef,
     ids: HashMap<i32, usize>,
@@ -96,7 +90,7 @@ impl FileColumns {
     }
 
     fn misfit(&self, bound: &Bound, what: impl Into<String>) -> DataFusionError {
-        fail(ScanError::Misfit { table: self.table.to_string(), column: bound.name.clone(), what: what.into() })
+        misfit(&bound.name, what)
     }
 
     fn column(&self, column: &Column) -> Result<Arc<dyn PhysicalExpr>> {
@@ -104,9 +98,9 @@ impl FileColumns {
         let Some(&index) = self.ids.get(&bound.field.id) else {
             return Ok(Arc::new(Literal::new(self.absent(bound)?)));
         };
-        let physical = self.physical.field(index);
-        let shape = Shape::new(physical.data_type(), &bound.wanted).map_err(|what| self.misfit(bound, what))?;
-        let found = Arc::new(Column::new(physical.name(), index));
+        let file = self.physical.field(index);
+        let shape = Shape::new(file.data_type(), &bound.wanted).map_err(|what| self.misfit(bound, what))?;
+        let found = Arc::new(Column::new(file.name(), index));
         Ok(self.shaped(found, shape, &bound.wanted.field, bound))
     }
 
@@ -139,7 +133,6 @@ impl FileColumns {
                 child: found,
                 shape: Arc::new(shape),
                 field: Arc::clone(field),
-                table: Arc::clone(&self.table),
                 column: bound.name.as_str().into(),
             }),
         }
@@ -186,6 +179,18 @@ fn call(
     let options = Arc::new(function.config_options().clone());
     let called = ScalarFunctionExpr::try_new(Arc::new(function.fun().clone()), args, schema, options)?;
     Ok(Arc::new(called))
+}
+
+/// How a file does not fit. Which file of which table it is, whoever opens it knows.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("a file does not fit column `{column}`: {what}")]
+pub(super) struct Misfit {
+    pub(super) column: String,
+    pub(super) what: String,
+}
+
+fn misfit(column: &str, what: impl Into<String>) -> DataFusionError {
+    DataFusionError::External(Box::new(Misfit { column: column.to_owned(), what: what.into() }))
 }
 
 pub(super) fn fail(error: ScanError) -> DataFusionError {

@@ -380,7 +380,7 @@ impl TableProvider for IcebergScan {
         let unsure = files.may_hold_nan(&self.asked(), &needed)?;
         let source = parquet_source(&self.ground, state.runtime_env(), options, !filters.is_empty());
         let files = self.opened(&files, &needed)?;
-        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
+        let by_id = adapter::ById { columns: Arc::clone(self.ground.columns()) };
         let config = FileScanConfigBuilder::new(
             self.open.url.clone(),
             Arc::new(LakeSource::new(Arc::clone(&self.ground), source, unsure)),
@@ -442,9 +442,14 @@ impl TableProvider for IcebergScan {
 
 /// The engine's own error inside one of DataFusion's, however deep: what a scan found wrong while it ran.
 pub fn cause(error: &DataFusionError) -> Option<&Error> {
+    found_in(error)
+}
+
+/// An error of this type inside one of DataFusion's.
+fn found_in<T: std::error::Error + 'static>(error: &DataFusionError) -> Option<&T> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<Error>() {
+        if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
         // These two hold their source behind a pointer that `downcast_ref` does not look through.

@@ -33,7 +33,7 @@ use crate::error::Error;
 use crate::lake::OpenTable;
 use avro::Bad;
 use list::Listed;
-use manifest::{DataManifest, DeleteEntry, DeleteManifest, Frame};
+use manifest::{DataManifest, DeleteEntry, DeleteManifest, Foreign, Frame};
 
 /// The id of a field that no manifest knows anything of.
 pub(super) const UNKNOWN: i32 = -1;
@@ -117,7 +117,13 @@ pub(super) async fn read(open: &OpenTable, snapshot: &SnapshotRef) -> Result<(Fi
     let mut deletes = Vec::new();
     for read in read {
         match read {
-            Read::Data(manifest) => index.manifests.push(manifest),
+            Read::Data(manifest) => {
+                if let Some(Foreign { location, format }) = &manifest.foreign {
+                    let (file, format) = (in_store(open, location), format.clone());
+                    return Err(ScanError::Format { table, file, format }.into());
+                }
+                index.manifests.push(manifest);
+            }
             Read::Deletes(spec, manifest) => {
                 for entry in &manifest.files {
                     deletes.push(Arc::new(delete_file(open, &spec, entry)?));
@@ -160,7 +166,7 @@ async fn load<T: Send + 'static>(
 ) -> Result<T, Error> {
     let failed = |source| {
         let table = open.table.identifier().to_string();
-        Error::from(ScanError::Metadata { table, source: Box::new(source) })
+        Error::from(ScanError::MetadataFile { table, file: in_store(open, location), source: Box::new(source) })
     };
     let bytes = open.table.file_io().new_input(location).map_err(failed)?.read().await.map_err(failed)?;
     let decoded = tokio::task::spawn_blocking(move || decode(bytes.into())).await;
@@ -170,8 +176,13 @@ async fn load<T: Send + 'static>(
 }
 
 fn broken(open: &OpenTable, location: &str, bad: Bad) -> Error {
-    let file = open.path(location).map(|path| path.to_string()).unwrap_or_default();
-    ScanError::Manifest { table: open.table.identifier().to_string(), file, what: bad.0 }.into()
+    let table = open.table.identifier().to_string();
+    ScanError::Manifest { table, file: in_store(open, location), what: bad.0 }.into()
+}
+
+/// Where in its store a file is, as errors name it.
+fn in_store(open: &OpenTable, location: &str) -> String {
+    open.path(location).map(|path| path.to_string()).unwrap_or_default()
 }
 
 fn delete_file(open: &OpenTable, spec: &PartitionSpecRef, entry: &DeleteEntry) -> Result<DeleteFile, Error> {

@@ -87,6 +87,59 @@ fn metadata(shop: &Shop, part: &str) -> Vec<std::path::PathBuf> {
 }
 
 #[tokio::test]
+async fn a_missing_manifest_or_list_is_named() {
+    for (part, other) in [("snap-", "/"), ("-m0.avro", "snap-")] {
+        let shop = two_files().await;
+        let gone =
+            metadata(&shop, part).into_iter().filter(|path| !path.to_str().unwrap().contains(other) || other == "/");
+        let names: Vec<String> = gone
+            .map(|path| {
+                std::fs::remove_file(&path).unwrap();
+                path.file_name().unwrap().to_str().unwrap().to_owned()
+            })
+            .collect();
+        let error = pin(&shop, &[("a", 1)]).await.unwrap_err();
+        assert_eq!(error.class, Class::Storage);
+        assert!(names.iter().any(|name| error.message.contains(name)) && error.message.contains("`ns.t`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_fit_or_has_null_where_none_may_be_is_named() {
+    let shop = two_files().await;
+    shop.append("t", vec![Arc::new(Int64Array::from(vec![None, Some(1)])), texts(&["x", "y"])]).await;
+    let names: Vec<String> = parquet_files(shop.dir.path())
+        .iter()
+        .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let required = NestedField::required(1, "a", Type::Primitive(Long));
+    for (field, what) in [(required.into(), "required and NULL"), (optional(1, "a", Int), "Int64")] {
+        shop.evolve("t", schema(vec![field, optional(2, "b", Text)])).await;
+        let error = the_cause(rows(&shop, &[("a", 1)], "SELECT a FROM t").await);
+        assert_eq!(error.class, Class::Drift, "{error}");
+        assert!(names.iter().any(|name| error.message.contains(name)) && error.message.contains("`ns.t`"), "{error}");
+        assert!(error.message.contains("column `a`") && error.message.contains(what), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_another_format_is_named() {
+    for (format, name) in [(DataFileFormat::Orc, "orc"), (DataFileFormat::Avro, "avro")] {
+        let shop = two_files().await;
+        let mut files = commit::Files::of(&shop);
+        let location = files.put(b"ORC".to_vec(), 1, |file| {
+            file.file_format(format);
+        });
+        let location = location.await;
+        files.commit().await;
+        let error = pin(&shop, &[("a", 1)]).await.unwrap_err();
+        assert_eq!(error.class, Class::Drift);
+        let file = location.rsplit('/').next().unwrap();
+        assert!(error.message.contains(file) && error.message.contains(&format!("`{name}`")), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_that_is_cut_between_blocks_is_no_empty_table() {
     let shop = two_files().await;
     for list in metadata(&shop, "snap-") {

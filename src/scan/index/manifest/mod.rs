@@ -37,6 +37,23 @@ pub(super) struct DataManifest {
     /// One for each field of the spec: values as Iceberg serialises a single one.
     pub(super) partition: Vec<BinaryArray>,
     pub(super) columns: HashMap<i32, Stored>,
+    /// The first of its files that cannot be read.
+    pub(super) foreign: Option<Foreign>,
+}
+
+/// A file in another format than Parquet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Foreign {
+    pub(super) location: String,
+    /// Short and plain, whatever the manifest says.
+    pub(super) format: String,
+}
+
+impl Foreign {
+    fn new(location: &str, format: &str) -> Self {
+        let format = format.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>();
+        Self { location: location.to_owned(), format: format.to_ascii_lowercase() }
+    }
 }
 
 /// What is known about one column, file by file.
@@ -206,6 +223,7 @@ pub(super) fn decode_deletes(bytes: &[u8], frame: &Frame<'_>) -> Result<DeleteMa
 /// Reads a manifest of data files.
 pub(super) fn decode_data(bytes: &[u8], frame: &Frame<'_>) -> Result<DataManifest, Bad> {
     let mut columns = Columns::new(frame.spec.fields().len());
+    let mut foreign = None;
     // A file without a row id has those that follow the files without one before it.
     let mut next_row = frame.listed.first_row;
     each_live(bytes, frame, |draft, sequence| {
@@ -213,11 +231,7 @@ pub(super) fn decode_data(bytes: &[u8], frame: &Frame<'_>) -> Result<DataManifes
             return Err(Bad("it lists delete files among data files"));
         }
         if !draft.head.format.eq_ignore_ascii_case("parquet") {
-            return Err(match draft.head.format.to_ascii_lowercase().as_str() {
-                "orc" => Bad("its files are in the format `orc`, which is not supported"),
-                "avro" => Bad("its files are in the format `avro`, which is not supported"),
-                _ => Bad("its files are in a format that is not supported"),
-            });
+            foreign.get_or_insert_with(|| Foreign::new(draft.head.location, draft.head.format));
         }
         let first_row = match (next_row, draft.head.first_row) {
             (None, _) => None,
@@ -233,5 +247,5 @@ pub(super) fn decode_data(bytes: &[u8], frame: &Frame<'_>) -> Result<DataManifes
         };
         columns.push(draft, sequence, first_row)
     })?;
-    columns.finish(frame.spec)
+    Ok(DataManifest { foreign, ..columns.finish(frame.spec)? })
 }
