@@ -27,7 +27,7 @@ use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapter
 
 use super::columns::{Bound, Inside};
 use super::error::ScanError;
-use super::footer::{Constant, constant};
+use super::footer::{Constant, constant, identified};
 use crate::error::Error;
 use reshape::Reshape;
 use shape::Shape;
@@ -42,22 +42,28 @@ pub(super) struct ById {
 
 impl PhysicalExprAdapterFactory for ById {
     fn create(&self, _logical: SchemaRef, physical: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
+        let Some(identified) = identified(&physical) else {
+            return internal_err!("a file's schema is not the one that its footer was read with");
+        };
         let mut ids = HashMap::with_capacity(physical.fields().len());
-        for (index, field) in physical.fields().iter().enumerate() {
+        for (index, field) in identified.fields().iter().enumerate() {
             // A column without an id is none of the table's.
             let Some(id) = field_id(field) else { continue };
             if ids.insert(id, index).is_some() {
                 return Err(misfit(field.name(), "its field id is there twice"));
             }
         }
-        Ok(Arc::new(FileColumns { columns: Arc::clone(&self.columns), physical, ids }))
+        Ok(Arc::new(FileColumns { columns: Arc::clone(&self.columns), physical, identified, ids }))
     }
 }
 
 #[derive(Debug)]
 struct FileColumns {
     columns: Arc<[Bound]>,
+    /// The file's columns as DataFusion has them.
     physical: SchemaRef,
+    /// The same with all their ids.
+    identified: SchemaRef,
     ids: HashMap<i32, usize>,
 }
 
@@ -98,7 +104,7 @@ impl FileColumns {
         let Some(&index) = self.ids.get(&bound.field.id) else {
             return Ok(Arc::new(Literal::new(self.absent(bound)?)));
         };
-        let file = self.physical.field(index);
+        let file = self.identified.field(index);
         let shape = Shape::new(file.data_type(), &bound.wanted).map_err(|what| self.misfit(bound, what))?;
         let found = Arc::new(Column::new(file.name(), index));
         Ok(self.shaped(found, shape, &bound.wanted.field, bound))
@@ -145,7 +151,7 @@ impl FileColumns {
         let Some(column) = root.downcast_ref::<Column>() else { return Ok(None) };
         let bound = self.bound(column)?;
         let Some(&index) = self.ids.get(&bound.field.id) else { return Ok(None) };
-        let root = self.physical.field(index);
+        let root = self.identified.field(index);
         let (mut wanted, mut file) = (&bound.wanted, root.data_type());
         let mut args: Vec<Arc<dyn PhysicalExpr>> = vec![Arc::new(Column::new(root.name(), index))];
         for name in path {
