@@ -27,6 +27,8 @@ pub enum ScanError {
     NoMapping { table: String, file: String },
     #[error("file `{file}` of table `{table}` has notes in its footer that only a scan makes")]
     Noted { table: String, file: String },
+    #[error("file `{file}` of table `{table}` has two columns of one name")]
+    Twins { table: String, file: String },
     #[error("file `{file}` of table `{table}` is in the format `{format}`, which is not supported")]
     Format { table: String, file: String, format: String },
     #[error("file `{file}` of table `{table}` is encrypted, which is not supported")]
@@ -70,6 +72,7 @@ impl From<ScanError> for Error {
             | ScanError::NoIds { .. }
             | ScanError::NoMapping { .. }
             | ScanError::Noted { .. }
+            | ScanError::Twins { .. }
             | ScanError::Format { .. }
             | ScanError::Encrypted { .. } => Class::Drift,
         };

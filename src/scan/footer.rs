@@ -15,7 +15,7 @@
 //! Where a file has timestamps of twelve bytes, DataFusion 54 makes its nested columns anew and forgets their ids. So the
 //! footer of such a file notes all ids in the order of its fields, outer ones first, and [`identified`] gives them back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -82,6 +82,8 @@ pub(super) enum Unfit {
     NoIds,
     NoMapping,
     Noted,
+    /// Two columns of one name beside each other: DataFusion tells columns apart by their names.
+    Twins,
     Parquet(ParquetError),
 }
 
@@ -107,6 +109,9 @@ pub(super) fn fit(metadata: &ParquetMetaData, names: &Names, constants: &Constan
         return Err(Unfit::Noted);
     }
     let root = file.schema_descr().root_schema();
+    if has_twins(root) {
+        return Err(Unfit::Twins);
+    }
     let mapped = if has_ids(root) { None } else { Some(map(root, names)?) };
     let is_absent = |id: i32| !ids(mapped.as_deref().unwrap_or(root)).any(|found| found == id);
     let absent: Vec<KeyValue> = constants.iter().filter(|(id, _)| is_absent(*id)).map(note).collect();
@@ -150,6 +155,14 @@ fn map(root: &Type, names: &Names) -> Result<TypePtr, Unfit> {
 /// Whether anything below has an id.
 fn has_ids(of: &Type) -> bool {
     of.is_group() && of.get_fields().iter().any(|field| field.get_basic_info().has_id() || has_ids(field))
+}
+
+fn has_twins(of: &Type) -> bool {
+    if !of.is_group() {
+        return false;
+    }
+    let mut names = HashSet::new();
+    of.get_fields().iter().any(|field| !names.insert(field.name()) || has_twins(field))
 }
 
 /// Whether DataFusion forgets the ids of this file's nested columns.

@@ -317,6 +317,23 @@ async fn what_is_nested_is_read_beside_sparks_oldest_timestamps() {
 }
 
 #[tokio::test]
+async fn a_file_with_two_columns_of_one_name_is_refused() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "x", Long), optional(2, "y", Long)])).await;
+    let twins = vec![
+        (field("a", Some(1), DataType::Int64), longs([1, 2])),
+        (field("a", Some(2), DataType::Int64), longs([10, 20])),
+    ];
+    add(&shop, "twins", bytes(twins, ArrowWriterOptions::new()), 2).await;
+    for sql in ["SELECT y FROM t", "SELECT x FROM t WHERE y = 20"] {
+        let error = the_cause(rows(&shop, &[("x", 1), ("y", 2)], sql).await);
+        assert_eq!(error.class, Class::Drift);
+        let named = error.message.contains("twins.parquet` of table `ns.t`");
+        assert!(named && error.message.contains("two columns of one name"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn spellings_of_other_writers_are_the_tables_types() {
     use datafusion::arrow::array::{BinaryArray, Int8Array, TimestampMillisecondArray};
     let shop = shop().await;
