@@ -6,7 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, make_comparator};
+use datafusion::arrow::compute::{SortOptions, sort};
 use datafusion::arrow::datatypes::{DataType, Date32Type, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -131,10 +132,45 @@ impl PruningStatistics for Bounds<'_> {
         self.all.row_counts().ok().map(|rows| Arc::new(rows) as ArrayRef)
     }
 
-    /// By buckets: a file whose bucket none of the values is in has none of them.
+    /// A file has none of the values where none is within its bounds, or none is in its bucket.
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
         let (field, of) = self.asked.named(&column.name)?;
         let values: Vec<ScalarValue> = values.iter().map(|value| value.cast_to(of)).collect::<Result<_>>().ok()?;
+        match (self.beyond(column, &values), self.elsewhere(field, &values)) {
+            (Some(beyond), Some(elsewhere)) => Some(beyond.iter().zip(&elsewhere).map(|(a, b)| a.or(b)).collect()),
+            (beyond, elsewhere) => beyond.or(elsewhere),
+        }
+    }
+}
+
+impl Bounds<'_> {
+    /// False for a file within whose bounds none of the values is. Values that are NaN tell nothing.
+    fn beyond(&self, column: &Column, values: &[ScalarValue]) -> Option<BooleanArray> {
+        let is_nan = |value: &ScalarValue| match value {
+            ScalarValue::Float32(Some(value)) => value.is_nan(),
+            ScalarValue::Float64(Some(value)) => value.is_nan(),
+            _ => false,
+        };
+        if values.iter().any(is_nan) {
+            return None;
+        }
+        let facts = self.facts(column)?;
+        // NULL equals nothing.
+        let values = ScalarValue::iter_to_array(values.iter().filter(|value| !value.is_null()).cloned()).ok()?;
+        let values = sort(&values, None).ok()?;
+        let places: Vec<usize> = (0..values.len()).collect();
+        let (min, top) = (&facts.min, facts.top());
+        let against_min = make_comparator(&values, min, SortOptions::default()).ok()?;
+        let against_top = make_comparator(&values, top, SortOptions::default()).ok()?;
+        let is_beyond = |row: usize| {
+            let first = places.partition_point(|place| min.is_valid(row) && against_min(*place, row).is_lt());
+            first == values.len() || (top.is_valid(row) && against_top(first, row).is_gt())
+        };
+        Some((0..min.len()).map(|row| is_beyond(row).then_some(false)).collect())
+    }
+
+    /// False for a file in whose bucket none of the values is.
+    fn elsewhere(&self, field: i32, values: &[ScalarValue]) -> Option<BooleanArray> {
         let mut found = false;
         let mut all: Vec<Option<bool>> = Vec::with_capacity(self.all.len());
         for part in &self.all.parts {
