@@ -28,6 +28,8 @@ pub(super) struct Listed {
     pub(super) deletes: bool,
     /// The sequence number of files that were added by it.
     pub(super) sequence: i64,
+    /// The snapshot that files were added by which name none.
+    pub(super) snapshot: Option<i64>,
     /// How many files were added by it, and how many it took over; `None` when the writer did not say.
     pub(super) added: Option<i64>,
     pub(super) existing: Option<i64>,
@@ -77,6 +79,7 @@ enum Slot {
     Spec,
     Content,
     Sequence,
+    Snapshot,
     Added,
     Existing,
     Key,
@@ -84,12 +87,13 @@ enum Slot {
     Other,
 }
 
-const SLOTS: [(Slot, i32, &str); 9] = [
+const SLOTS: [(Slot, i32, &str); 10] = [
     (Slot::Location, 500, "manifest_path"),
     (Slot::Length, 501, "manifest_length"),
     (Slot::Spec, 502, "partition_spec_id"),
     (Slot::Content, 517, "content"),
     (Slot::Sequence, 515, "sequence_number"),
+    (Slot::Snapshot, 503, "added_snapshot_id"),
     (Slot::Added, 504, "added_files_count"),
     (Slot::Existing, 505, "existing_files_count"),
     (Slot::Key, 519, "key_metadata"),
@@ -145,6 +149,7 @@ fn entry(cursor: &mut Cursor<'_>, slots: &[(Slot, &Shape)]) -> Result<Listed, Ba
                 }
             }
             Slot::Sequence => listed.sequence = number(cursor.scalar(shape)?)?.unwrap_or_default(),
+            Slot::Snapshot => listed.snapshot = number(cursor.scalar(shape)?)?,
             Slot::Added => listed.added = number(cursor.scalar(shape)?)?,
             Slot::Existing => listed.existing = number(cursor.scalar(shape)?)?,
             Slot::FirstRow => listed.first_row = number(cursor.scalar(shape)?)?,

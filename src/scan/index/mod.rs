@@ -34,6 +34,7 @@ use crate::lake::OpenTable;
 use avro::Bad;
 use list::Listed;
 use manifest::{DataManifest, DeleteEntry, DeleteManifest, Foreign, Frame};
+pub(super) use manifest::{Told, ToldColumn};
 
 /// The id of a field that no manifest knows anything of.
 pub(super) const UNKNOWN: i32 = -1;
@@ -95,8 +96,8 @@ impl Chosen<'_> {
     }
 }
 
-/// Reads the manifests of `snapshot` that are not in memory yet, and refuses what would make an answer wrong.
-pub(super) async fn read(open: &OpenTable, snapshot: &SnapshotRef) -> Result<(FileIndex, Vec<Arc<DeleteFile>>), Error> {
+/// The manifests of `snapshot` that may have files which are still there.
+async fn live(open: &OpenTable, snapshot: &SnapshotRef) -> Result<Vec<Listed>, Error> {
     let table = open.table.identifier().to_string();
     let unsupported = |what: &str| ScanError::Unsupported { table: table.clone(), what: what.to_owned() };
     if snapshot.encryption_key_id().is_some() || open.table.metadata().encryption_keys_iter().len() > 0 {
@@ -111,6 +112,33 @@ pub(super) async fn read(open: &OpenTable, snapshot: &SnapshotRef) -> Result<(Fi
     if live.iter().any(|listed| listed.encrypted) {
         return Err(unsupported("encryption").into());
     }
+    Ok(live)
+}
+
+/// Gives all that each manifest of `snapshot` says of its live files to `each`, with the id of its spec.
+pub(super) async fn tell(
+    open: &OpenTable,
+    snapshot: &SnapshotRef,
+    mut each: impl FnMut(i32, Vec<Told>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let manifests = live(open, snapshot).await?;
+    let told = |listed: Listed| async move {
+        let (spec, from) = (spec_of(open, &listed)?, listed.location.clone());
+        let id = spec.spec_id();
+        let decode = move |bytes: Vec<u8>| manifest::decode_told(&bytes, &Frame { listed: &listed, spec: &spec });
+        Ok::<_, Error>((id, load(open, &from, decode).await?))
+    };
+    let mut told = stream::iter(manifests).map(told).buffered(MANIFESTS);
+    while let Some((spec, files)) = told.try_next().await? {
+        each(spec, files)?;
+    }
+    Ok(())
+}
+
+/// Reads the manifests of `snapshot` that are not in memory yet, and refuses what would make an answer wrong.
+pub(super) async fn read(open: &OpenTable, snapshot: &SnapshotRef) -> Result<(FileIndex, Vec<Arc<DeleteFile>>), Error> {
+    let table = open.table.identifier().to_string();
+    let live = live(open, snapshot).await?;
     let read: Vec<Read> =
         stream::iter(live).map(|listed| manifest(open, listed)).buffered(MANIFESTS).try_collect().await?;
     let mut index = FileIndex::default();
@@ -139,10 +167,14 @@ enum Read {
     Deletes(PartitionSpecRef, Arc<DeleteManifest>),
 }
 
-async fn manifest(open: &OpenTable, listed: Listed) -> Result<Read, Error> {
+fn spec_of(open: &OpenTable, listed: &Listed) -> Result<PartitionSpecRef, Error> {
     let spec = open.table.metadata().partition_spec_by_id(listed.spec);
     let no_spec = || broken(open, &listed.location, Bad("its partition spec does not exist"));
-    let spec = Arc::clone(spec.ok_or_else(no_spec)?);
+    Ok(Arc::clone(spec.ok_or_else(no_spec)?))
+}
+
+async fn manifest(open: &OpenTable, listed: Listed) -> Result<Read, Error> {
+    let spec = spec_of(open, &listed)?;
     let store = open.url.as_str();
     // What its list says of it is part of what is decoded. A list of another snapshot may say it differently: row ids
     // are given to manifests that are older than them.

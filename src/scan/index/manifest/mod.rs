@@ -9,6 +9,7 @@
 
 mod draft;
 mod grow;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use super::list::Listed;
 use crate::lake::memory::Weighed;
 use draft::{Draft, Plan};
 use grow::Columns;
+pub(super) use told::decode_told;
+pub(in crate::scan) use told::{Told, ToldColumn};
 
 /// The live data files of a manifest.
 #[derive(Debug)]
@@ -150,10 +153,11 @@ pub(super) struct Frame<'a> {
     pub(super) spec: &'a PartitionSpecRef,
 }
 
-/// Gives every live entry, in the manifest's order, with its sequence number.
+/// Gives every live entry, in the manifest's order, with its sequence number; with `all` that a manifest says of it.
 fn each_live(
     bytes: &[u8],
     frame: &Frame<'_>,
+    all: bool,
     mut keep: impl FnMut(&Draft<'_>, i64) -> Result<(), Bad>,
 ) -> Result<(), Bad> {
     const ADDED: i64 = 1;
@@ -163,7 +167,7 @@ fn each_live(
     }
     let container = Container::open(bytes)?;
     let first_format = container.text("format-version").is_some_and(|version| version == "1");
-    let plan = Plan::new(&container.shape, frame.spec)?;
+    let plan = Plan::new(&container.shape, frame.spec, all)?;
     let (mut added, mut existing) = (0i64, 0i64);
     container.each_block(|mut cursor, count| {
         let mut draft = Draft::default();
@@ -195,7 +199,7 @@ fn each_live(
 /// Reads a manifest of delete files.
 pub(super) fn decode_deletes(bytes: &[u8], frame: &Frame<'_>) -> Result<DeleteManifest, Bad> {
     let mut files = Vec::new();
-    each_live(bytes, frame, |draft, sequence| {
+    each_live(bytes, frame, false, |draft, sequence| {
         let puffin = match (draft.head.format.to_ascii_lowercase().as_str(), draft.head.content) {
             ("parquet", 1 | 2) => false,
             ("puffin", 1) => true,
@@ -226,7 +230,7 @@ pub(super) fn decode_data(bytes: &[u8], frame: &Frame<'_>) -> Result<DataManifes
     let mut foreign = None;
     // A file without a row id has those that follow the files without one before it.
     let mut next_row = frame.listed.first_row;
-    each_live(bytes, frame, |draft, sequence| {
+    each_live(bytes, frame, false, |draft, sequence| {
         if draft.head.content != 0 {
             return Err(Bad("it lists delete files among data files"));
         }
