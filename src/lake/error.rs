@@ -2,7 +2,8 @@
 
 use crate::error::{Class, Error};
 
-/// Why a table, a catalog or a store did not open. Its text names the domain and the table, never a location.
+/// Why a table, a catalog or a store did not open. Its text names the domain, the table and
+/// the file, never a whole location.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
     #[error("the catalog of domain `{domain}` does not exist")]
@@ -25,10 +26,10 @@ pub enum LakeError {
     TableName { domain: String, table: String },
     #[error("the catalog of domain `{domain}` has no table `{table}`")]
     NoTable { domain: String, table: String },
-    #[error("the metadata of table `{table}` in domain `{domain}` cannot be understood")]
-    Metadata { domain: String, table: String, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("the metadata of table `{table}` in domain `{domain}` cannot be read")]
-    Read { domain: String, table: String, source: Box<object_store::Error> },
+    #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be understood")]
+    Metadata { domain: String, table: String, file: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be read")]
+    Read { domain: String, table: String, file: String, source: Box<object_store::Error> },
     #[error("table `{table}` names a file outside the store of its domain")]
     Outside { table: String },
 }

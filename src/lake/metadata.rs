@@ -9,15 +9,20 @@
 //! remembered, so that only its column is kept from queries. Defaults are kept as they are written, since `iceberg` makes
 //! NULL of those that it cannot read.
 //!
+//! Partitions and orders of a kind that `iceberg` does not know keep no table from being read either. Such a transform
+//! becomes `unknown`, from which nothing follows, and a field of several columns becomes one of its first under it. The
+//! values of such partitions stay what they are: deletes are still held to their partition. A field without a value
+//! (`void`) whose column is gone is left out, since `iceberg` looks for its column.
+//!
 //! Metadata files never change, so each is decoded once.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
 
-use iceberg::spec::{DEFAULT_SCHEMA_ID, TableMetadata, TableMetadataRef};
-use serde_json::Value;
+use iceberg::spec::{DEFAULT_SCHEMA_ID, TableMetadata, TableMetadataRef, Transform};
+use serde_json::{Value, json};
 
 use super::memory::Weighed;
 
@@ -100,11 +105,68 @@ pub(super) fn decode(file: &[u8]) -> Result<Decoded, Undecoded> {
     for schema in json.get_mut("schemas").and_then(Value::as_array_mut).into_iter().flatten() {
         read_schema(schema, &mut schemas);
     }
+    read_partitions(&mut json);
     let metadata: TableMetadata = serde_json::from_value(json).map_err(Undecoded::Json)?;
     let beyond = youngest(&metadata, &schemas);
     // The model is about as large as the text, and the names in it are indexed.
     let bytes = std::mem::size_of::<Decoded>().saturating_add(text.len().saturating_mul(2));
     Ok(Decoded { metadata: Arc::new(metadata), beyond: Arc::new(beyond), bytes })
+}
+
+/// Makes partition specs and sort orders such that iceberg's model holds them.
+fn read_partitions(json: &mut Value) {
+    let current = current_ids(json);
+    let is_gone = |field: &Value| {
+        let gone = number(field.get("source-id")).is_some_and(|id| !current.contains(&id));
+        gone && field.get("transform").and_then(Value::as_str) == Some("void")
+    };
+    let each = |fields: &mut Vec<Value>| fields.iter_mut().for_each(read_transform);
+    let specs = json.get_mut("partition-specs").and_then(Value::as_array_mut).into_iter().flatten();
+    for fields in specs.filter_map(|spec| spec.get_mut("fields")).filter_map(Value::as_array_mut) {
+        each(fields);
+        fields.retain(|field| !is_gone(field));
+    }
+    if let Some(fields) = json.get_mut("partition-spec").and_then(Value::as_array_mut) {
+        each(fields);
+        fields.retain(|field| !is_gone(field));
+    }
+    let orders = json.get_mut("sort-orders").and_then(Value::as_array_mut).into_iter().flatten();
+    orders.filter_map(|order| order.get_mut("fields")).filter_map(Value::as_array_mut).for_each(each);
+}
+
+/// The ids of all fields of the current schema, at any depth.
+fn current_ids(json: &Value) -> HashSet<i32> {
+    fn add(of: &Value, into: &mut HashSet<i32>) {
+        for (name, inside) in of.as_object().into_iter().flatten() {
+            match name.as_str() {
+                "id" | "element-id" | "key-id" | "value-id" => into.extend(number(Some(inside))),
+                "fields" => inside.as_array().into_iter().flatten().for_each(|field| add(field, into)),
+                "type" | "element" | "key" | "value" => add(inside, into),
+                _ => {}
+            }
+        }
+    }
+    let current = json.get("current-schema-id").filter(|id| !id.is_null());
+    let is_current = |schema: &&Value| current.is_some() && schema.get("schema-id") == current;
+    let schemas = json.get("schemas").and_then(Value::as_array);
+    let schema = schemas.and_then(|schemas| schemas.iter().find(is_current)).or_else(|| json.get("schema"));
+    let mut ids = HashSet::new();
+    schema.into_iter().for_each(|schema| add(schema, &mut ids));
+    ids
+}
+
+/// One field of a partition spec or of a sort order.
+fn read_transform(field: &mut Value) {
+    let sources = field.get("source-ids").and_then(Value::as_array);
+    let (first, several) = (sources.and_then(|ids| ids.first()).cloned(), sources.is_some_and(|ids| ids.len() > 1));
+    let Some(field) = field.as_object_mut() else { return };
+    if let Some(first) = first {
+        field.entry("source-id").or_insert(first);
+    }
+    let is_known = |text: &str| text.parse::<Transform>().is_ok();
+    if several || field.get("transform").and_then(Value::as_str).is_some_and(|text| !is_known(text)) {
+        field.insert("transform".to_owned(), json!("unknown"));
+    }
 }
 
 /// What is said of each field by the current schema, or by the youngest that has it: rows are deleted by fields that are

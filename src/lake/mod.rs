@@ -111,7 +111,7 @@ impl Lake {
         let built = Runtime::try_current().and_then(|runtime| {
             iceberg::table::Table::builder()
                 .metadata(Arc::clone(&decoded.metadata))
-                .metadata_location(location)
+                .metadata_location(location.clone())
                 .identifier(ident)
                 .file_io(io)
                 .runtime(runtime)
@@ -119,7 +119,7 @@ impl Lake {
                 .disable_cache()
                 .build()
         });
-        let built = built.map_err(|source| told(undecoded(name, table, source)))?;
+        let built = built.map_err(|source| told(undecoded(name, table, &location, source)))?;
         let beyond = Arc::clone(&decoded.beyond);
         let OpenStore { store, url, root } = opened;
         Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), root })
@@ -157,16 +157,18 @@ impl Lake {
         let name = domain.name.as_str();
         let outside = || LakeError::Outside { table: table.to_owned() };
         let path = opened.root.path(location).ok_or_else(outside)?;
-        let failed =
-            |source| LakeError::Read { domain: name.to_owned(), table: table.to_owned(), source: Box::new(source) };
+        let failed = |source| {
+            let (domain, table, file) = (name.to_owned(), table.to_owned(), file_name(location));
+            LakeError::Read { domain, table, file, source: Box::new(source) }
+        };
         let file = catalog::in_time(name, async {
             let found = opened.store.get(&path).await.map_err(failed)?;
             if found.meta.size > metadata::MAX_BYTES {
-                return Err(undecoded(name, table, Undecoded::TooLong));
+                return Err(undecoded(name, table, location, Undecoded::TooLong));
             }
             found.bytes().await.map_err(failed)
         });
-        metadata::decode(&file.await?).map_err(|source| undecoded(name, table, source))
+        metadata::decode(&file.await?).map_err(|source| undecoded(name, table, location, source))
     }
 
     /// The catalog that tables are looked up in. One that does not exist is looked for again next time.
@@ -246,8 +248,19 @@ impl OpenStore {
     }
 }
 
-fn undecoded(domain: &str, table: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LakeError {
-    LakeError::Metadata { domain: domain.to_owned(), table: table.to_owned(), source: source.into() }
+fn undecoded(
+    domain: &str,
+    table: &str,
+    location: &str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> LakeError {
+    let (domain, table, file) = (domain.to_owned(), table.to_owned(), file_name(location));
+    LakeError::Metadata { domain, table, file, source: source.into() }
+}
+
+/// What is behind the last slash of a location.
+fn file_name(location: &str) -> String {
+    location.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 fn bad_place(domain: &str) -> LakeError {

@@ -82,11 +82,12 @@ async fn metadata_that_did_not_change_is_decoded_once() {
     assert!(std::ptr::eq(first.table.metadata(), again.table.metadata()));
     let error = Lake::default().open(&shop.domain, "ns.t").await.unwrap_err();
     assert_eq!(error.class, Class::Storage);
-    assert_eq!(error.message, "the metadata of table `ns.t` in domain `shop` cannot be read");
+    let named = format!("metadata file `{}` of table `ns.t` in domain `shop`", location.rsplit('/').next().unwrap());
+    assert_eq!(error.message, format!("{named} cannot be read"));
     std::fs::write(&location, text.get(..text.len() / 2).unwrap()).unwrap();
     let error = Lake::default().open(&shop.domain, "ns.t").await.unwrap_err();
     assert_eq!(error.class, Class::Drift);
-    assert_eq!(error.message, "the metadata of table `ns.t` in domain `shop` cannot be understood");
+    assert_eq!(error.message, format!("{named} cannot be understood"));
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapter
 
 use super::columns::{Bound, Inside};
 use super::error::ScanError;
-use super::footer::{Constant, constant};
+use super::footer::{Constant, constant, identified};
 use crate::error::Error;
 use reshape::Reshape;
 use shape::Shape;
@@ -37,33 +37,33 @@ pub(super) use shape::field_id;
 /// Makes one adapter for each file.
 #[derive(Debug)]
 pub(super) struct ById {
-    pub(super) table: Arc<str>,
     pub(super) columns: Arc<[Bound]>,
 }
 
 impl PhysicalExprAdapterFactory for ById {
     fn create(&self, _logical: SchemaRef, physical: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
+        let Some(identified) = identified(&physical) else {
+            return internal_err!("a file's schema is not the one that its footer was read with");
+        };
         let mut ids = HashMap::with_capacity(physical.fields().len());
-        for (index, field) in physical.fields().iter().enumerate() {
+        for (index, field) in identified.fields().iter().enumerate() {
             // A column without an id is none of the table's.
             let Some(id) = field_id(field) else { continue };
             if ids.insert(id, index).is_some() {
-                return Err(fail(ScanError::Misfit {
-                    table: self.table.to_string(),
-                    column: field.name().clone(),
-                    what: "its field id is there twice".into(),
-                }));
+                return Err(misfit(field.name(), "its field id is there twice"));
             }
         }
-        Ok(Arc::new(FileColumns { table: Arc::clone(&self.table), columns: Arc::clone(&self.columns), physical, ids }))
+        Ok(Arc::new(FileColumns { columns: Arc::clone(&self.columns), physical, identified, ids }))
     }
 }
 
 #[derive(Debug)]
 struct FileColumns {
-    table: Arc<str>,
     columns: Arc<[Bound]>,
+    /// The file's columns as DataFusion has them.
     physical: SchemaRef,
+    /// The same with all their ids.
+    identified: SchemaRef,
     ids: HashMap<i32, usize>,
 }
 
@@ -96,7 +96,7 @@ impl FileColumns {
     }
 
     fn misfit(&self, bound: &Bound, what: impl Into<String>) -> DataFusionError {
-        fail(ScanError::Misfit { table: self.table.to_string(), column: bound.name.clone(), what: what.into() })
+        misfit(&bound.name, what)
     }
 
     fn column(&self, column: &Column) -> Result<Arc<dyn PhysicalExpr>> {
@@ -104,9 +104,9 @@ impl FileColumns {
         let Some(&index) = self.ids.get(&bound.field.id) else {
             return Ok(Arc::new(Literal::new(self.absent(bound)?)));
         };
-        let physical = self.physical.field(index);
-        let shape = Shape::new(physical.data_type(), &bound.wanted).map_err(|what| self.misfit(bound, what))?;
-        let found = Arc::new(Column::new(physical.name(), index));
+        let file = self.identified.field(index);
+        let shape = Shape::new(file.data_type(), &bound.wanted).map_err(|what| self.misfit(bound, what))?;
+        let found = Arc::new(Column::new(file.name(), index));
         Ok(self.shaped(found, shape, &bound.wanted.field, bound))
     }
 
@@ -139,7 +139,6 @@ impl FileColumns {
                 child: found,
                 shape: Arc::new(shape),
                 field: Arc::clone(field),
-                table: Arc::clone(&self.table),
                 column: bound.name.as_str().into(),
             }),
         }
@@ -153,7 +152,7 @@ impl FileColumns {
         let Some(column) = root.downcast_ref::<Column>() else { return Ok(None) };
         let bound = self.bound(column)?;
         let Some(&index) = self.ids.get(&bound.field.id) else { return Ok(None) };
-        let root = self.physical.field(index);
+        let root = self.identified.field(index);
         let (mut wanted, mut file, mut nullable) = (&bound.wanted, root.data_type(), root.is_nullable());
         let mut args: Vec<Arc<dyn PhysicalExpr>> = vec![Arc::new(Column::new(root.name(), index))];
         for name in path {
@@ -191,6 +190,18 @@ fn call(
     let options = Arc::new(function.config_options().clone());
     let called = ScalarFunctionExpr::try_new(Arc::new(function.fun().clone()), args, schema, options)?;
     Ok(Arc::new(called))
+}
+
+/// How a file does not fit. Which file of which table it is, whoever opens it knows.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("a file does not fit column `{column}`: {what}")]
+pub(super) struct Misfit {
+    pub(super) column: String,
+    pub(super) what: String,
+}
+
+fn misfit(column: &str, what: impl Into<String>) -> DataFusionError {
+    DataFusionError::External(Box::new(Misfit { column: column.to_owned(), what: what.into() }))
 }
 
 pub(super) fn fail(error: ScanError) -> DataFusionError {

@@ -305,7 +305,7 @@ impl ScanCodec {
         if let Some(predicate) = &node.predicate {
             parquet = parquet.with_predicate(self.expression(predicate, &schema, ctx)?);
         }
-        let by_id = ById { table: Arc::clone(&ground.table), columns: Arc::clone(ground.columns()) };
+        let by_id = ById { columns: Arc::clone(ground.columns()) };
         // What the manifests knew of NaN did not travel.
         let is_float =
             |index: &usize| ground.schema().fields().get(*index).is_some_and(|f| f.data_type().is_floating());

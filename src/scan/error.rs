@@ -17,8 +17,8 @@ pub enum ScanError {
     Unsupported { table: String, what: String },
     #[error("column `{column}` of table `{table}` uses {what}, which is not supported")]
     Column { table: String, column: String, what: String },
-    #[error("a file of table `{table}` does not fit column `{column}`: {what}")]
-    Misfit { table: String, column: String, what: String },
+    #[error("file `{}` of table `{table}` does not fit column `{column}`: {what}", shown(file))]
+    Misfit { table: String, file: String, column: String, what: String },
     #[error("file `{}` of table `{table}` has columns without field ids", shown(file))]
     NoIds { table: String, file: String },
     #[error(
@@ -28,6 +28,10 @@ pub enum ScanError {
     NoMapping { table: String, file: String },
     #[error("file `{}` of table `{table}` has notes in its footer that only a scan makes", shown(file))]
     Noted { table: String, file: String },
+    #[error("file `{}` of table `{table}` has two columns of one name", shown(file))]
+    Twins { table: String, file: String },
+    #[error("file `{}` of table `{table}` is in the format `{format}`, which is not supported", shown(file))]
+    Format { table: String, file: String, format: String },
     #[error("file `{}` of table `{table}` is encrypted, which is not supported", shown(file))]
     Encrypted { table: String, file: String },
     #[error("file `{}` of table `{table}` holds another number of rows than its metadata says", shown(file))]
@@ -38,6 +42,8 @@ pub enum ScanError {
     Beyond { table: String, file: String },
     #[error("the metadata of table `{table}` cannot be read")]
     Metadata { table: String, source: Box<iceberg::Error> },
+    #[error("metadata file `{}` of table `{table}` cannot be read", shown(file))]
+    MetadataFile { table: String, file: String, source: Box<iceberg::Error> },
     #[error("a plan that came as bytes holds a scan that cannot be read: {what}")]
     Bytes { what: &'static str },
     #[error("manifest `{}` of table `{table}` cannot be read: {what}", shown(file))]
@@ -55,7 +61,7 @@ fn shown(file: &str) -> String {
 impl From<ScanError> for Error {
     fn from(error: ScanError) -> Self {
         let class = match &error {
-            ScanError::Metadata { source, .. } => match source.kind() {
+            ScanError::Metadata { source, .. } | ScanError::MetadataFile { source, .. } => match source.kind() {
                 ErrorKind::DataInvalid | ErrorKind::FeatureUnsupported => Class::Drift,
                 _ => Class::Storage,
             },
@@ -73,9 +79,11 @@ impl From<ScanError> for Error {
             | ScanError::NoIds { .. }
             | ScanError::NoMapping { .. }
             | ScanError::Noted { .. }
+            | ScanError::Twins { .. }
+            | ScanError::Format { .. }
             | ScanError::Encrypted { .. } => Class::Drift,
         };
-        if let ScanError::Metadata { source, .. } = &error {
+        if let ScanError::Metadata { source, .. } | ScanError::MetadataFile { source, .. } = &error {
             tracing::debug!(error = %source, "table metadata");
         }
         if let ScanError::File { source, .. } = &error {

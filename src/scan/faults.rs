@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bytes that are not what they should be  ->  error of Parquet, or panic  ->  File { table, file }
+//! columns that are not the table's, NULL where none may be                ->  Misfit { table, file, column }
 //! the query's own expressions, memory, cancellation                       ->  as they are
 //! ```
 //!
@@ -22,9 +23,10 @@ use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use parquet::errors::ParquetError;
 
-use super::adapter::fail;
-use super::cause;
+use super::adapter::{Misfit, fail};
 use super::error::ScanError;
+use super::{cause, found_in};
+use crate::error::Error;
 
 /// How DataFusion begins what it says of a filter of the query that failed while Parquet's reader called it.
 const FILTER: &str = "Error evaluating filter predicate";
@@ -73,6 +75,9 @@ impl Place {
         if cause(&error).is_some() {
             return error;
         }
+        if let Some(unfit) = unfit(&error, &self.table, &self.file) {
+            return DataFusionError::External(Box::new(unfit));
+        }
         match error {
             DataFusionError::ParquetError(source) if is_decoding(&source) => self.failed(*source),
             DataFusionError::ArrowError(source, _) if matches!(*source, ArrowError::ParquetError(_)) => {
@@ -81,6 +86,20 @@ impl Place {
             other => other,
         }
     }
+}
+
+/// The error for a file whose columns are not the table's.
+pub(super) fn unfit(error: &DataFusionError, table: &str, file: &Path) -> Option<Error> {
+    let Misfit { column, what } = found_in(error).cloned().or_else(|| null(error))?;
+    Some(ScanError::Misfit { table: table.to_owned(), file: file.to_string(), column, what }.into())
+}
+
+/// What arrow says of NULL in a column that is declared to have none.
+fn null(error: &DataFusionError) -> Option<Misfit> {
+    let ArrowError::InvalidArgumentError(text) = found_in(error)? else { return None };
+    let column = text.strip_prefix("Column '")?;
+    let column = column.strip_suffix("' is declared as non-nullable but contains null values")?;
+    Some(Misfit { column: column.to_owned(), what: "it is required and NULL in a row".to_owned() })
 }
 
 /// What is said of a decoder that panicked.
@@ -150,7 +169,7 @@ mod tests {
     use futures::stream;
 
     use super::*;
-    use crate::error::{Class, Error};
+    use crate::error::Class;
 
     type Step = fn() -> Result<RecordBatch>;
 

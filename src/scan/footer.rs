@@ -11,27 +11,35 @@
 //!
 //! The writer's arrow schema is dropped since it can lack the ids that the columns have, and asks for types that would
 //! only be cast.
+//!
+//! Where a file has timestamps of twelve bytes, DataFusion 54 makes its nested columns anew and forgets their ids. So the
+//! footer of such a file notes all ids in the order of its fields, outer ones first, and [`identified`] gives them back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion_proto::protobuf;
 use iceberg::table::Table;
-use parquet::arrow::ARROW_SCHEMA_META_KEY;
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, PARQUET_FIELD_ID_META_KEY, parquet_to_arrow_schema};
+use parquet::basic::Type as Physical;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataBuilder};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use prost::Message;
 
+use super::adapter::field_id;
 use super::columns::viewed;
 use super::mapping::{NameMapping, PROPERTY};
 
 /// Under which a footer notes the value that a file has for a column in its partition alone.
 const NOTE: &str = "polder.partition.";
+
+/// Under which a footer notes the ids of its fields.
+const IDS: &str = "polder.ids";
 
 /// What a file's partition says of columns by their ids: their value, or that it cannot be read.
 pub(super) type Constants = Arc<[(i32, Option<ScalarValue>)]>;
@@ -74,6 +82,8 @@ pub(super) enum Unfit {
     NoIds,
     NoMapping,
     Noted,
+    /// Two columns of one name beside each other: DataFusion tells columns apart by their names.
+    Twins,
     Parquet(ParquetError),
 }
 
@@ -95,23 +105,28 @@ pub(super) struct Fitted {
 pub(super) fn fit(metadata: &ParquetMetaData, names: &Names, constants: &Constants) -> Result<Option<Fitted>, Unfit> {
     let file = metadata.file_metadata();
     let notes = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
-    if notes.iter().any(|note| note.key.starts_with(NOTE)) {
+    if notes.iter().any(|note| note.key.starts_with(NOTE) || note.key == IDS) {
         return Err(Unfit::Noted);
     }
     let root = file.schema_descr().root_schema();
+    if has_twins(root) {
+        return Err(Unfit::Twins);
+    }
     let mapped = if has_ids(root) { None } else { Some(map(root, names)?) };
     let is_absent = |id: i32| !ids(mapped.as_deref().unwrap_or(root)).any(|found| found == id);
     let absent: Vec<KeyValue> = constants.iter().filter(|(id, _)| is_absent(*id)).map(note).collect();
     let is_writers = |note: &&KeyValue| note.key == ARROW_SCHEMA_META_KEY;
-    let lasting = mapped.is_none() && absent.is_empty();
-    if lasting && !notes.iter().any(|note| is_writers(&note)) {
-        return Ok(None);
-    }
-    let kept = notes.iter().filter(|note| !is_writers(note)).cloned().chain(absent).collect();
+    let is_mapped = mapped.is_some();
     let schema = match mapped {
         Some(root) => Arc::new(SchemaDescriptor::new(root)),
         None => file.schema_descr_ptr(),
     };
+    let forgotten = if forgets_ids(&schema) { Some(noted_ids(&schema)?) } else { None };
+    let lasting = !is_mapped && absent.is_empty() && forgotten.is_none();
+    if lasting && !notes.iter().any(|note| is_writers(&note)) {
+        return Ok(None);
+    }
+    let kept = notes.iter().filter(|note| !is_writers(note)).cloned().chain(absent).chain(forgotten).collect();
     let file = FileMetaData::new(
         file.version(),
         file.num_rows(),
@@ -140,6 +155,66 @@ fn map(root: &Type, names: &Names) -> Result<TypePtr, Unfit> {
 /// Whether anything below has an id.
 fn has_ids(of: &Type) -> bool {
     of.is_group() && of.get_fields().iter().any(|field| field.get_basic_info().has_id() || has_ids(field))
+}
+
+fn has_twins(of: &Type) -> bool {
+    if !of.is_group() {
+        return false;
+    }
+    let mut names = HashSet::new();
+    of.get_fields().iter().any(|field| !names.insert(field.name()) || has_twins(field))
+}
+
+/// Whether DataFusion forgets the ids of this file's nested columns.
+fn forgets_ids(schema: &SchemaDescriptor) -> bool {
+    schema.columns().iter().any(|column| column.physical_type() == Physical::INT96)
+        && schema.root_schema().get_fields().iter().any(|field| field.is_group())
+}
+
+fn noted_ids(schema: &SchemaDescriptor) -> Result<KeyValue, Unfit> {
+    fn add(fields: &Fields, into: &mut Vec<String>) {
+        for field in fields {
+            into.push(field_id(field).map_or_else(String::new, |id| id.to_string()));
+            add(&inside(field), into);
+        }
+    }
+    let arrow = parquet_to_arrow_schema(schema, None).map_err(Unfit::Parquet)?;
+    let mut ids = Vec::new();
+    add(arrow.fields(), &mut ids);
+    Ok(KeyValue::new(IDS.to_owned(), ids.join(",")))
+}
+
+/// What is directly in a nested field.
+fn inside(field: &Field) -> Fields {
+    match field.data_type() {
+        DataType::Struct(fields) => fields.clone(),
+        DataType::List(inside) | DataType::LargeList(inside) | DataType::Map(inside, _) => {
+            [Arc::clone(inside)].into_iter().collect()
+        }
+        _ => Fields::empty(),
+    }
+}
+
+/// A file's schema with the ids that its footer notes; `None` where they are not those of its fields.
+pub(super) fn identified(schema: &SchemaRef) -> Option<SchemaRef> {
+    fn identify<'a>(field: &FieldRef, ids: &mut impl Iterator<Item = &'a str>) -> Option<FieldRef> {
+        let id = Some(ids.next()?).filter(|id| !id.is_empty());
+        let metadata = id.map(|id| (PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_owned()));
+        let mut only = |of: &FieldRef| identify(of, ids);
+        let kind = match field.data_type() {
+            DataType::Struct(fields) => DataType::Struct(fields.iter().map(only).collect::<Option<_>>()?),
+            DataType::List(of) => DataType::List(only(of)?),
+            DataType::LargeList(of) => DataType::LargeList(only(of)?),
+            DataType::Map(of, sorted) => DataType::Map(only(of)?, *sorted),
+            plain => plain.clone(),
+        };
+        Some(Arc::new(field.as_ref().clone().with_data_type(kind).with_metadata(metadata.into_iter().collect())))
+    }
+    let Some(ids) = schema.metadata().get(IDS) else { return Some(Arc::clone(schema)) };
+    let mut ids = ids.split(',');
+    let fields = schema.fields().iter().map(|field| identify(field, &mut ids)).collect::<Option<Fields>>()?;
+    let all = ids.next().is_none();
+    all.then(|| Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
 }
 
 fn ids(root: &Type) -> impl Iterator<Item = i32> {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::{Result, Statistics};
+use datafusion::common::Statistics;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, InListExpr};
 use datafusion::physical_expr::intervals::utils::check_support;
@@ -24,30 +24,31 @@ pub(super) fn pays(filters: u64, others: u64, left: f64) -> bool {
     filters > 0 && others / TIMES >= filters && left <= LEFT
 }
 
-/// Estimates the share of the rows that a filter leaves. `bits` is what a column's value takes in its files, in bits:
+/// Estimates the share of the rows that a filter leaves; all of them where DataFusion cannot say. `bits` is what a column's value takes in its files, in bits:
 /// an even guess at one value leaves no less than its share of all values that so many bits can tell apart.
 pub(super) fn left(
     filter: &Arc<dyn PhysicalExpr>,
     schema: &SchemaRef,
     statistics: &Statistics,
     bits: &dyn Fn(&Column) -> f64,
-) -> Result<f64> {
+) -> f64 {
     if let Some(parts) = filter.downcast_ref::<BinaryExpr>() {
         let left = |part| left(part, schema, statistics, bits);
         match parts.op() {
-            Operator::And => return Ok(left(parts.left())? * left(parts.right())?),
+            Operator::And => return left(parts.left()) * left(parts.right()),
             // A short list of values comes like this.
-            Operator::Or => return Ok((left(parts.left())? + left(parts.right())?).min(1.0)),
+            Operator::Or => return (left(parts.left()) + left(parts.right())).min(1.0),
             _ => {}
         }
     }
     match chosen(filter) {
-        Some((column, values)) => Ok((values * (-bits(column)).exp2()).min(1.0)),
+        Some((column, values)) => (values * (-bits(column)).exp2()).min(1.0),
         None if check_support(filter, schema) => {
-            let context = AnalysisContext::try_from_statistics(schema, &statistics.column_statistics)?;
-            Ok(analyze(filter, context, schema)?.selectivity.unwrap_or(1.0))
+            let context = AnalysisContext::try_from_statistics(schema, &statistics.column_statistics);
+            let analysed = context.and_then(|context| analyze(filter, context, schema));
+            analysed.ok().and_then(|analysed| analysed.selectivity).unwrap_or(1.0)
         }
-        None => Ok(1.0),
+        None => 1.0,
     }
 }
 

@@ -263,11 +263,8 @@ impl IcebergScan {
     }
 
     /// The files that may match.
-    fn matching(&self, filter: Option<&Arc<dyn PhysicalExpr>>) -> DfResult<Chosen<'_>> {
-        match filter {
-            Some(filter) => self.files.prune(&self.asked(), Arc::clone(filter)),
-            None => Ok(self.files.all()),
-        }
+    fn matching(&self, filter: Option<&Arc<dyn PhysicalExpr>>) -> Chosen<'_> {
+        filter.map_or_else(|| self.files.all(), |filter| self.files.prune(&self.asked(), filter))
     }
 
     /// The columns that filters are about.
@@ -294,17 +291,17 @@ impl IcebergScan {
         filter: Option<&Arc<dyn PhysicalExpr>>,
         (filtered, needed): (&[usize], &[usize]),
         statistics: &Statistics,
-    ) -> DfResult<bool> {
-        let Some(filter) = filter else { return Ok(false) };
+    ) -> bool {
+        let Some(filter) = filter else { return false };
         let bytes =
             |column: usize| self.ground.columns().get(column).map_or(0, |bound| files.column_bytes(bound.field.id));
         let (filters, others): (Vec<usize>, Vec<usize>) =
             needed.iter().partition(|column| filtered.binary_search(column).is_ok());
         let rows = statistics.num_rows.get_value().map_or(1.0, |rows| (*rows).max(1) as f64);
         let bits = |column: &Column| bytes(column.index()) as f64 * 8.0 / rows;
-        let left = late::left(filter, &self.schema, statistics, &bits)?;
+        let left = late::left(filter, &self.schema, statistics, &bits);
         let sum = |columns: Vec<usize>| columns.into_iter().map(bytes).sum();
-        Ok(late::pays(sum(filters), sum(others), left))
+        late::pays(sum(filters), sum(others), left)
     }
 }
 
@@ -367,7 +364,7 @@ impl TableProvider for IcebergScan {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let filter = self.filter(state, filters)?;
-        let files = self.matching(filter.as_ref())?;
+        let files = self.matching(filter.as_ref());
         if files.is_empty() {
             let schema = match projection {
                 Some(projection) => Arc::new(self.schema.project(projection)?),
@@ -379,12 +376,12 @@ impl TableProvider for IcebergScan {
         let needed = self.needed(projection, &filtered);
         let statistics = self.believed(files.statistics(&self.asked(), &needed)?);
         let mut options = state.config_options().execution.parquet.clone();
-        options.pushdown_filters |= self.reads_late(&files, filter.as_ref(), (&filtered, &needed), &statistics)?;
+        options.pushdown_filters |= self.reads_late(&files, filter.as_ref(), (&filtered, &needed), &statistics);
         // Filters that come later may be about any column that is read.
         let unsure = files.may_hold_nan(&self.asked(), &needed)?;
         let source = parquet_source(&self.ground, state.runtime_env(), options, !filters.is_empty());
         let files = self.opened(&files, &needed)?;
-        let by_id = adapter::ById { table: Arc::clone(&self.name), columns: Arc::clone(self.ground.columns()) };
+        let by_id = adapter::ById { columns: Arc::clone(self.ground.columns()) };
         let config = FileScanConfigBuilder::new(
             self.open.url.clone(),
             Arc::new(LakeSource::new(Arc::clone(&self.ground), source, unsure)),
@@ -446,9 +443,14 @@ impl TableProvider for IcebergScan {
 
 /// The engine's own error inside one of DataFusion's, however deep: what a scan found wrong while it ran.
 pub fn cause(error: &DataFusionError) -> Option<&Error> {
+    found_in(error)
+}
+
+/// An error of this type inside one of DataFusion's.
+fn found_in<T: std::error::Error + 'static>(error: &DataFusionError) -> Option<&T> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<Error>() {
+        if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
         // These two hold their source behind a pointer that `downcast_ref` does not look through.

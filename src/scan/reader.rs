@@ -127,6 +127,7 @@ impl Place {
                 Unfit::NoIds => ScanError::NoIds { table, file },
                 Unfit::NoMapping => ScanError::NoMapping { table, file },
                 Unfit::Noted => ScanError::Noted { table, file },
+                Unfit::Twins => ScanError::Twins { table, file },
                 Unfit::Parquet(source) => ScanError::File { table, file, source },
             })
         })?;

@@ -85,7 +85,7 @@ impl About {
         columns: &[ScanColumn],
         snapshot: Option<&SnapshotRef>,
     ) -> Result<(SchemaRef, Vec<RecordBatch>), Error> {
-        let shown = shown::Shown::new(&open.table, columns);
+        let shown = shown::Shown::new(&open.table, &open.beyond, columns);
         let made = match self {
             Self::Snapshots => snapshots::snapshots(open.table.metadata()),
             Self::History => snapshots::history(open.table.metadata()),

@@ -10,9 +10,8 @@ use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::fail;
+use super::misfit;
 use super::shape::Shape;
-use crate::scan::error::ScanError;
 
 /// Made when a file is opened and never part of a plan.
 #[derive(Debug, Clone)]
@@ -20,7 +19,6 @@ pub(super) struct Reshape {
     pub(super) child: Arc<dyn PhysicalExpr>,
     pub(super) shape: Arc<Shape>,
     pub(super) field: FieldRef,
-    pub(super) table: Arc<str>,
     pub(super) column: Arc<str>,
 }
 
@@ -60,10 +58,7 @@ impl PhysicalExpr for Reshape {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        let misfit = |what: String| {
-            fail(ScanError::Misfit { table: self.table.to_string(), column: self.column.to_string(), what })
-        };
-        let shaped = |array| self.shape.apply(&array).map_err(|error| misfit(error.to_string()));
+        let shaped = |array| self.shape.apply(&array).map_err(|error| misfit(&self.column, error.to_string()));
         match self.child.evaluate(batch)? {
             ColumnarValue::Array(array) => Ok(ColumnarValue::Array(shaped(array)?)),
             ColumnarValue::Scalar(value) => {

@@ -34,6 +34,7 @@ use crate::scan::cause;
 use crate::scan::columns::{Bound, want};
 use crate::scan::entry::{DeleteFile, DeleteKind};
 use crate::scan::error::ScanError;
+use crate::scan::faults::unfit;
 use crate::scan::source::Ground;
 
 /// The columns that equality deletes compare, under names that no query knows. One that the table no longer has is
@@ -176,11 +177,12 @@ async fn decode(
         Error::new(Class::Bug, "keys of equality deletes cannot be held")
     };
     let draft = Mutex::new(Draft::new(&types).map_err(bug)?);
-    let by_id = ById { table: Arc::clone(&ground.table), columns };
+    let by_id = ById { columns };
     let add = |delete: &DeleteFile, batch: &RecordBatch| {
         let values = evaluate(&by_id, &schema, batch).map_err(|error| {
             tracing::debug!(%error, "keys of equality deletes");
-            cause(&error).cloned().unwrap_or_else(|| broken(ground, delete, "cannot be read"))
+            let known = cause(&error).cloned().or_else(|| unfit(&error, &ground.table, &delete.path));
+            known.unwrap_or_else(|| broken(ground, delete, "cannot be read"))
         })?;
         draft.lock().unwrap_or_else(PoisonError::into_inner).add(&values, delete.sequence).map_err(bug)
     };

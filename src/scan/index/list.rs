@@ -1,6 +1,13 @@
 //! A manifest list: which manifests a snapshot has, and what their entries inherit.
 //!
 //! It is read by the schema that it carries, so that a list of an older format is read in a table of a newer one.
+//!
+//! A list that is cut between two blocks is a shorter list to Avro. What a snapshot's summary says that it added is
+//! counted by the commit that wrote the list, and what was added is in it: a list with fewer files is refused. The
+//! totals of a summary prove nothing. Each writer adds to those of the snapshot before, so that one that counted wrong,
+//! or did not count, is wrong in all that follow, and a good table would be refused for it.
+
+use std::collections::HashMap;
 
 use super::avro::{Bad, Container, Cursor, Scalar, Shape};
 use crate::lake::memory::Weighed;
@@ -21,6 +28,8 @@ pub(super) struct Listed {
     pub(super) deletes: bool,
     /// The sequence number of files that were added by it.
     pub(super) sequence: i64,
+    /// The snapshot that files were added by which name none.
+    pub(super) snapshot: Option<i64>,
     /// How many files were added by it, and how many it took over; `None` when the writer did not say.
     pub(super) added: Option<i64>,
     pub(super) existing: Option<i64>,
@@ -33,6 +42,25 @@ impl Listed {
     /// Whether it may have a file that is still there.
     pub(super) fn is_live(&self) -> bool {
         self.added != Some(0) || self.existing != Some(0)
+    }
+
+    /// How many files that are still there it has, where its writer said so.
+    fn live(&self) -> Option<i64> {
+        self.added?.checked_add(self.existing?)
+    }
+}
+
+impl ManifestList {
+    /// Whether files are missing that the summary of its snapshot says were added. Of delete files some may be many:
+    /// writers count those that they merge.
+    pub(super) fn lacks(&self, summary: &HashMap<String, String>) -> bool {
+        let told = |name| summary.get(name).and_then(|count: &String| count.parse::<i64>().ok()).unwrap_or_default();
+        let live = |deletes: bool| {
+            let counts = self.manifests.iter().filter(|listed| listed.deletes == deletes).map(Listed::live);
+            // One that does not say how many it has may have any number.
+            counts.fold(Some(0i64), |sum, count| sum?.checked_add(count?)).unwrap_or(i64::MAX)
+        };
+        live(false) < told("added-data-files") || live(true) < told("added-delete-files").min(1)
     }
 }
 
@@ -51,6 +79,7 @@ enum Slot {
     Spec,
     Content,
     Sequence,
+    Snapshot,
     Added,
     Existing,
     Key,
@@ -58,12 +87,13 @@ enum Slot {
     Other,
 }
 
-const SLOTS: [(Slot, i32, &str); 9] = [
+const SLOTS: [(Slot, i32, &str); 10] = [
     (Slot::Location, 500, "manifest_path"),
     (Slot::Length, 501, "manifest_length"),
     (Slot::Spec, 502, "partition_spec_id"),
     (Slot::Content, 517, "content"),
     (Slot::Sequence, 515, "sequence_number"),
+    (Slot::Snapshot, 503, "added_snapshot_id"),
     (Slot::Added, 504, "added_files_count"),
     (Slot::Existing, 505, "existing_files_count"),
     (Slot::Key, 519, "key_metadata"),
@@ -119,6 +149,7 @@ fn entry(cursor: &mut Cursor<'_>, slots: &[(Slot, &Shape)]) -> Result<Listed, Ba
                 }
             }
             Slot::Sequence => listed.sequence = number(cursor.scalar(shape)?)?.unwrap_or_default(),
+            Slot::Snapshot => listed.snapshot = number(cursor.scalar(shape)?)?,
             Slot::Added => listed.added = number(cursor.scalar(shape)?)?,
             Slot::Existing => listed.existing = number(cursor.scalar(shape)?)?,
             Slot::FirstRow => listed.first_row = number(cursor.scalar(shape)?)?,

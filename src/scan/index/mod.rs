@@ -33,7 +33,8 @@ use crate::error::Error;
 use crate::lake::OpenTable;
 use avro::Bad;
 use list::Listed;
-use manifest::{DataManifest, DeleteEntry, DeleteManifest, Frame};
+use manifest::{DataManifest, DeleteEntry, DeleteManifest, Foreign, Frame};
+pub(super) use manifest::{Told, ToldColumn};
 
 /// The id of a field that no manifest knows anything of.
 pub(super) const UNKNOWN: i32 = -1;
@@ -95,8 +96,8 @@ impl Chosen<'_> {
     }
 }
 
-/// Reads the manifests of `snapshot` that are not in memory yet, and refuses what would make an answer wrong.
-pub(super) async fn read(open: &OpenTable, snapshot: &SnapshotRef) -> Result<(FileIndex, Vec<Arc<DeleteFile>>), Error> {
+/// The manifests of `snapshot` that may have files which are still there.
+async fn live(open: &OpenTable, snapshot: &SnapshotRef) -> Result<Vec<Listed>, Error> {
     let table = open.table.identifier().to_string();
     let unsupported = |what: &str| ScanError::Unsupported { table: table.clone(), what: what.to_owned() };
     if snapshot.encryption_key_id().is_some() || open.table.metadata().encryption_keys_iter().len() > 0 {
@@ -104,17 +105,53 @@ pub(super) async fn read(open: &OpenTable, snapshot: &SnapshotRef) -> Result<(Fi
     }
     let place = snapshot.manifest_list();
     let list = open.memory.get(open.url.as_str(), place, load(open, place, |bytes| list::decode(&bytes))).await?;
+    if list.lacks(&snapshot.summary().additional_properties) {
+        return Err(broken(open, snapshot.manifest_list(), Bad("it lists fewer files than its snapshot added")));
+    }
     let live: Vec<Listed> = list.manifests.iter().filter(|listed| listed.is_live()).cloned().collect();
     if live.iter().any(|listed| listed.encrypted) {
         return Err(unsupported("encryption").into());
     }
+    Ok(live)
+}
+
+/// Gives all that each manifest of `snapshot` says of its live files to `each`, with the id of its spec.
+pub(super) async fn tell(
+    open: &OpenTable,
+    snapshot: &SnapshotRef,
+    mut each: impl FnMut(i32, Vec<Told>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let manifests = live(open, snapshot).await?;
+    let told = |listed: Listed| async move {
+        let (spec, from) = (spec_of(open, &listed)?, listed.location.clone());
+        let id = spec.spec_id();
+        let decode = move |bytes: Vec<u8>| manifest::decode_told(&bytes, &Frame { listed: &listed, spec: &spec });
+        Ok::<_, Error>((id, load(open, &from, decode).await?))
+    };
+    let mut told = stream::iter(manifests).map(told).buffered(MANIFESTS);
+    while let Some((spec, files)) = told.try_next().await? {
+        each(spec, files)?;
+    }
+    Ok(())
+}
+
+/// Reads the manifests of `snapshot` that are not in memory yet, and refuses what would make an answer wrong.
+pub(super) async fn read(open: &OpenTable, snapshot: &SnapshotRef) -> Result<(FileIndex, Vec<Arc<DeleteFile>>), Error> {
+    let table = open.table.identifier().to_string();
+    let live = live(open, snapshot).await?;
     let read: Vec<Read> =
         stream::iter(live).map(|listed| manifest(open, listed)).buffered(MANIFESTS).try_collect().await?;
     let mut index = FileIndex::default();
     let mut deletes = Vec::new();
     for read in read {
         match read {
-            Read::Data(manifest) => index.manifests.push(manifest),
+            Read::Data(manifest) => {
+                if let Some(Foreign { location, format }) = &manifest.foreign {
+                    let (file, format) = (in_store(open, location), format.clone());
+                    return Err(ScanError::Format { table, file, format }.into());
+                }
+                index.manifests.push(manifest);
+            }
             Read::Deletes(spec, manifest) => {
                 for entry in &manifest.files {
                     deletes.push(Arc::new(delete_file(open, &spec, entry)?));
@@ -130,10 +167,14 @@ enum Read {
     Deletes(PartitionSpecRef, Arc<DeleteManifest>),
 }
 
-async fn manifest(open: &OpenTable, listed: Listed) -> Result<Read, Error> {
+fn spec_of(open: &OpenTable, listed: &Listed) -> Result<PartitionSpecRef, Error> {
     let spec = open.table.metadata().partition_spec_by_id(listed.spec);
     let no_spec = || broken(open, &listed.location, Bad("its partition spec does not exist"));
-    let spec = Arc::clone(spec.ok_or_else(no_spec)?);
+    Ok(Arc::clone(spec.ok_or_else(no_spec)?))
+}
+
+async fn manifest(open: &OpenTable, listed: Listed) -> Result<Read, Error> {
+    let spec = spec_of(open, &listed)?;
     let store = open.url.as_str();
     // What its list says of it is part of what is decoded. A list of another snapshot may say it differently: row ids
     // are given to manifests that are older than them.
@@ -157,7 +198,7 @@ async fn load<T: Send + 'static>(
 ) -> Result<T, Error> {
     let failed = |source| {
         let table = open.table.identifier().to_string();
-        Error::from(ScanError::Metadata { table, source: Box::new(source) })
+        Error::from(ScanError::MetadataFile { table, file: in_store(open, location), source: Box::new(source) })
     };
     let bytes = open.table.file_io().new_input(location).map_err(failed)?.read().await.map_err(failed)?;
     let decoded = tokio::task::spawn_blocking(move || decode(bytes.into())).await;
@@ -167,8 +208,13 @@ async fn load<T: Send + 'static>(
 }
 
 fn broken(open: &OpenTable, location: &str, bad: Bad) -> Error {
-    let file = open.path(location).map(|path| path.to_string()).unwrap_or_default();
-    ScanError::Manifest { table: open.table.identifier().to_string(), file, what: bad.0 }.into()
+    let table = open.table.identifier().to_string();
+    ScanError::Manifest { table, file: in_store(open, location), what: bad.0 }.into()
+}
+
+/// Where in its store a file is, as errors name it.
+fn in_store(open: &OpenTable, location: &str) -> String {
+    open.path(location).map(|path| path.to_string()).unwrap_or_default()
 }
 
 fn delete_file(open: &OpenTable, spec: &PartitionSpecRef, entry: &DeleteEntry) -> Result<DeleteFile, Error> {

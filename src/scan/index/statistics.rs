@@ -2,6 +2,9 @@
 //!
 //! Facts are exact or they are not: bounds of text and bytes may be cut, those of floats leave out NaN. The value of a
 //! partition is that of every row, so it is exact in every type.
+//!
+//! NaN is above all numbers here. So where there may be some, nothing is known of the highest value, but a file has no
+//! value below its lower bound, and none that equals a number beyond its upper one.
 
 use std::sync::Arc;
 
@@ -23,6 +26,8 @@ use crate::scan::entry::{DataFile, Known};
 pub(super) struct Facts {
     pub(super) min: ArrayRef,
     pub(super) max: ArrayRef,
+    /// Of floats: what no number is above.
+    top: Option<ArrayRef>,
     /// How many nulls; null where that is not known.
     pub(super) nulls: ArrayRef,
     /// Whether there may be NaN.
@@ -59,6 +64,7 @@ impl Facts {
         Self {
             min: new_null_array(of, len),
             max: new_null_array(of, len),
+            top: is_float(of).then(|| new_null_array(of, len)),
             nulls: new_null_array(&DataType::UInt64, len),
             nan: vec![is_float(of); len].into(),
             constant: vec![false; len].into(),
@@ -72,7 +78,7 @@ impl Facts {
             return Ok(facts);
         }
         if let Some(stored) = part.manifest.columns.get(&field) {
-            facts.bounds(part, stored, of)?;
+            facts.bounds(part, stored, of, purpose)?;
         }
         for (place, partition) in part.manifest.spec.fields().iter().enumerate() {
             let Some(values) = part.manifest.partition.get(place) else { continue };
@@ -99,7 +105,18 @@ impl Facts {
         Ok(facts)
     }
 
-    fn bounds(&mut self, part: &Part<'_>, stored: &Stored, of: &DataType) -> std::result::Result<(), ArrowError> {
+    /// What nothing but NaN is above.
+    pub(super) fn top(&self) -> &ArrayRef {
+        self.top.as_ref().unwrap_or(&self.max)
+    }
+
+    fn bounds(
+        &mut self,
+        part: &Part<'_>,
+        stored: &Stored,
+        of: &DataType,
+        purpose: Purpose,
+    ) -> std::result::Result<(), ArrowError> {
         if let Some(nulls) = &stored.nulls {
             self.nulls = Arc::new(of_rows(part, nulls)?);
         }
@@ -108,16 +125,21 @@ impl Facts {
             let may = |row: usize| nans.as_ref().is_none_or(|nans| nans.is_null(row) || nans.value(row) != 0);
             self.nan = (0..part.len()).map(|row| Some(may(row))).collect();
         }
-        let bound = |bound: &Option<BinaryArray>| -> std::result::Result<Option<ArrayRef>, ArrowError> {
+        let read = |bound: &Option<BinaryArray>, side| -> std::result::Result<Option<ArrayRef>, ArrowError> {
             let Some(bound) = bound else { return Ok(None) };
-            // NaN sorts above every number here and is in no bound, so a bound holds only where there is none.
-            typed(&of_rows(part, bound)?, of).map(|bound| nullif(&bound, &self.nan)).transpose()
+            Ok(typed(&of_rows(part, bound)?, of).map(|bound| around_zero(bound, side)))
         };
-        let (min, max) = (bound(&stored.lower)?, bound(&stored.upper)?);
-        // Zero is above minus zero here, and writers need not tell them apart.
-        let (min, max) = (min.map(|min| zeros(&min, -0.0)), max.map(|max| zeros(&max, 0.0)));
+        // Bounds leave NaN out, so that one is the highest value only where there is none.
+        let where_no_nan = |bound: ArrayRef| nullif(&bound, &self.nan);
+        let (lower, upper) = (read(&stored.lower, -0.0)?, read(&stored.upper, 0.0)?);
+        let min = match purpose {
+            Purpose::Pruning => lower,
+            Purpose::Statistics => lower.map(where_no_nan).transpose()?,
+        };
+        let max = upper.clone().map(where_no_nan).transpose()?;
         self.min = min.unwrap_or_else(|| Arc::clone(&self.min));
         self.max = max.unwrap_or_else(|| Arc::clone(&self.max));
+        self.top = upper.filter(|_| is_float(of)).or_else(|| self.top.take());
         Ok(())
     }
 
@@ -133,6 +155,9 @@ impl Facts {
         self.constant = (0..values.len()).map(|row| Some(is_constant(row))).collect();
         self.min = datafusion::arrow::compute::kernels::zip::zip(&self.constant, &found, &self.min)?;
         self.max = datafusion::arrow::compute::kernels::zip::zip(&self.constant, &found, &self.max)?;
+        if let Some(top) = &mut self.top {
+            *top = datafusion::arrow::compute::kernels::zip::zip(&self.constant, &found, top)?;
+        }
         self.nan =
             self.nan.iter().zip(&self.constant).map(|(nan, constant)| Some(nan? && constant != Some(true))).collect();
         self.partition_nulls(part, values)
@@ -148,9 +173,11 @@ impl Facts {
 
     fn together(parts: &[Self]) -> std::result::Result<Self, ArrowError> {
         let all = |pick: fn(&Self) -> &dyn Array| concat(&parts.iter().map(pick).collect::<Vec<_>>());
+        let tops: Option<Vec<&dyn Array>> = parts.iter().map(|facts| facts.top.as_deref()).collect();
         Ok(Self {
             min: all(|facts| facts.min.as_ref())?,
             max: all(|facts| facts.max.as_ref())?,
+            top: tops.map(|tops| concat(&tops)).transpose()?,
             nulls: all(|facts| facts.nulls.as_ref())?,
             nan: all(|facts| &facts.nan)?.as_boolean().clone(),
             constant: all(|facts| &facts.constant)?.as_boolean().clone(),
@@ -210,17 +237,16 @@ impl Facts {
     }
 }
 
-/// The same numbers with this zero for either.
-fn zeros(bounds: &ArrayRef, zero: f32) -> ArrayRef {
-    if let Some(bounds) = bounds.as_primitive_opt::<Float32Type>() {
-        return Arc::new(bounds.unary::<_, Float32Type>(|value| if value == 0.0 { zero } else { value }));
+/// A bound of floats that is zero is the zero on its own side: one that a writer takes for the same as the other may be
+/// either, and here they differ.
+fn around_zero(bound: ArrayRef, zero: f64) -> ArrayRef {
+    if let Some(bound) = bound.as_primitive_opt::<Float64Type>() {
+        return Arc::new(bound.unary::<_, Float64Type>(|value| if value == 0.0 { zero } else { value }));
     }
-    match bounds.as_primitive_opt::<Float64Type>() {
-        Some(bounds) => {
-            let zero = f64::from(zero);
-            Arc::new(bounds.unary::<_, Float64Type>(|value| if value == 0.0 { zero } else { value }))
-        }
-        None => Arc::clone(bounds),
+    match bound.as_primitive_opt::<Float32Type>() {
+        #[allow(clippy::cast_possible_truncation, reason = "zero is zero")]
+        Some(bound) => Arc::new(bound.unary::<_, Float32Type>(|value| if value == 0.0 { zero as f32 } else { value })),
+        None => bound,
     }
 }
 

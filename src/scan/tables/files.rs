@@ -7,18 +7,13 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
 };
 use datafusion::arrow::error::ArrowError;
-use futures::{StreamExt, stream};
-use iceberg::spec::{
-    DataContentType, DataFile, ManifestContentType, ManifestEntry, ManifestFile, ManifestList, SnapshotRef,
-};
+use iceberg::spec::{DataContentType, ManifestContentType, ManifestFile, ManifestList, SnapshotRef};
 
-use super::shown::{PartitionBounds, PartitionValue, Shown, bound};
+use super::shown::{PartitionBounds, PartitionValue, Shown};
 use super::{failed, lists, moment, record};
 use crate::error::Error;
 use crate::lake::OpenTable;
-
-/// How many manifests are read at once.
-const MANIFESTS: usize = 8;
+use crate::scan::index::{self, Told, ToldColumn};
 
 /// One manifest of a snapshot.
 #[derive(Debug)]
@@ -104,59 +99,49 @@ pub(super) async fn files(
     snapshot: Option<&SnapshotRef>,
     mut each: impl FnMut(Vec<FileRow>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let list = list(open, snapshot).await?;
-    let live = |manifest: &&ManifestFile| manifest.has_added_files() || manifest.has_existing_files();
-    let manifests: Vec<ManifestFile> = list.iter().flat_map(|list| list.entries()).filter(live).cloned().collect();
-    let io = open.table.file_io();
-    let mut loaded = stream::iter(manifests)
-        .map(|manifest| async move { (manifest.partition_spec_id, manifest.load_manifest(io).await) })
-        .buffered(MANIFESTS);
-    while let Some((spec, manifest)) = loaded.next().await {
-        let manifest = manifest.map_err(|source| failed(open, source))?;
-        let live = manifest.entries().iter().filter(|entry| entry.is_alive());
-        each(live.map(|entry| row(open, shown, spec, entry)).collect())?;
-    }
-    Ok(())
+    let Some(snapshot) = snapshot else { return Ok(()) };
+    let rows = |spec: i32, files: Vec<Told>| each(files.iter().map(|file| row(open, shown, spec, file)).collect());
+    index::tell(open, snapshot, rows).await
 }
 
-fn row(open: &OpenTable, shown: &Shown, spec: i32, entry: &ManifestEntry) -> FileRow {
-    let added_by = entry.snapshot_id();
-    let snapshot = added_by.and_then(|id| open.table.metadata().snapshot_by_id(id));
-    let file = entry.data_file();
+fn row(open: &OpenTable, shown: &Shown, spec: i32, file: &Told) -> FileRow {
+    let snapshot = file.snapshot.and_then(|id| open.table.metadata().snapshot_by_id(id));
     FileRow {
-        content: file.content_type(),
-        path: shown.paths.relative(file.file_path()),
-        format: file.file_format().to_string(),
+        content: match file.content {
+            0 => DataContentType::Data,
+            1 => DataContentType::PositionDeletes,
+            _ => DataContentType::EqualityDeletes,
+        },
+        path: shown.paths.relative(&file.location),
+        format: file.format.clone(),
         spec,
-        partition: shown.partition(spec, file.partition()),
-        rows: number(file.record_count()),
-        bytes: number(file.file_size_in_bytes()),
-        sequence: entry.sequence_number(),
-        sort_order: file.sort_order_id(),
-        added_by,
+        partition: shown.partition(spec, &file.partition),
+        rows: number(file.rows),
+        bytes: number(file.size),
+        sequence: Some(file.sequence),
+        sort_order: file.sort_order,
+        added_by: file.snapshot,
         added_at: snapshot.map(|snapshot| snapshot.timestamp_ms()),
         columns: columns(shown, file),
     }
 }
 
 /// The contract's columns of which the manifest knows anything, by name.
-fn columns(shown: &Shown, file: &DataFile) -> Vec<ColumnRow> {
-    let mut columns: Vec<ColumnRow> = shown
-        .columns()
-        .map(|(id, column)| ColumnRow {
+fn columns(shown: &Shown, file: &Told) -> Vec<ColumnRow> {
+    let row = |(id, column): (i32, &Arc<str>)| {
+        let ToldColumn { bytes, values, nulls, nans, lower, upper } = file.columns.get(&id)?;
+        let bound = |bytes: &Option<Vec<u8>>| shown.bound(id, bytes.as_deref()?);
+        Some(ColumnRow {
             column: Arc::clone(column),
-            bytes: file.column_sizes().get(&id).copied().map(number),
-            values: file.value_counts().get(&id).copied().map(number),
-            nulls: file.null_value_counts().get(&id).copied().map(number),
-            nans: file.nan_value_counts().get(&id).copied().map(number),
-            lower: file.lower_bounds().get(&id).and_then(bound),
-            upper: file.upper_bounds().get(&id).and_then(bound),
+            bytes: *bytes,
+            values: *values,
+            nulls: *nulls,
+            nans: *nans,
+            lower: bound(lower),
+            upper: bound(upper),
         })
-        .filter(|row| {
-            let counts = [row.bytes, row.values, row.nulls, row.nans];
-            counts.iter().any(Option::is_some) || row.lower.is_some() || row.upper.is_some()
-        })
-        .collect();
+    };
+    let mut columns: Vec<ColumnRow> = shown.columns().filter_map(row).collect();
     columns.sort_by(|a, b| a.column.cmp(&b.column));
     columns
 }

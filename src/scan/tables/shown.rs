@@ -7,10 +7,11 @@ use datafusion::arrow::array::types::{
     Date32Type, Decimal128Type, DecimalType, Time64MicrosecondType, TimestampMicrosecondType, TimestampNanosecondType,
 };
 use datafusion::arrow::temporal_conversions::{as_date, as_datetime, as_time};
-use iceberg::spec::{Datum, FieldSummary, Literal, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type};
+use iceberg::spec::{Datum, FieldSummary, PrimitiveLiteral, PrimitiveType, Transform, Type};
 use iceberg::table::Table;
 
 use super::paths::Paths;
+use crate::lake::metadata::Beyond;
 use crate::scan::ScanColumn;
 
 /// How many letters of a value are shown.
@@ -22,6 +23,8 @@ pub(super) struct Shown {
     pub(super) paths: Paths,
     /// The contract's columns by field id.
     columns: HashMap<i32, Arc<str>>,
+    /// Their types, where they have bounds.
+    kinds: HashMap<i32, PrimitiveType>,
     /// For each partition spec its fields over contract columns.
     specs: HashMap<i32, Vec<Part>>,
 }
@@ -56,8 +59,17 @@ pub(super) struct PartitionBounds {
 }
 
 impl Shown {
-    pub(super) fn new(table: &Table, columns: &[ScanColumn]) -> Self {
+    pub(super) fn new(table: &Table, beyond: &Beyond, columns: &[ScanColumn]) -> Self {
         let metadata = table.metadata();
+        let kind = |column: &ScanColumn| {
+            // A type that has a stand-in is none of which bounds are known.
+            let id = Some(column.field_id).filter(|id| beyond.kind(*id).is_none())?;
+            match metadata.current_schema().field_by_id(id)?.field_type.as_ref() {
+                Type::Primitive(kind) => Some((id, kind.clone())),
+                _ => None,
+            }
+        };
+        let kinds = columns.iter().filter_map(kind).collect();
         let columns: HashMap<i32, Arc<str>> =
             columns.iter().map(|column| (column.field_id, column.name.as_str().into())).collect();
         let mut names = BTreeSet::new();
@@ -81,7 +93,7 @@ impl Shown {
                 names.remove(&field.name);
             }
         }
-        Self { paths: Paths { location: metadata.location().to_owned(), partitions: names }, columns, specs }
+        Self { paths: Paths { location: metadata.location().to_owned(), partitions: names }, columns, kinds, specs }
     }
 
     /// The contract's columns, by field id.
@@ -93,11 +105,18 @@ impl Shown {
         self.specs.get(&spec).into_iter().flatten()
     }
 
-    /// The values of a partition that may be shown.
-    pub(super) fn partition(&self, spec: i32, values: &Struct) -> Vec<PartitionValue> {
-        let value = |part: &Part| match values.fields().get(part.place) {
-            Some(Some(Literal::Primitive(value))) => text(part.transform, &part.kind, value),
-            _ => None,
+    /// A column's bound as text.
+    pub(super) fn bound(&self, id: i32, bytes: &[u8]) -> Option<String> {
+        let kind = self.kinds.get(&id)?;
+        let datum = Datum::try_from_bytes(bytes, kind.clone()).ok()?;
+        text(Transform::Identity, kind, datum.literal())
+    }
+
+    /// The values of a partition that may be shown, out of those of all its fields.
+    pub(super) fn partition(&self, spec: i32, values: &[Option<Vec<u8>>]) -> Vec<PartitionValue> {
+        let value = |part: &Part| {
+            let bytes = values.get(part.place)?.as_deref()?;
+            text(part.transform, &part.kind, &kept(bytes, &part.kind)?)
         };
         let shown = |part: &Part| PartitionValue {
             column: Arc::clone(&part.column),
@@ -128,14 +147,27 @@ impl Shown {
     }
 }
 
-/// A bound of a column as text.
-pub(super) fn bound(datum: &Datum) -> Option<String> {
-    text(Transform::Identity, datum.data_type(), datum.literal())
+/// A partition's value as the index keeps it: every whole number in eight bytes, and every other one too.
+fn kept(bytes: &[u8], kind: &PrimitiveType) -> Option<PrimitiveLiteral> {
+    match kind {
+        PrimitiveType::Int | PrimitiveType::Date => {
+            let whole = i64::from_le_bytes(bytes.try_into().ok()?);
+            i32::try_from(whole).ok().map(PrimitiveLiteral::Int)
+        }
+        PrimitiveType::Float => {
+            #[allow(clippy::cast_possible_truncation, reason = "it was a `float` and is one again")]
+            let real = f64::from_le_bytes(bytes.try_into().ok()?) as f32;
+            Some(Datum::float(real).literal().clone())
+        }
+        _ => Some(Datum::try_from_bytes(bytes, kind.clone()).ok()?.literal().clone()),
+    }
 }
 
 /// A value as text, or nothing for one that its type cannot hold.
 fn text(transform: Transform, kind: &PrimitiveType, value: &PrimitiveLiteral) -> Option<String> {
     Some(match (value, transform, kind) {
+        // What such a value means nobody knows.
+        (_, Transform::Unknown, _) => return None,
         (PrimitiveLiteral::Int(year), Transform::Year, _) => (1970 + i64::from(*year)).to_string(),
         (PrimitiveLiteral::Int(month), Transform::Month, _) => {
             format!("{}-{:02}", 1970 + i64::from(month.div_euclid(12)), month.rem_euclid(12) + 1)
@@ -206,5 +238,17 @@ mod tests {
         check(Identity, PrimitiveType::Binary, Binary(vec![0, 255]), Some("00ff"));
         check(Identity, PrimitiveType::String, String("é".repeat(300)), Some(&format!("{}…", "é".repeat(256))));
         check(Identity, PrimitiveType::Long, PrimitiveLiteral::AboveMax, None);
+        check(Transform::Unknown, PrimitiveType::String, String("a".into()), None);
+    }
+
+    #[test]
+    fn values_are_those_that_were_kept() {
+        let told = |bytes: &[u8], kind| kept(bytes, &kind).and_then(|value| text(Transform::Identity, &kind, &value));
+        let uuid: Vec<u8> = (0..16).collect();
+        assert_eq!(told(&uuid, PrimitiveType::Uuid).as_deref(), Some("00010203-0405-0607-0809-0a0b0c0d0e0f"));
+        assert_eq!(told(&7i64.to_le_bytes(), PrimitiveType::Int).as_deref(), Some("7"));
+        assert_eq!(told(&1.5f64.to_le_bytes(), PrimitiveType::Float).as_deref(), Some("1.5"));
+        assert_eq!(told(&i64::MAX.to_le_bytes(), PrimitiveType::Int), None);
+        assert_eq!(told(b"abc", PrimitiveType::Date), None);
     }
 }

@@ -88,13 +88,9 @@ async fn partitions_are_told_by_contract_columns_alone() {
         .build();
     shop.change("t", |builder| builder.add_default_partition_spec(spec).unwrap()).await;
     let open = shop.open("t").await;
-    let shown = shown::Shown::new(&open.table, &contract());
+    let shown = shown::Shown::new(&open.table, &open.beyond, &contract());
     let spec = open.table.metadata().default_partition_spec_id();
-    let values = iceberg::spec::Struct::from_iter([
-        Some(iceberg::spec::Literal::string("Delft")),
-        Some(iceberg::spec::Literal::string("hidden")),
-        Some(iceberg::spec::Literal::int(3)),
-    ]);
+    let values = [Some(b"Delft".to_vec()), Some(b"hidden".to_vec()), Some(3i64.to_le_bytes().to_vec())];
     let told: Vec<String> = shown
         .partition(spec, &values)
         .into_iter()
@@ -119,4 +115,33 @@ async fn history_refs_and_snapshots_are_those_of_the_table() {
     assert_eq!(history[0].num_rows(), 2);
     let snapshots = shown(&shop, About::Snapshots).await;
     assert!(snapshots.contains("append") && snapshots.contains("added-records: 2"), "{snapshots}");
+}
+
+#[tokio::test]
+async fn partitions_of_types_that_iceberg_cannot_read_there_are_told() {
+    use iceberg::spec::{FormatVersion, Literal, PrimitiveLiteral, PrimitiveType, Struct};
+
+    use crate::scan::tests::commit::Files;
+    for (kind, value, told) in [
+        (PrimitiveType::TimestampNs, PrimitiveLiteral::Long(1_500), "1970-01-01 00:00:00.000001500"),
+        (PrimitiveType::TimestamptzNs, PrimitiveLiteral::Long(0), "1970-01-01 00:00:00Z"),
+        (PrimitiveType::Date, PrimitiveLiteral::Int(1), "1970-01-02"),
+        (PrimitiveType::Float, PrimitiveLiteral::Float(1.5.into()), "1.5"),
+    ] {
+        let shop = shop().await;
+        shop.create("t", schema(vec![optional(1, "id", Long)])).await;
+        shop.change("t", |builder| builder.upgrade_format_version(FormatVersion::V3).unwrap()).await;
+        shop.evolve("t", schema(vec![optional(1, "id", Long), optional(2, "city", kind.clone())])).await;
+        let spec = UnboundPartitionSpec::builder().add_partition_field(2, "p", Transform::Identity).unwrap().build();
+        shop.change("t", |builder| builder.add_default_partition_spec(spec).unwrap()).await;
+        let mut files = Files::of(&shop);
+        files.spec = shop.load("t").await.metadata().default_partition_spec_id();
+        files.partition = Struct::from_iter([Some(Literal::Primitive(value))]);
+        files.put(b"nobody reads it".to_vec(), 3, |_| {}).await;
+        files.commit().await;
+        for about in [About::Files, About::Partitions] {
+            let text = shown(&shop, about).await;
+            assert!(text.contains(&format!("value: {told}}}")), "{kind} {about}:\n{text}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use iceberg::spec::PrimitiveType::{Date, Fixed, Time, Timestamp, TimestampNs, Ti
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
-use parquet::data_type::{Int96, Int96Type};
+use parquet::data_type::{ByteArrayType, Int64Type, Int96, Int96Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -211,6 +211,125 @@ async fn sparks_oldest_timestamps_are_filtered_beside_deletes() {
         ("SELECT count(*) FROM t WHERE z < TIMESTAMP '1999-01-01T00:00:00Z'", "0"),
     ] {
         assert_eq!(rows(&shop, &[("z", 1)], sql).await.unwrap(), [count], "{sql}");
+    }
+}
+
+/// A file with one of Spark's oldest timestamps beside a list, a map and a struct, with ids or without.
+fn oldest_beside_nested(ids: bool) -> Vec<u8> {
+    let message = "message m { optional int96 z = 1;
+        optional group l (LIST) = 2 { repeated group list { optional int64 element = 3; } }
+        optional group m (MAP) = 4 { repeated group key_value { required binary key (STRING) = 5; optional int64 value = 6; } }
+        optional group s = 7 { optional int64 x = 8; optional int96 t = 9;
+            optional group in = 10 { optional int64 y = 11; } } }";
+    let plain: String = message.split(" = ").enumerate().fold(String::new(), |mut all, (at, part)| {
+        all.push_str(if at == 0 { part } else { part.trim_start_matches(|c: char| c.is_ascii_digit()) });
+        all
+    });
+    let root = Arc::new(parse_message_type(if ids { message } else { &plain }).unwrap());
+    let mut writer = SerializedFileWriter::new(Vec::new(), root, Default::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut noon = Int96::new();
+    let nanos: u64 = 43_200_000_000_000;
+    noon.set_data(nanos as u32, (nanos >> 32) as u32, 2_440_588);
+    // Two rows, of which the second has a struct only.
+    type Levels = (&'static [i16], Option<&'static [i16]>);
+    let levels: [Levels; 7] = [
+        (&[1, 0], None),
+        (&[3, 3, 0], Some(&[0, 1, 0])),
+        (&[2, 0], Some(&[0, 0])),
+        (&[3, 0], Some(&[0, 0])),
+        (&[2, 2], None),
+        (&[2, 1], None),
+        (&[3, 3], None),
+    ];
+    for (place, (defined, repeated)) in levels.into_iter().enumerate() {
+        let mut column = group.next_column().unwrap().unwrap();
+        match place {
+            0 | 5 => drop(column.typed::<Int96Type>().write_batch(&[noon], Some(defined), repeated).unwrap()),
+            2 => drop(column.typed::<ByteArrayType>().write_batch(&["k".into()], Some(defined), repeated).unwrap()),
+            3 => drop(column.typed::<Int64Type>().write_batch(&[7], Some(defined), repeated).unwrap()),
+            1 => drop(column.typed::<Int64Type>().write_batch(&[1, 2], Some(defined), repeated).unwrap()),
+            4 => drop(column.typed::<Int64Type>().write_batch(&[5, 6], Some(defined), repeated).unwrap()),
+            _ => drop(column.typed::<Int64Type>().write_batch(&[50, 60], Some(defined), repeated).unwrap()),
+        }
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_nested_is_read_beside_sparks_oldest_timestamps() {
+    let inner = StructType::new(vec![optional(11, "y", Long)]);
+    let inside = vec![
+        optional(8, "x", Long),
+        optional(9, "t", Timestamptz),
+        NestedField::optional(10, "in", Type::Struct(inner)).into(),
+    ];
+    let list = ListType::new(NestedField::list_element(3, Type::Primitive(Long), false).into());
+    let key = NestedField::map_key_element(5, Type::Primitive(Text));
+    let map =
+        iceberg::spec::MapType::new(key.into(), NestedField::map_value_element(6, Type::Primitive(Long), false).into());
+    let fields = vec![
+        optional(1, "z", Timestamptz),
+        NestedField::optional(2, "l", Type::List(list)).into(),
+        NestedField::optional(4, "m", Type::Map(map)).into(),
+        NestedField::optional(7, "s", Type::Struct(StructType::new(inside))).into(),
+    ];
+    let names = json!([
+        {"field-id": 1, "names": ["z"]},
+        {"field-id": 2, "names": ["l"], "fields": [{"field-id": 3, "names": ["element"]}]},
+        {"field-id": 4, "names": ["m"], "fields": [{"field-id": 5, "names": ["key"]}, {"field-id": 6, "names": ["value"]}]},
+        {"field-id": 7, "names": ["s"], "fields": [{"field-id": 8, "names": ["x"]}, {"field-id": 9, "names": ["t"]},
+            {"field-id": 10, "names": ["in"], "fields": [{"field-id": 11, "names": ["y"]}]}]},
+    ]);
+    let all = [("z", 1), ("l", 2), ("m", 4), ("s", 7)];
+    for ids in [true, false] {
+        let shop = shop().await;
+        shop.create("t", schema(vec![optional(1, "z", Timestamptz)])).await;
+        shop.evolve("t", schema(fields.clone())).await;
+        let names = HashMap::from([(mapping::PROPERTY.to_owned(), names.to_string())]);
+        shop.change("t", |builder| builder.set_properties(names).unwrap()).await;
+        let mut files = Files::of(&shop);
+        let location = files.put(oldest_beside_nested(ids), 2, |_| {}).await;
+        files.commit().await;
+        for pushdown in [false, true] {
+            let read = |sql: &'static str| rows_in(context_with(&shop, settings(pushdown)), &shop, &all, sql);
+            let got = read("SELECT l, m, s FROM t ORDER BY s['x']").await.unwrap();
+            let noon = "1970-01-01T12:00:00Z";
+            assert_eq!(
+                got,
+                [
+                    format!("[1, 2] {{k: 7}} {{x: 5, t: {noon}, in: {{y: 50}}}}"),
+                    "- - {x: 6, t: -, in: {y: 60}}".to_owned()
+                ]
+            );
+            assert_eq!(read("SELECT s['in']['y'], l[2], m['k'] FROM t WHERE s['x'] = 5").await.unwrap(), ["50 2 7"]);
+            assert_eq!(read("SELECT s['in'] FROM t WHERE l IS NULL").await.unwrap(), ["{y: 60}"]);
+            assert_eq!(read("SELECT count(*) FROM t WHERE z IS NULL AND s IS NOT NULL").await.unwrap(), ["1"]);
+        }
+        let mut files = Files::of(&shop);
+        files.positions(&[(&location, 1)], Some(&location)).await;
+        files.commit().await;
+        let got = rows(&shop, &all, "SELECT l, s['in'] FROM t WHERE s['x'] > 0").await.unwrap();
+        assert_eq!(got, ["[1, 2] {y: 50}"], "with ids: {ids}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_two_columns_of_one_name_is_refused() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "x", Long), optional(2, "y", Long)])).await;
+    let twins = vec![
+        (field("a", Some(1), DataType::Int64), longs([1, 2])),
+        (field("a", Some(2), DataType::Int64), longs([10, 20])),
+    ];
+    add(&shop, "twins", bytes(twins, ArrowWriterOptions::new()), 2).await;
+    for sql in ["SELECT y FROM t", "SELECT x FROM t WHERE y = 20"] {
+        let error = the_cause(rows(&shop, &[("x", 1), ("y", 2)], sql).await);
+        assert_eq!(error.class, Class::Drift);
+        let named = error.message.contains("twins.parquet` of table `ns.t`");
+        assert!(named && error.message.contains("two columns of one name"), "{error}");
     }
 }
 
@@ -416,6 +535,71 @@ async fn only_the_declared_fields_of_a_struct_are_seen_under_their_declared_name
     let text = datafusion::arrow::util::pretty::pretty_format_batches(&got).unwrap().to_string();
     assert!(text.contains("[{number: 7}, {number: 8}] | 8"), "{text}");
     assert!(context.sql("SELECT l[1]['secret'] FROM t").await.is_err());
+}
+
+/// A table partitioned by `a`, with a file in each of two partitions and the deletion of `b = 'x'` in the first.
+async fn partitioned() -> Shop {
+    use iceberg::spec::{Transform, UnboundPartitionSpec};
+    let shop = two_files().await;
+    let spec = UnboundPartitionSpec::builder().add_partition_field(1, "p", Transform::Identity).unwrap().build();
+    shop.change("t", |builder| builder.add_default_partition_spec(spec).unwrap()).await;
+    for value in [50, 60] {
+        let mut files = Files::of(&shop).within(1, value);
+        files.data(longs([value, value]), texts(&["x", "y"])).await;
+        files.commit().await;
+    }
+    let mut files = Files::of(&shop).within(1, 50);
+    files.keys(&[("b", 2, texts(&["x"]))]).await;
+    files.commit().await;
+    shop
+}
+
+#[tokio::test]
+async fn partitions_by_an_unknown_transform_tell_of_deletes_and_of_nothing_else() {
+    let all = [("a", 1), ("b", 2)];
+    let right = ["0 x", "1 y", "2 z", "10 p", "11 q", "12 r", "50 y", "60 x", "60 y"];
+    for several in [false, true] {
+        let shop = partitioned().await;
+        edit(&shop, |json| {
+            for fields in ["partition-specs", "sort-orders"] {
+                let field = json!({"source-id": 1, "field-id": 1000, "name": "p", "transform": "zorder[7]",
+                    "direction": "asc", "null-order": "nulls-first"});
+                let specs = json[fields].as_array_mut().unwrap();
+                if fields == "sort-orders" {
+                    specs.push(json!({"order-id": 1, "fields": []}));
+                }
+                let is_first = |spec: &&mut Value| spec["spec-id"] == 1 || spec["order-id"] == 1;
+                let of = specs.iter_mut().find(is_first).unwrap()["fields"].as_array_mut().unwrap();
+                *of = vec![field];
+                if several {
+                    of[0].as_object_mut().unwrap().remove("source-id");
+                    of[0]["source-ids"] = json!([2, 1]);
+                    of[0]["transform"] = json!("bucket[4]");
+                }
+            }
+            json["default-sort-order-id"] = json!(1);
+        })
+        .await;
+        assert_eq!(rows(&shop, &all, "SELECT a, b FROM t ORDER BY a, b").await.unwrap(), right);
+        for (filter, count) in [("a = 60", 2), ("a = 50", 1), ("b = 'x'", 2), ("a IS NULL", 0)] {
+            let sql = format!("SELECT a FROM t WHERE {filter}");
+            assert_eq!(rows(&shop, &all, &sql).await.unwrap().len(), count, "{filter}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_partition_field_without_a_value_may_outlive_its_column() {
+    let shop = partitioned().await;
+    edit(&shop, |json| {
+        let field = json!({"source-id": 1, "field-id": 1000, "name": "p", "transform": "void"});
+        json["partition-specs"].as_array_mut().unwrap().push(json!({"spec-id": 2, "fields": [field]}));
+        json["default-spec-id"] = json!(2);
+        current(json).retain(|field| field["id"] != 1);
+    })
+    .await;
+    let got = rows(&shop, &[("b", 2)], "SELECT b FROM t ORDER BY b").await.unwrap();
+    assert_eq!(got, ["p", "q", "r", "x", "x", "y", "y", "y", "z"]);
 }
 
 #[tokio::test]

@@ -78,3 +78,94 @@ async fn a_file_without_field_ids_is_refused() {
     assert_eq!(error.class, Class::Drift);
     assert!(error.message.contains("plain.parquet") && error.message.contains("without field ids"), "{error}");
 }
+
+/// Files of the table's metadata whose names contain `part`.
+fn metadata(shop: &Shop, part: &str) -> Vec<std::path::PathBuf> {
+    let dir = std::fs::read_dir(shop.dir.path().join("lake/ns/t/metadata")).unwrap();
+    let files = dir.map(|entry| entry.unwrap().path());
+    files.filter(|path| path.file_name().unwrap().to_str().unwrap().contains(part)).collect()
+}
+
+#[tokio::test]
+async fn a_missing_manifest_or_list_is_named() {
+    for (part, other) in [("snap-", "/"), ("-m0.avro", "snap-")] {
+        let shop = two_files().await;
+        let gone =
+            metadata(&shop, part).into_iter().filter(|path| !path.to_str().unwrap().contains(other) || other == "/");
+        let names: Vec<String> = gone
+            .map(|path| {
+                std::fs::remove_file(&path).unwrap();
+                path.file_name().unwrap().to_str().unwrap().to_owned()
+            })
+            .collect();
+        let error = pin(&shop, &[("a", 1)]).await.unwrap_err();
+        assert_eq!(error.class, Class::Storage);
+        assert!(names.iter().any(|name| error.message.contains(name)) && error.message.contains("`ns.t`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_fit_or_has_null_where_none_may_be_is_named() {
+    let shop = two_files().await;
+    shop.append("t", vec![Arc::new(Int64Array::from(vec![None, Some(1)])), texts(&["x", "y"])]).await;
+    let names: Vec<String> = parquet_files(shop.dir.path())
+        .iter()
+        .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let required = NestedField::required(1, "a", Type::Primitive(Long));
+    for (field, what) in [(required.into(), "required and NULL"), (optional(1, "a", Int), "Int64")] {
+        shop.evolve("t", schema(vec![field, optional(2, "b", Text)])).await;
+        let error = the_cause(rows(&shop, &[("a", 1)], "SELECT a FROM t").await);
+        assert_eq!(error.class, Class::Drift, "{error}");
+        assert!(names.iter().any(|name| error.message.contains(name)) && error.message.contains("`ns.t`"), "{error}");
+        assert!(error.message.contains("column `a`") && error.message.contains(what), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_another_format_is_named() {
+    for (format, name) in [(DataFileFormat::Orc, "orc"), (DataFileFormat::Avro, "avro")] {
+        let shop = two_files().await;
+        let mut files = commit::Files::of(&shop);
+        let location = files.put(b"ORC".to_vec(), 1, |file| {
+            file.file_format(format);
+        });
+        let location = location.await;
+        files.commit().await;
+        let error = pin(&shop, &[("a", 1)]).await.unwrap_err();
+        assert_eq!(error.class, Class::Drift);
+        let file = location.rsplit('/').next().unwrap();
+        assert!(error.message.contains(file) && error.message.contains(&format!("`{name}`")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_cut_between_blocks_is_no_empty_table() {
+    let shop = two_files().await;
+    for list in metadata(&shop, "snap-") {
+        let bytes = std::fs::read(&list).unwrap();
+        let marker = &bytes[bytes.len() - 16..];
+        let header = bytes.windows(16).position(|part| part == marker).unwrap() + 16;
+        assert!(header < bytes.len());
+        std::fs::write(&list, &bytes[..header]).unwrap();
+    }
+    let error = pin(&shop, &[("a", 1)]).await.unwrap_err();
+    assert!(error.message.contains("fewer files") && error.message.contains("snap-"), "{error}");
+}
+
+#[tokio::test]
+async fn a_filter_that_has_no_answer_for_one_file_is_no_error_for_another() {
+    use datafusion::arrow::array::Date32Array;
+    use iceberg::spec::PrimitiveType::Date;
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "region", Text), optional(2, "valid_to", Date)])).await;
+    for (region, days) in [("eu", [18_628, 17_897]), ("us", [2_932_896, 0])] {
+        shop.append("t", vec![texts(&[region, region]), Arc::new(Date32Array::from(days.to_vec()))]).await;
+    }
+    let all = [("region", 1), ("valid_to", 2)];
+    for filter in ["valid_to >= TIMESTAMP '2020-01-01 00:00:00'", "valid_to >= now() - INTERVAL '20 years'"] {
+        let sql = format!("SELECT region FROM t WHERE region = 'eu' AND {filter}");
+        let got = rows(&shop, &all, &sql).await.unwrap_or_else(|error| panic!("{filter}: {error}"));
+        assert!(!got.is_empty() && got.iter().all(|region| region == "eu"), "{filter}");
+    }
+}

@@ -11,6 +11,7 @@ use super::super::list::{number, text};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Status,
+    Snapshot,
     Sequence,
     File,
     Content,
@@ -20,6 +21,7 @@ enum Slot {
     Rows,
     Size,
     ColumnSizes,
+    Values,
     Nulls,
     Nans,
     Lower,
@@ -36,8 +38,12 @@ enum Slot {
 
 type Slots = [(Slot, i32, &'static str)];
 
-const ENTRY: &Slots =
-    &[(Slot::Status, 0, "status"), (Slot::Sequence, 3, "sequence_number"), (Slot::File, 2, "data_file")];
+const ENTRY: &Slots = &[
+    (Slot::Status, 0, "status"),
+    (Slot::Snapshot, 1, "snapshot_id"),
+    (Slot::Sequence, 3, "sequence_number"),
+    (Slot::File, 2, "data_file"),
+];
 
 const FILE: &Slots = &[
     (Slot::Content, 134, "content"),
@@ -47,6 +53,7 @@ const FILE: &Slots = &[
     (Slot::Rows, 103, "record_count"),
     (Slot::Size, 104, "file_size_in_bytes"),
     (Slot::ColumnSizes, 108, "column_sizes"),
+    (Slot::Values, 109, "value_counts"),
     (Slot::Nulls, 110, "null_value_counts"),
     (Slot::Nans, 137, "nan_value_counts"),
     (Slot::Lower, 125, "lower_bounds"),
@@ -85,12 +92,15 @@ pub(super) struct Draft<'a> {
     pub(super) nulls: Vec<(i32, i64)>,
     pub(super) nans: Vec<(i32, i64)>,
     pub(super) sizes: Vec<(i32, i64)>,
+    /// Read only where all is.
+    pub(super) values: Vec<(i32, i64)>,
 }
 
 /// What every entry has one of.
 #[derive(Default)]
 pub(super) struct Head<'a> {
     pub(super) status: i64,
+    pub(super) snapshot: Option<i64>,
     pub(super) sequence: Option<i64>,
     pub(super) content: i64,
     pub(super) location: &'a str,
@@ -117,6 +127,7 @@ impl Draft<'_> {
         self.nulls.clear();
         self.nans.clear();
         self.sizes.clear();
+        self.values.clear();
     }
 
     pub(super) fn partition(&self) -> impl Iterator<Item = Option<&[u8]>> {
@@ -150,10 +161,12 @@ pub(super) struct Plan<'s> {
     /// Which field of the spec each partition value is.
     partition: Vec<(Option<usize>, &'s Shape)>,
     fields: usize,
+    /// Whether what only people look at is read as well.
+    all: bool,
 }
 
 impl<'s> Plan<'s> {
-    pub(super) fn new(shape: &'s Shape, spec: &PartitionSpec) -> Result<Self, Bad> {
+    pub(super) fn new(shape: &'s Shape, spec: &PartitionSpec, all: bool) -> Result<Self, Bad> {
         let entry = slots(shape, ENTRY, &[Slot::Status, Slot::File])?;
         let file = entry.iter().find(|(slot, _)| *slot == Slot::File).ok_or(Bad("its entries have no file"))?.1;
         let file = slots(file, FILE, &[Slot::Location, Slot::Format, Slot::Rows, Slot::Size])?;
@@ -175,7 +188,7 @@ impl<'s> Plan<'s> {
                 return Err(Bad("its partitions lack a field of their spec"));
             }
         }
-        Ok(Self { entry, file, partition, fields: spec.fields().len() })
+        Ok(Self { entry, file, partition, fields: spec.fields().len(), all })
     }
 
     pub(super) fn read<'a>(&self, cursor: &mut Cursor<'a>, draft: &mut Draft<'a>) -> Result<(), Bad> {
@@ -185,6 +198,7 @@ impl<'s> Plan<'s> {
                 Slot::Status => {
                     draft.head.status = number(cursor.scalar(shape)?)?.ok_or(Bad("an entry has no status"))?
                 }
+                Slot::Snapshot => draft.head.snapshot = number(cursor.scalar(shape)?)?,
                 Slot::Sequence => draft.head.sequence = number(cursor.scalar(shape)?)?,
                 Slot::File => self.read_file(cursor, draft)?,
                 _ => cursor.skip(shape)?,
@@ -217,6 +231,7 @@ impl<'s> Plan<'s> {
                 Slot::Rows => draft.head.rows = count(cursor.scalar(shape)?)?,
                 Slot::Size => draft.head.size = count(cursor.scalar(shape)?)?,
                 Slot::ColumnSizes => numbers(cursor, shape, &mut draft.sizes)?,
+                Slot::Values if self.all => numbers(cursor, shape, &mut draft.values)?,
                 Slot::Nulls => numbers(cursor, shape, &mut draft.nulls)?,
                 Slot::Nans => numbers(cursor, shape, &mut draft.nans)?,
                 Slot::Lower => pairs(cursor, shape, |id, value| keep_bytes(&mut draft.lower, id, value))?,
@@ -237,7 +252,9 @@ impl<'s> Plan<'s> {
                 Slot::DataFile => draft.head.data_file = optional(cursor.scalar(shape)?)?,
                 Slot::Offset => draft.head.offset = number(cursor.scalar(shape)?)?,
                 Slot::Length => draft.head.length = number(cursor.scalar(shape)?)?,
-                Slot::Status | Slot::Sequence | Slot::File | Slot::Other => cursor.skip(shape)?,
+                Slot::Status | Slot::Snapshot | Slot::Sequence | Slot::File | Slot::Values | Slot::Other => {
+                    cursor.skip(shape)?
+                }
             }
         }
         Ok(())

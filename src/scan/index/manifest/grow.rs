@@ -119,6 +119,7 @@ impl Columns {
             sort_orders: where_any(&self.sort_orders).then(|| self.sort_orders.into()),
             partition: self.partition.into_iter().map(|texts| texts.spread(len)).collect::<Result<_, _>>()?,
             columns: self.stored.into_iter().map(column).collect::<Result<_, _>>()?,
+            foreign: None,
         })
     }
 }

@@ -9,6 +9,7 @@
 
 mod draft;
 mod grow;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use super::list::Listed;
 use crate::lake::memory::Weighed;
 use draft::{Draft, Plan};
 use grow::Columns;
+pub(super) use told::decode_told;
+pub(in crate::scan) use told::{Told, ToldColumn};
 
 /// The live data files of a manifest.
 #[derive(Debug)]
@@ -37,6 +40,23 @@ pub(super) struct DataManifest {
     /// One for each field of the spec: values as Iceberg serialises a single one.
     pub(super) partition: Vec<BinaryArray>,
     pub(super) columns: HashMap<i32, Stored>,
+    /// The first of its files that cannot be read.
+    pub(super) foreign: Option<Foreign>,
+}
+
+/// A file in another format than Parquet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Foreign {
+    pub(super) location: String,
+    /// Short and plain, whatever the manifest says.
+    pub(super) format: String,
+}
+
+impl Foreign {
+    fn new(location: &str, format: &str) -> Self {
+        let format = format.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>();
+        Self { location: location.to_owned(), format: format.to_ascii_lowercase() }
+    }
 }
 
 /// What is known about one column, file by file.
@@ -133,10 +153,11 @@ pub(super) struct Frame<'a> {
     pub(super) spec: &'a PartitionSpecRef,
 }
 
-/// Gives every live entry, in the manifest's order, with its sequence number.
+/// Gives every live entry, in the manifest's order, with its sequence number; with `all` that a manifest says of it.
 fn each_live(
     bytes: &[u8],
     frame: &Frame<'_>,
+    all: bool,
     mut keep: impl FnMut(&Draft<'_>, i64) -> Result<(), Bad>,
 ) -> Result<(), Bad> {
     const ADDED: i64 = 1;
@@ -146,7 +167,7 @@ fn each_live(
     }
     let container = Container::open(bytes)?;
     let first_format = container.text("format-version").is_some_and(|version| version == "1");
-    let plan = Plan::new(&container.shape, frame.spec)?;
+    let plan = Plan::new(&container.shape, frame.spec, all)?;
     let (mut added, mut existing) = (0i64, 0i64);
     container.each_block(|mut cursor, count| {
         let mut draft = Draft::default();
@@ -178,7 +199,7 @@ fn each_live(
 /// Reads a manifest of delete files.
 pub(super) fn decode_deletes(bytes: &[u8], frame: &Frame<'_>) -> Result<DeleteManifest, Bad> {
     let mut files = Vec::new();
-    each_live(bytes, frame, |draft, sequence| {
+    each_live(bytes, frame, false, |draft, sequence| {
         let puffin = match (draft.head.format.to_ascii_lowercase().as_str(), draft.head.content) {
             ("parquet", 1 | 2) => false,
             ("puffin", 1) => true,
@@ -206,18 +227,15 @@ pub(super) fn decode_deletes(bytes: &[u8], frame: &Frame<'_>) -> Result<DeleteMa
 /// Reads a manifest of data files.
 pub(super) fn decode_data(bytes: &[u8], frame: &Frame<'_>) -> Result<DataManifest, Bad> {
     let mut columns = Columns::new(frame.spec.fields().len());
+    let mut foreign = None;
     // A file without a row id has those that follow the files without one before it.
     let mut next_row = frame.listed.first_row;
-    each_live(bytes, frame, |draft, sequence| {
+    each_live(bytes, frame, false, |draft, sequence| {
         if draft.head.content != 0 {
             return Err(Bad("it lists delete files among data files"));
         }
         if !draft.head.format.eq_ignore_ascii_case("parquet") {
-            return Err(match draft.head.format.to_ascii_lowercase().as_str() {
-                "orc" => Bad("its files are in the format `orc`, which is not supported"),
-                "avro" => Bad("its files are in the format `avro`, which is not supported"),
-                _ => Bad("its files are in a format that is not supported"),
-            });
+            foreign.get_or_insert_with(|| Foreign::new(draft.head.location, draft.head.format));
         }
         let first_row = match (next_row, draft.head.first_row) {
             (None, _) => None,
@@ -233,5 +251,5 @@ pub(super) fn decode_data(bytes: &[u8], frame: &Frame<'_>) -> Result<DataManifes
         };
         columns.push(draft, sequence, first_row)
     })?;
-    columns.finish(frame.spec)
+    Ok(DataManifest { foreign, ..columns.finish(frame.spec)? })
 }

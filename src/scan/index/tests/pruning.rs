@@ -71,7 +71,7 @@ fn data_file(
 /// Which files are kept, by place.
 fn kept(index: &FileIndex, schema: &SchemaRef, filter: &Expr) -> Vec<std::string::String> {
     let asked = asked(schema);
-    let chosen = index.prune(&asked, physical(schema, filter)).unwrap();
+    let chosen = index.prune(&asked, &physical(schema, filter));
     let mut names = Vec::new();
     for part in &chosen.parts {
         for row in part.rows() {
@@ -255,7 +255,84 @@ async fn bounds_from_before_a_promotion_still_prune() {
 }
 
 #[tokio::test]
-async fn files_without_counts_of_nan_give_floats_no_bounds() {
+async fn both_zeros_are_within_bounds_of_either() {
+    let schema = table(&[Double]);
+    let arrow = arrow(&schema);
+    let spec = spec(&schema, 0, &[]);
+    let with = |name: &str, low: f64, high: f64| {
+        let mut builder = file(name, &spec, Struct::empty(), 5);
+        builder.lower_bounds([(1, Datum::double(low))].into()).upper_bounds([(1, Datum::double(high))].into());
+        builder.nan_value_counts([(1, 0)].into());
+        (builder.build().unwrap(), false)
+    };
+    let entries = vec![with("from", 0.0, 1.0), with("to", -1.0, -0.0), with("none", 1.0, 2.0)];
+    let (bytes, listed, ..) = manifest(Version::Two, &schema, &spec, entries).await;
+    let read = manifest::decode_data(&bytes, &Frame { listed: &listed, spec: &spec }).unwrap();
+    let index = FileIndex { manifests: vec![Arc::new(read)] };
+    for zero in [0.0, -0.0] {
+        assert_eq!(kept(&index, &arrow, &col("c1").eq(lit(zero))), ["from", "to"]);
+        assert_eq!(kept(&index, &arrow, &col("c1").in_list(vec![lit(zero), lit(7.0)], false)), ["from", "to"]);
+    }
+    assert_eq!(kept(&index, &arrow, &col("c1").lt(lit(0.0))), ["from", "to"]);
+}
+
+#[tokio::test]
+async fn a_long_list_of_values_is_held_against_bounds() {
+    let schema = table(&[Long, String]);
+    let arrow = arrow(&schema);
+    let spec = spec(&schema, 0, &[]);
+    let entries = (0..5i64).map(|at| {
+        let mut builder = file(&at.to_string(), &spec, Struct::empty(), 5);
+        let text = |n: i64| Datum::string(format!("k{n:04}"));
+        builder.lower_bounds([(1, Datum::long(at * 100)), (2, text(at * 100))].into());
+        builder.upper_bounds([(1, Datum::long(at * 100 + 50)), (2, text(at * 100 + 50))].into());
+        (builder.build().unwrap(), false)
+    });
+    let (bytes, listed, ..) = manifest(Version::Two, &schema, &spec, entries.collect()).await;
+    let read = manifest::decode_data(&bytes, &Frame { listed: &listed, spec: &spec }).unwrap();
+    let index = FileIndex { manifests: vec![Arc::new(read)] };
+    let longs = |from: i64| col("c1").in_list((from..from + 40).map(lit).collect(), false);
+    assert_eq!(kept(&index, &arrow, &longs(105)), ["1"]);
+    assert_eq!(kept(&index, &arrow, &longs(180)), ["2"]);
+    assert_eq!(kept(&index, &arrow, &longs(155)), Vec::<std::string::String>::new());
+    assert_eq!(kept(&index, &arrow, &longs(-100)), Vec::<std::string::String>::new());
+    let texts = |from: i64| (from..from + 40).map(|n| lit(format!("k{n:04}")));
+    let list = texts(110).chain(texts(410)).collect();
+    assert_eq!(kept(&index, &arrow, &col("c2").in_list(list, false)), ["1", "4"]);
+    assert_eq!(kept(&index, &arrow, &longs(105).is_not_true()).len(), 5);
+    let but = col("c1").in_list((0..40i64).map(lit).collect(), true);
+    assert_eq!(kept(&index, &arrow, &but).len(), 5);
+}
+
+#[tokio::test]
+async fn what_cannot_be_decided_of_one_file_still_prunes_others() {
+    use datafusion::arrow::datatypes::TimeUnit;
+    use datafusion::logical_expr::cast;
+    let schema = table(&[Date, Long]);
+    let arrow = arrow(&schema);
+    let spec = spec(&schema, 0, &[]);
+    let with = |name: &str, days: [i32; 2], number: i64| {
+        let mut builder = file(name, &spec, Struct::empty(), 5);
+        builder.lower_bounds([(1, Datum::date(days[0])), (2, Datum::long(number))].into());
+        builder.upper_bounds([(1, Datum::date(days[1])), (2, Datum::long(number))].into());
+        (builder.build().unwrap(), false)
+    };
+    // The last day of the far one has no nanoseconds.
+    let entries = vec![with("old", [0, 10], 1), with("new", [19_000, 19_010], 1), with("far", [0, 2_932_896], 2)];
+    let (bytes, listed, ..) = manifest(Version::Two, &schema, &spec, entries).await;
+    let read = manifest::decode_data(&bytes, &Frame { listed: &listed, spec: &spec }).unwrap();
+    let index = FileIndex { manifests: vec![Arc::new(read)] };
+    let time = |days: i64| lit(ScalarValue::TimestampNanosecond(Some(days * 86_400_000_000_000), None));
+    let late = cast(col("c1"), DataType::Timestamp(TimeUnit::Nanosecond, None)).gt_eq(time(18_000));
+    assert_eq!(kept(&index, &arrow, &late), ["new", "far"]);
+    // What fails whatever the file leaves the rest of a filter as it is.
+    let never = col("c2").gt(binary_expr(lit(1i64), Operator::Divide, lit(0i64)));
+    assert_eq!(kept(&index, &arrow, &never.clone()), ["old", "new", "far"]);
+    assert_eq!(kept(&index, &arrow, &never.and(late.clone()).and(col("c2").eq(lit(1i64)))), ["new"]);
+}
+
+#[tokio::test]
+async fn files_without_counts_of_nan_give_floats_no_bound_above() {
     let schema = table(&[Double, Long]);
     let arrow = arrow(&schema);
     let spec = spec(&schema, 0, &[]);
@@ -272,6 +349,14 @@ async fn files_without_counts_of_nan_give_floats_no_bounds() {
     let index = FileIndex { manifests: vec![Arc::new(read)] };
     assert_eq!(kept(&index, &arrow, &col("c1").gt(lit(5.0))), ["some", "who knows"]);
     assert_eq!(kept(&index, &arrow, &col("c2").gt(lit(5i64))), Vec::<std::string::String>::new());
+    // NaN is below no number and equals none.
+    let none = Vec::<std::string::String>::new();
+    assert_eq!(kept(&index, &arrow, &col("c1").lt(lit(1.0))), none);
+    assert_eq!(kept(&index, &arrow, &col("c1").eq(lit(5.0))), none);
+    assert_eq!(kept(&index, &arrow, &col("c1").in_list(vec![lit(5.0), lit(0.0)], false)), none);
+    assert_eq!(kept(&index, &arrow, &col("c1").lt_eq(lit(1.0))).len(), 3);
+    assert_eq!(kept(&index, &arrow, &col("c1").eq(lit(f64::NAN))), ["some", "who knows"]);
+    assert_eq!(kept(&index, &arrow, &col("c1").in_list(vec![lit(5.0), lit(f64::NAN)], false)), ["some", "who knows"]);
     let asked = asked(&arrow);
     assert_eq!(index.all().may_hold_nan(&asked, &[0, 1]).unwrap(), [0]);
     assert!(index.all().may_hold_nan(&asked, &[1]).unwrap().is_empty());
