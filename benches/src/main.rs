@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare.py -> tables + mesh -> make: variants with deletes, a table of 100 000 files
-//!            -> tpch | deletes | planning -> JSON lines on stdout, a Markdown report on stderr or in a file
+//!            -> tpch | deletes | planning | decide -> JSON lines on stdout, a Markdown report on stderr or in a file
 //! ```
 //!
 //! Only ratios inside one run mean anything: all arms are one build, and the machine may be busy. A ratio is one of
@@ -14,6 +14,7 @@
 
 mod answer;
 mod arms;
+mod decide;
 mod deletes;
 mod governed;
 mod make;
@@ -23,6 +24,8 @@ mod planning;
 mod report;
 mod tables;
 mod tpch;
+#[path = "../../catalog/src/tests/vast.rs"]
+mod vast;
 
 use std::path::PathBuf;
 
@@ -67,6 +70,8 @@ enum What {
     Deletes,
     /// Planning over a table of many files
     Planning,
+    /// Loading a vast mesh, and deciding in it
+    Decide(decide::Options),
     /// The plan that an arm makes of a query
     Explain {
         /// An arm of tpch
@@ -101,6 +106,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         What::Tpch(options) => tpch::run(&setting, &options).await?,
         What::Deletes => deletes::run(&setting).await?,
         What::Planning => planning::run(&setting).await?,
+        What::Decide(options) => decide::run(&setting, &options)?,
     };
     match arguments.report {
         Some(path) => std::fs::write(path, report)?,

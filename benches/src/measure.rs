@@ -41,6 +41,16 @@ fn cpu_seconds() -> f64 {
     *total / 1e9
 }
 
+/// What all threads of this process have computed so far, to a hundredth of a second, those that ended included. Linux
+/// tells it; elsewhere it stays 0.
+pub(crate) fn process_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the process stands in brackets and may hold anything; the times are the twelfth and thirteenth behind it.
+    let behind = text.rsplit_once(')').map_or("", |(_, behind)| behind);
+    let ticks = behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
+}
+
 /// The middle of some numbers, or of the two in the middle.
 pub(crate) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.into_iter().collect();

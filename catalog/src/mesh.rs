@@ -3,6 +3,7 @@
 mod alias;
 pub(crate) mod declared;
 mod domain;
+mod each;
 mod load;
 mod location;
 mod standards;

@@ -13,6 +13,7 @@ pub(crate) mod known;
 mod mask;
 pub(crate) mod planted;
 mod reach;
+pub mod restriction;
 mod scope;
 mod source;
 mod uid;

@@ -1,10 +1,12 @@
 //! Whole meshes: what is served, what is refused with which finding, and the law of the policies.
 
 mod broken;
+mod dice;
 mod evaluate;
 #[allow(clippy::print_stdout, reason = "its figures are what it is run for")]
 mod fast;
 mod law;
+mod restriction;
 mod rows;
 mod served;
 mod vast;

@@ -69,7 +69,7 @@ pub fn lower(rows: &Rows, schema: &Schema, alias: &dyn Fn(&str) -> String) -> Re
     if exact == lit(true) {
         return Ok(None);
     }
-    let hints = permits.map(any).into_iter().chain(forbids.into_iter().map(not));
+    let hints = permits.map(any).into_iter().chain(forbids.into_iter().map(opposite));
     let hints = if exact == lit(false) { Vec::new() } else { hints.filter(|hint| *hint != lit(true)).collect() };
     Ok(Some(RowFilter { exact, hints }))
 }
@@ -121,6 +121,16 @@ fn is_truth(condition: &Expr) -> bool {
     *condition == lit(true) || *condition == lit(false)
 }
 
+/// The opposite; unknown stays unknown.
+fn opposite(condition: Expr) -> Expr {
+    match condition {
+        truth if truth == lit(true) => lit(false),
+        truth if truth == lit(false) => lit(true),
+        Expr::Not(inner) => *inner,
+        condition => not(condition),
+    }
+}
+
 /// All of them, where a constant says it already, that.
 fn all(parts: impl IntoIterator<Item = Expr>) -> Expr {
     let parts: Vec<Expr> = parts.into_iter().filter(|part| *part != lit(true)).collect();
@@ -147,11 +157,7 @@ fn condition(filter: &Filter, columns: &Columns<'_>) -> Result<Expr, Unfit> {
         Filter::Compare(comparison, left, right) => compare(*comparison, left, right, columns)?,
         Filter::And(parts) => all(inside(parts)?),
         Filter::Or(parts) => any(inside(parts)?),
-        Filter::Not(part) => match condition(part, columns)? {
-            truth if truth == lit(true) => lit(false),
-            truth if truth == lit(false) => lit(true),
-            part => not(part),
-        },
+        Filter::Not(part) => opposite(condition(part, columns)?),
         Filter::In(value, items) => within(value, items, columns)?,
         Filter::Between(value, low, high) => {
             let low = compare(Comparison::GreaterOrEqual, value, low, columns)?;

@@ -1,6 +1,7 @@
 //! A domain's Iceberg catalog and object store become open tables; one I/O stack for metadata and data.
 
 mod catalog;
+mod demands;
 mod error;
 pub mod memory;
 pub mod metadata;
@@ -37,6 +38,7 @@ pub struct Lake {
     domains: Mutex<HashMap<String, Arc<DomainLake>>>,
     stores: Arc<registry::Stores>,
     memory: Memory,
+    demands: demands::Demands,
 }
 
 /// What is open of one domain. A domain whose configuration changed gets another one.
@@ -68,6 +70,8 @@ pub struct OpenTable {
     pub beyond: Arc<Beyond>,
     /// What was decoded from files of this lake and of others.
     pub memory: Memory,
+    /// The `read-restrictions` that its catalog demands of this reader, none where it demands nothing.
+    pub restrictions: Option<Arc<serde_json::Value>>,
     root: Root,
 }
 
@@ -122,7 +126,22 @@ impl Lake {
         let built = built.map_err(|source| told(undecoded(name, table, &location, source)))?;
         let beyond = Arc::clone(&decoded.beyond);
         let OpenStore { store, url, root } = opened;
-        Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), root })
+        let restrictions = self.demands.on(name, table);
+        Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), restrictions, root })
+    }
+
+    /// Whether the catalog of `domain` can restrict how its tables are read, so that what is granted of a table is known
+    /// only once it is open.
+    pub fn may_restrict(&self, domain: &Domain) -> bool {
+        match &domain.catalog {
+            CatalogConfig::Sql { .. } | CatalogConfig::Metadata(_) => self.demands.may_be(domain.name.as_str()),
+        }
+    }
+
+    /// Lets the catalog of a domain restrict how one of its tables is read.
+    #[cfg(test)]
+    pub(crate) fn restrict(&self, domain: &str, table: &str, restrictions: serde_json::Value) {
+        self.demands.put(domain, table, restrictions);
     }
 
     /// Where the table's current metadata file is.

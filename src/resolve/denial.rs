@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use polder_catalog::mesh::{Mesh, Owner};
 use polder_catalog::name::ProductRef;
+use polder_catalog::policy::restriction::Unenforced;
 use polder_catalog::policy::{Access, ColumnGrant, Grants, Help, Helpful, Reason};
 use polder_catalog::principal::Principal;
 
@@ -78,6 +79,15 @@ impl Wanted {
     pub fn failed(&self, Reason { policy, place }: &Reason) -> Error {
         let message = format!(
             "policy `{policy}` ({place}) could not be evaluated for you, so nothing of `{}` is served",
+            self.product
+        );
+        self.denied(message, |_| false)
+    }
+
+    /// A product whose catalog restricts its reading beyond what is understood here.
+    pub fn unenforced(&self, why: &Unenforced) -> Error {
+        let message = format!(
+            "the catalog of `{}` demands read-restrictions that cannot be enforced, so nothing of it is served: {why}",
             self.product
         );
         self.denied(message, |_| false)

@@ -156,12 +156,8 @@ impl Resolver {
                 }
             }
         }
-        for (_, reference, table) in tables {
-            if !table.is_product() {
-                continue;
-            }
-            let (_, domain, _, grants) = self.find(reference)?;
-            for (effect, reasons) in Effect::of_rows(&grants.rows) {
+        for (_, _, table) in tables {
+            for (effect, reasons) in Effect::of_rows(&table.rows) {
                 let line = Line {
                     output: None,
                     product: table.name.clone(),
@@ -169,7 +165,7 @@ impl Resolver {
                     via: "rows",
                     effect,
                     reasons,
-                    owner: Some(domain.owner.team.clone()),
+                    owner: owner(table),
                 };
                 if !lines.contains(&line) {
                     lines.push(line);
@@ -180,12 +176,16 @@ impl Resolver {
     }
 }
 
+fn owner(table: &Table) -> Option<String> {
+    table.wanted.as_ref().and_then(|wanted| wanted.owner()).map(|owner| owner.team.clone())
+}
+
 fn lost() -> Error {
     Error::new(Class::Bug, "a table of the statement was lost while it was explained")
 }
 
 fn reached(output: Option<&String>, source: &Source, table: &Table) -> Vec<Line> {
-    let owner = table.wanted.as_ref().and_then(|wanted| wanted.owner()).map(|owner| owner.team.clone());
+    let owner = owner(table);
     let line = |column: String, effect: Effect, reasons: Vec<Reason>| Line {
         output: output.cloned(),
         product: table.name.clone(),

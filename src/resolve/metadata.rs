@@ -12,6 +12,7 @@ use crate::guard::govern_rows;
 use crate::scan::tables::About;
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
+use polder_catalog::policy::{Grants, Rows};
 
 impl Resolver {
     /// The metadata table of that name, if a name can mean one.
@@ -25,14 +26,17 @@ impl Resolver {
             Class::UnknownName => self.unknown(reference),
             _ => error,
         })?;
-        if restricts(&grants.columns, &grants.rows) {
-            return Err(self.wanted(&name).about(about, &grants));
-        }
+        let denied = |grants: &Grants| match restricts(&grants.columns, &grants.rows) {
+            true => Err(self.wanted(&name).about(about, grants)),
+            false => Ok(()),
+        };
+        denied(&grants)?;
         let shown = format!("{name}${about}");
         if at.text.is_some() && !about.of_one_snapshot() {
             return Err(Error::new(Class::BadRequest, format!("`{shown}` tells of all versions and has none itself")));
         }
         let open = self.opened(domain, product).await?;
+        denied(&self.restricted(&name, domain, product, &open, grants)?)?;
         let schema = open.table.metadata().current_schema();
         let bind::Binding { columns, .. } = bind::bind(&name, &product.contract, schema, &open.beyond)?;
         let which = if about.of_one_snapshot() { &at.which } else { &version::Which::Newest };
@@ -46,6 +50,7 @@ impl Resolver {
             version: at.text.clone(),
             provider,
             grants: Vec::new(),
+            rows: Rows::All,
             descriptions: Vec::new(),
             wanted: Some(self.wanted(&name)),
             snapshot: snapshot.filter(|_| about.of_one_snapshot()).map(|snapshot| snapshot.snapshot_id()),

@@ -19,6 +19,7 @@ pub mod explanation;
 mod metadata;
 mod outline;
 mod relied;
+mod restricted;
 pub mod system;
 mod version;
 
@@ -76,6 +77,8 @@ pub struct Table {
     pub provider: Arc<dyn TableProvider>,
     /// What of it is shown how; empty for a system table.
     pub grants: Vec<ColumnGrant>,
+    /// Which of its rows are shown.
+    pub rows: Rows,
     /// What it says of itself, per column of the contract.
     pub descriptions: Vec<(String, Option<String>)>,
     /// The product that it is, for who wants more of it.
@@ -206,15 +209,19 @@ impl Resolver {
         grants: Grants,
         at: &At,
     ) -> Result<Table, Error> {
-        let Grants { columns: mut grants, rows } = grants;
-        granted(&self.wanted(name), &grants)?;
+        granted(&self.wanted(name), &grants.columns)?;
         let open = self.opened(domain, product).await?;
+        let Grants { columns: mut grants, rows } = self.restricted(name, domain, product, &open, grants)?;
         let metadata = open.table.metadata();
         let restricted = restricts(&grants, &rows);
         let pin = version::choose(&name.to_string(), metadata, &at.which, !restricted)?;
         let pin = pin.map(|snapshot| snapshot.snapshot_id());
         let schema = metadata.current_schema();
-        let bind::Binding { columns: bound, unavailable } = bind::bind(name, &product.contract, schema, &open.beyond)?;
+        let bind::Binding { columns: mut bound, unavailable } =
+            bind::bind(name, &product.contract, schema, &open.beyond)?;
+        if open.restrictions.is_some() {
+            bound.extend(restricted::columns_beyond(schema));
+        }
         let unavailable = withheld(name, &mut grants, unavailable)?;
         let mut cut = Cut::new(name, &bound, &grants, &rows)?;
         let untold = |error| if restricted { untold(name, error) } else { error };
@@ -251,6 +258,7 @@ impl Resolver {
             version: at.text.clone(),
             provider,
             grants,
+            rows,
             descriptions,
             wanted: Some(self.wanted(name)),
             snapshot,

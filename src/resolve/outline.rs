@@ -44,7 +44,8 @@ impl TableProvider for Outline {
 }
 
 impl Resolver {
-    /// The outline of the product that `reference` means, which is not opened; other tables as they are.
+    /// The outline of the product that `reference` means, which is not opened but for the restrictions of its catalog;
+    /// other tables as they are.
     ///
     /// # Errors
     /// As for a query that names it, except that a product may be explained of which nothing may be read.
@@ -52,11 +53,12 @@ impl Resolver {
         if reference.catalog().is_some_and(|catalog| catalog != self.mesh.name()) {
             return Err(self.unknown(reference));
         }
-        let (name, _, product, grants) = match self.find(reference) {
+        let (name, domain, product, grants) = match self.find(reference) {
             Ok(found) => found,
             // Its own name means no product: a system table, a metadata table, or nothing.
             Err(_) => return self.table(reference, at).await,
         };
+        let grants = self.restricted_unopened(&name, domain, product, grants).await?;
         let fields: Vec<Field> = product.contract.columns.iter().map(field).collect();
         let restricted = restricts(&grants.columns, &grants.rows);
         Ok(Table {
@@ -64,6 +66,7 @@ impl Resolver {
             version: at.text.clone(),
             provider: Arc::new(Outline(Arc::new(Schema::new(fields)))),
             grants: grants.columns,
+            rows: grants.rows,
             descriptions: Vec::new(),
             wanted: Some(self.wanted(&name)),
             snapshot: None,

@@ -13,7 +13,7 @@ use datafusion::datasource::MemTable;
 use futures::StreamExt;
 use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
-use polder_catalog::policy::{Access, Decision, Grants};
+use polder_catalog::policy::{Access, Decision, Discovery, Grants, Rows};
 
 use super::explanation::{Effect, leaves, places, policies};
 use super::{At, Relied, Resolver, Table, describe, table_part};
@@ -129,7 +129,7 @@ type Row = Vec<Option<String>>;
 impl Resolver {
     /// What this principal may discover, the system tables included, in the order of schema and table.
     pub fn list(&self) -> Vec<Listed> {
-        let products = self.discoverable().into_iter().map(|(name, _, product, _)| Listed {
+        let products = self.discoverable().into_iter().map(|(name, _, product)| Listed {
             schema: name.product.domain().to_string(),
             table: table_part(&name),
             kind: "BASE TABLE",
@@ -157,8 +157,8 @@ impl Resolver {
             (INFORMATION, "columns") => self.information_columns().await,
             (INFORMATION, "schemata") => self.schemata(),
             (INFORMATION, "tables") => self.tables(),
-            (MESH, "columns") => self.columns(),
-            (MESH, "grants") => self.grants(),
+            (MESH, "columns") => self.columns().await,
+            (MESH, "grants") => self.grants().await,
             _ => self.products(),
         };
         let name = format!("{}.{}", system.schema, system.table);
@@ -169,6 +169,7 @@ impl Resolver {
             version: None,
             provider,
             grants: Vec::new(),
+            rows: Rows::All,
             descriptions: Vec::new(),
             wanted: None,
             snapshot: None,
@@ -178,22 +179,40 @@ impl Resolver {
         }))
     }
 
-    fn discoverable(&self) -> Vec<(ProductRef, &Domain, &Product, Option<Grants>)> {
+    /// The products that may be discovered. No column of them is decided.
+    fn discoverable(&self) -> Vec<(ProductRef, &Domain, &Product)> {
         self.rely(Relied::on_listing);
         let mut found = Vec::new();
         for (name, product) in self.mesh.products() {
             let Some(domain) = self.mesh.domain(name.product.domain()) else { continue };
-            match self.mesh.decide(&self.principal, product) {
-                Decision::Hidden(None) => {}
-                Decision::Hidden(Some(reason)) => {
+            match self.mesh.may_discover(&self.principal, product) {
+                Discovery::Shown => found.push((name, domain, product)),
+                Discovery::Hidden(None) => {}
+                Discovery::Hidden(Some(reason)) => {
                     tracing::warn!(policy = %reason.policy, place = %reason.place, product = %name,
                         "a policy could not be evaluated, so the product is hidden");
                 }
-                Decision::Refused(_) => found.push((name, domain, product, None)),
-                Decision::Granted(grants) => found.push((name, domain, product, Some(grants))),
             }
         }
         found
+    }
+
+    /// The products that may be discovered, each with what of it is granted; nothing where that cannot be told.
+    async fn decided(&self) -> Vec<(ProductRef, &Domain, &Product, Option<Grants>)> {
+        let found = self.discoverable();
+        let names: Vec<ProductRef> = found.iter().map(|(name, ..)| name.clone()).collect();
+        let decided = futures::stream::iter(names).map(|name| async move { self.granted(&name).await });
+        let grants: Vec<Option<Grants>> = decided.buffered(OPEN_AT_ONCE).collect().await;
+        let with = |((name, domain, product), grants)| (name, domain, product, grants);
+        found.into_iter().zip(grants).map(with).collect()
+    }
+
+    async fn granted(&self, name: &ProductRef) -> Option<Grants> {
+        let (product, domain) = (self.mesh.product(name)?, self.mesh.domain(name.product.domain())?);
+        match self.mesh.decide(&self.principal, product) {
+            Decision::Hidden(_) | Decision::Refused(_) => None,
+            Decision::Granted(grants) => self.restricted_unopened(name, domain, product, grants).await.ok(),
+        }
     }
 
     fn schemata(&self) -> Vec<Row> {
@@ -253,7 +272,7 @@ impl Resolver {
     }
 
     fn products(&self) -> Vec<Row> {
-        let rows = self.discoverable().into_iter().map(|(name, domain, product, _)| {
+        let rows = self.discoverable().into_iter().map(|(name, domain, product)| {
             let contract = &product.contract;
             let contact: Vec<&str> = domain.owner.email.iter().chain(&domain.owner.chat).map(String::as_str).collect();
             let tags: Vec<&str> = contract.tags.iter().map(String::as_str).collect();
@@ -274,9 +293,9 @@ impl Resolver {
         rows.collect()
     }
 
-    fn columns(&self) -> Vec<Row> {
+    async fn columns(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for (name, _, product, grants) in self.discoverable() {
+        for (name, _, product, grants) in self.decided().await {
             for (place, column) in product.contract.columns.iter().enumerate() {
                 let granted =
                     grants.iter().flat_map(|grants| &grants.columns).find(|grant| grant.column == column.name);
@@ -299,9 +318,9 @@ impl Resolver {
     }
 
     /// One row per column, or per field where those of a column differ, and one per rule on rows.
-    fn grants(&self) -> Vec<Row> {
+    async fn grants(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for (name, domain, _, grants) in self.discoverable() {
+        for (name, domain, _, grants) in self.decided().await {
             let Some(Grants { columns, rows: rules }) = grants else { continue };
             let paths = columns.iter().map(|grant| std::slice::from_ref(&grant.column));
             let shown = paths.flat_map(|path| leaves(&columns, path));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::declared::Declared;
+use super::each::each;
 use super::{Domain, Mesh, alias, domain, standards};
 use crate::document::file::{File, Tree};
 use crate::document::yaml::Node;
@@ -11,7 +12,7 @@ use crate::document::{Finding, Place, Report};
 use crate::name::DomainName;
 use crate::policy::Policies;
 use crate::policy::check::{Sources, Taken};
-use crate::policy::condition::Pool;
+use crate::policy::condition::Gathering;
 use crate::policy::known::Known;
 
 /// A domain whose files have been read; it is served if its report stays without errors.
@@ -20,31 +21,26 @@ struct Candidate {
     report: Report,
 }
 
-/// Cedar parses and checks by recursion, and its parser does not watch the stack: in a debug build a legal policy can
-/// need more than the two megabytes of an ordinary thread.
-const STACK: usize = 128 << 20;
-
 pub(crate) fn load(tree: Tree<'_>) -> Result<Mesh, Vec<Finding>> {
-    let loaded = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("mesh".into()).stack_size(STACK);
-        thread.spawn_scoped(scope, || load_here(&tree)).ok().and_then(|thread| thread.join().ok())
-    });
+    // On a thread of the right size.
+    let loaded = each(vec![&tree], load_here).and_then(|loaded| loaded.into_iter().next().flatten());
     loaded.unwrap_or_else(|| {
         let mut report = Report::default();
         let place = Place { file: "mesh.yaml".into(), line: 1, column: 1 };
-        report.error("mesh/load", &place, "loading stopped: the thread for it could not be started or failed");
+        report.error("mesh/load", &place, "loading stopped: a thread for it could not be started or failed");
         Err(report.into_findings())
     })
 }
 
-fn load_here(tree: &Tree<'_>) -> Result<Mesh, Vec<Finding>> {
+/// `None` when a thread failed.
+fn load_here(tree: &Tree<'_>) -> Option<Result<Mesh, Vec<Finding>>> {
     // The mesh's own scope; beside it what concerns no scope as a whole, a missing password for one.
     let (mut report, mut aside) = (Report::default(), Report::default());
     let declared = match File::read(tree, "mesh.yaml", &mut report).and_then(|file| Node::parse(&file, &mut report)) {
         Some(root) => Declared::read(&root, tree, &mut report, &mut aside),
-        None => return Err(report.into_findings()),
+        None => return Some(Err(report.into_findings())),
     };
-    let mut candidates = candidates(tree, &declared, &mut report, &mut aside);
+    let mut candidates = candidates(tree, &declared, &mut report, &mut aside)?;
     for (name, place, message) in alias::across(candidates.values().filter_map(|c| c.domain.as_ref())) {
         if let Some(candidate) = candidates.get_mut(&name) {
             candidate.report.error("domain/shared-place", &place, message);
@@ -52,32 +48,31 @@ fn load_here(tree: &Tree<'_>) -> Result<Mesh, Vec<Finding>> {
     }
     let mut reports = BTreeMap::new();
     let mut read = BTreeMap::new();
-    for (name, Candidate { domain, mut report }) in candidates {
-        if let Some(domain) = &domain {
-            alias::within(domain, &declared, &mut report);
-            standards::check(domain, &declared, &mut report);
-        }
+    for (name, Candidate { domain, report }) in candidates {
         reports.insert(name.clone(), report);
         read.insert(name, domain);
     }
     let out = reports.iter().filter(|(_, report)| report.is_broken()).map(|(name, _)| name.clone()).collect();
     let known = Known::new(&declared, read.values().flatten(), out, &mut report);
-    let mut conditions = Pool::default();
+    let conditions = Gathering::default();
     let mut taken = Taken::default();
     let sources = read_policies(tree, "policies", &mut report);
-    let mesh_wide = sources.check(&known, None, &mut taken, &mut conditions, &mut report);
-
-    let mut rules = BTreeMap::new();
-    for (name, report) in &mut reports {
-        let sources = read_policies(tree, &format!("{name}/policies"), report);
+    let mesh_wide = sources.check(&known, None, &mut taken, &conditions, &mut report);
+    let policies = each(reports.into_iter().collect(), |(name, mut report): (DomainName, Report)| {
+        let sources = read_policies(tree, &format!("{name}/policies"), &mut report);
         // What one domain takes is free for the next.
-        let mut taken = taken.below();
-        rules.insert(name.clone(), sources.check(&known, Some(name), &mut taken, &mut conditions, report));
+        let rules = sources.check(&known, Some(&name), &mut taken.below(), &conditions, &mut report);
+        (name, rules, report)
+    })?;
+    let (mut rules, mut reports) = (BTreeMap::new(), BTreeMap::new());
+    for (name, of_domain, report) in policies {
+        rules.insert(name.clone(), of_domain);
+        reports.insert(name, report);
     }
 
     let policies = match report.is_broken() {
         true => None,
-        false => Policies::compile(&declared, conditions, mesh_wide, rules, &mut report),
+        false => Policies::compile(&declared, conditions.close(), mesh_wide, rules, &mut report),
     };
     let broken = report.is_broken();
     let mut findings = report.into_findings();
@@ -95,7 +90,7 @@ fn load_here(tree: &Tree<'_>) -> Result<Mesh, Vec<Finding>> {
         findings.extend(report.into_findings());
     }
     findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
-    match policies {
+    Some(match policies {
         Some(policies) if !broken => Ok(Mesh {
             dir: tree.dir().to_owned(),
             declared,
@@ -106,17 +101,17 @@ fn load_here(tree: &Tree<'_>) -> Result<Mesh, Vec<Finding>> {
             watch: Arc::default(),
         }),
         _ => Err(findings),
-    }
+    })
 }
 
-/// Every directory with a `domain.yaml`, read.
+/// Every directory with a `domain.yaml`, read and held against what needs no other domain; `None` when a thread failed.
 fn candidates(
     tree: &Tree<'_>,
     declared: &Declared,
     report: &mut Report,
     aside: &mut Report,
-) -> BTreeMap<DomainName, Candidate> {
-    let mut candidates = BTreeMap::new();
+) -> Option<BTreeMap<DomainName, Candidate>> {
+    let mut domains = Vec::new();
     let names = tree.list("").unwrap_or_else(|error| {
         let place = Place { file: "mesh.yaml".into(), line: 1, column: 1 };
         report.error("file/unreadable", &place, format!("cannot list the mesh directory: {error}"));
@@ -127,18 +122,23 @@ fn candidates(
             continue;
         }
         match name.parse::<DomainName>() {
-            Ok(name) => {
-                let mut report = Report::new(Some(name.clone()));
-                let domain = domain::load(tree, &name, declared, &mut report);
-                candidates.insert(name, Candidate { domain, report });
-            }
+            Ok(name) => domains.push(name),
             Err(error) => {
                 let place = Place { file: format!("{name}/domain.yaml").into(), line: 1, column: 1 };
                 aside.error("domain/name", &place, error.to_string()).help("rename the directory");
             }
         }
     }
-    candidates
+    let candidates = each(domains, |name: DomainName| {
+        let mut report = Report::new(Some(name.clone()));
+        let domain = domain::load(tree, &name, declared, &mut report);
+        if let Some(domain) = &domain {
+            alias::within(domain, declared, &mut report);
+            standards::check(domain, declared, &mut report);
+        }
+        (name, Candidate { domain, report })
+    });
+    Some(candidates?.into_iter().collect())
 }
 
 fn read_policies(tree: &Tree<'_>, folder: &str, report: &mut Report) -> Sources {

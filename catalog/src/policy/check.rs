@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicySet, PrincipalConstraint, ResourceConstraint};
 use miette::Diagnostic;
 
-use super::condition::{Pool, Spoken};
+use super::condition::{Gathering, Spoken};
 use super::fits::{fits, parse_filter};
 use super::known::Known;
 use super::reach::{Action, Rule};
@@ -91,7 +91,7 @@ impl Sources {
         known: &Known<'_>,
         owner: Option<&DomainName>,
         taken: &mut Taken<'_>,
-        conditions: &mut Pool,
+        conditions: &Gathering,
         report: &mut Report,
     ) -> Vec<Rule> {
         let mut rules = Vec::new();
@@ -156,7 +156,7 @@ fn rule(
     owner: Option<&DomainName>,
     origin: &Origin,
     taken: &mut Taken<'_>,
-    pool: &mut Pool,
+    gathering: &Gathering,
     report: &mut Report,
 ) -> Option<Rule> {
     let place = origin.start();
@@ -169,7 +169,7 @@ fn rule(
     taken.own.insert(id.clone(), place.clone());
     let annotations = annotations(policy, &place, report);
     let actions = actions(policy, &annotations, &place, report);
-    let conditions = match pool.keep(policy, conditions(origin.text())) {
+    let conditions = match gathering.keep(policy, conditions(origin.text())) {
         Ok(conditions) => conditions,
         Err(error) => {
             report.error("policy/syntax", &place, format!("the policy's conditions could not be read: {error}"));

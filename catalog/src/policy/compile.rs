@@ -14,7 +14,7 @@ impl Policies {
     /// Puts the policies together. `mesh_wide` reach all products, those of a domain reach its own.
     pub(crate) fn compile(
         declared: &Declared,
-        mut conditions: Pool,
+        conditions: Pool,
         mesh_wide: Vec<Rule>,
         domains: BTreeMap<DomainName, Vec<Rule>>,
         report: &mut Report,
@@ -24,7 +24,6 @@ impl Policies {
             report.error("policy/schema", &place, "the schema for policies could not be made");
             return None;
         };
-        conditions.close();
         let mut policies =
             Self { rules: Vec::new(), conditions, mesh_wide: Index::default(), domains: BTreeMap::new(), types };
         let standards = standards(declared);

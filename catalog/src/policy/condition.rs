@@ -13,7 +13,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cedar_policy::{
     Authorizer, Context, Decision as Verdict, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request,
@@ -31,8 +31,16 @@ use crate::principal::{Attribute, Principal};
 pub(crate) type ConditionId = u32;
 
 /// The conditions of all policies of a mesh, each once.
-#[derive(Default)]
 pub(crate) struct Pool {
+    all: Vec<Condition>,
+}
+
+/// Conditions while policies are read, which several threads do.
+#[derive(Default)]
+pub(crate) struct Gathering(Mutex<Gathered>);
+
+#[derive(Default)]
+struct Gathered {
     ids: HashMap<String, ConditionId>,
     /// What is known of conditions already, by their texts: reading them again costs as much as parsing.
     texts: HashMap<String, Arc<Spoken>>,
@@ -62,15 +70,15 @@ struct Condition {
     literals: Vec<EntityUid>,
 }
 
-impl Pool {
+impl Gathering {
     /// What the conditions of `policy` are, if it has any. `text` is where they stand in it, if that is known.
-    pub fn keep(&mut self, policy: &Policy, text: Option<&str>) -> Result<Option<Arc<Spoken>>, String> {
+    pub fn keep(&self, policy: &Policy, text: Option<&str>) -> Result<Option<Arc<Spoken>>, String> {
         // Most policies have none, and that is seen at once.
         if text.is_some_and(|text| text.trim() == ";") {
             return Ok(None);
         }
-        if let Some(known) = text.and_then(|text| self.texts.get(text)) {
-            return Ok(Some(known.clone()));
+        if let Some(known) = text.and_then(|text| self.gathered().texts.get(text).cloned()) {
+            return Ok(Some(known));
         }
         let Some(conditions) = Conditions::of(policy)? else { return Ok(None) };
         let open = json!({ "op": "All" });
@@ -85,15 +93,28 @@ impl Pool {
             compared: scope::compared(&conditions),
             purposes: scope::purposes(&conditions),
             shape: shape(&conditions),
-            id: self.add(&conditions, alone, &literals)?,
+            id: self.gathered().add(&conditions, alone, &literals)?,
             literals,
         });
         if let Some(text) = text {
-            self.texts.insert(text.to_owned(), spoken.clone());
+            self.gathered().texts.insert(text.to_owned(), spoken.clone());
         }
         Ok(Some(spoken))
     }
 
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Done with gathering.
+    pub fn close(self) -> Pool {
+        let mut all = self.0.into_inner().unwrap_or_else(PoisonError::into_inner).all;
+        all.shrink_to_fit();
+        Pool { all }
+    }
+}
+
+impl Gathered {
     fn add(&mut self, conditions: &Conditions, alone: Policy, literals: &[EntityUid]) -> Result<ConditionId, String> {
         let text = conditions.0.to_string();
         if let Some(id) = self.ids.get(&text) {
@@ -112,7 +133,9 @@ impl Pool {
         self.ids.insert(text, id);
         Ok(id)
     }
+}
 
+impl Pool {
     /// The groups and the purposes that a condition names.
     pub fn speaks_of(&self, id: ConditionId) -> (Vec<String>, Vec<String>) {
         let policies = self.all.get(id as usize).into_iter().flat_map(|condition| condition.set.policies());
@@ -126,12 +149,6 @@ impl Pool {
             }
         }
         (groups, of_purpose)
-    }
-
-    /// Done with keeping.
-    pub fn close(&mut self) {
-        (self.ids, self.texts) = (HashMap::new(), HashMap::new());
-        self.all.shrink_to_fit();
     }
 }
 

@@ -88,6 +88,20 @@ pub enum Literal {
     Timestamp(i64),
     /// Microseconds since 1970-01-01 00:00 UTC.
     Timestamptz(i64),
+    /// The bits of a floating-point number, in the total order of IEEE 754: NaN lies beyond the infinities. Policies
+    /// cannot write one.
+    Float(u64),
+}
+
+impl Literal {
+    pub(crate) fn float(number: f64) -> Self {
+        Self::Float(number.to_bits())
+    }
+
+    /// Whether it is a zero, of either sign.
+    pub(crate) fn is_float_zero(&self) -> bool {
+        matches!(self, Self::Float(bits) if f64::from_bits(*bits) == 0.0)
+    }
 }
 
 /// How two values are compared.
@@ -100,6 +114,31 @@ pub enum Comparison {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+}
+
+impl Comparison {
+    /// What holds where it does not, of values that are known.
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Self::Equal => Self::NotEqual,
+            Self::NotEqual => Self::Equal,
+            Self::Less => Self::GreaterOrEqual,
+            Self::LessOrEqual => Self::Greater,
+            Self::Greater => Self::LessOrEqual,
+            Self::GreaterOrEqual => Self::Less,
+        }
+    }
+
+    /// The same with the sides changed.
+    pub(crate) fn turned(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            same => same,
+        }
+    }
 }
 
 /// Arithmetic that cannot fail.

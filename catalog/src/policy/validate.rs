@@ -1,7 +1,7 @@
 //! Cedar's own check of a policy, against the schema of the mesh.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cedar_policy::{Policy, PolicySet, ValidationMode, ValidationWarning, Validator};
 use miette::Diagnostic;
@@ -15,12 +15,16 @@ use crate::mesh::declared::Declared;
 /// The validator, and the shapes of policies that passed it.
 pub(crate) struct Validation {
     validator: Option<Validator>,
-    passed: RefCell<HashSet<String>>,
+    passed: Mutex<HashSet<String>>,
 }
 
 impl Validation {
     pub fn new(declared: &Declared) -> Self {
-        Self { validator: schema(declared).map(Validator::new), passed: RefCell::default() }
+        Self { validator: schema(declared).map(Validator::new), passed: Mutex::default() }
+    }
+
+    fn passed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is a schema at all.
@@ -39,7 +43,7 @@ impl Validation {
             let conditions = conditions.map(|conditions| conditions.shape.as_str()).unwrap_or_default();
             format!("{} {conditions}", scope(policy))
         });
-        if shape.as_ref().is_some_and(|shape| self.passed.borrow().contains(shape)) {
+        if shape.as_ref().is_some_and(|shape| self.passed().contains(shape)) {
             return;
         }
         let set = match PolicySet::from_policies([policy.clone()]) {
@@ -72,7 +76,7 @@ impl Validation {
             }
         }
         if let Some(shape) = shape.filter(|_| passes) {
-            self.passed.borrow_mut().insert(shape);
+            self.passed().insert(shape);
         }
     }
 }

@@ -9,8 +9,17 @@ use crate::policy::filter::{Comparison, Filter, Literal, Operator, Value};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cell {
     Number(i128),
+    /// A number's place in the total order.
+    Float(i64),
     Text(String),
     Struct,
+}
+
+impl Cell {
+    pub(crate) fn float(number: f64) -> Self {
+        let bits = number.to_bits().cast_signed();
+        Self::Float(bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed())
+    }
 }
 
 pub(crate) type Row = BTreeMap<String, Cell>;
@@ -71,6 +80,7 @@ fn value(of: &Value, row: &Row) -> Option<Cell> {
         Value::Column(path) => row.get(&path.join(".")).cloned(),
         Value::Literal(Literal::Number { unscaled, scale: 0 }) => Some(Cell::Number(*unscaled)),
         Value::Literal(Literal::Text(text)) => Some(Cell::Text(text.to_string())),
+        Value::Literal(Literal::Float(bits)) => Some(Cell::float(f64::from_bits(*bits))),
         Value::Literal(other) => panic!("{other:?} stands in no filter here"),
         Value::Arithmetic(operator, left, right) => match (value(left, row)?, value(right, row)?) {
             (Cell::Number(left), Cell::Number(right)) => Some(Cell::Number(match operator {

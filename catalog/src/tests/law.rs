@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use self::reference::{law, rows};
 use self::test::kind;
-use self::world::{Col, Dice, Prod, World, policy, rule, world};
+use self::world::{Col, Prod, World, policy, rule, world};
+use super::dice::Dice;
 use super::evaluate::{Cell, Row, shows};
 use super::show;
 use crate::mesh::{Mesh, Product};

@@ -23,7 +23,8 @@ const TAGS: [&str; 6] = ["pii", "pii.email", "pii.name", "money", "money.cost", 
 impl Vast {
     /// The files of the mesh, by their paths.
     pub fn files(&self) -> BTreeMap<String, String> {
-        let mut files = BTreeMap::from([("mesh.yaml".to_owned(), mesh())]);
+        let mut files =
+            BTreeMap::from([("mesh.yaml".to_owned(), mesh()), ("secrets/pii".to_owned(), "of no one".to_owned())]);
         let mesh_wide = self.policies / 100;
         files.insert("policies/all.cedar".into(), (0..mesh_wide).map(|n| self.mesh_wide(n)).collect());
         let own = (self.policies - mesh_wide) / self.domains.max(1);
@@ -123,7 +124,7 @@ fn mesh() -> String {
         "mesh: vast\ntags:\n  pii: {{ unmasked_for: [g0, g1], mask: hmac(pii) }}\n  pii.email: {{}}\n  pii.name: {{}}\n  \
          money: {{ unmasked_for: [g2, g3, g4] }}\n  money.cost: {{}}\n  open: {{}}\n\
          groups: [{}]\nattributes: {{ region: String }}\npurposes: {{ fraud: {{ groups: [g0, g5] }} }}\n\
-         keys: {{ pii: \"${{env:CARGO_PKG_NAME}}\" }}\nauth:\n  users: [{}]\n",
+         keys: {{ pii: \"${{file:secrets/pii}}\" }}\nauth:\n  users: [{}]\n",
         names.join(", "),
         users.join(", "),
     )

@@ -66,6 +66,7 @@ impl fmt::Display for Literal {
             Self::Date(days) => write!(f, "DATE '{}'", date(i128::from(*days))),
             Self::Timestamp(micros) => write!(f, "TIMESTAMP '{}'", time(i128::from(*micros), 6, false)),
             Self::Timestamptz(micros) => write!(f, "TIMESTAMP '{}'", time(i128::from(*micros), 6, true)),
+            Self::Float(bits) => write!(f, "{:e}", f64::from_bits(*bits)),
         }
     }
 }

@@ -210,6 +210,7 @@ fn kind_of(literal: &Literal) -> DataType {
         Literal::Date(_) => DataType::Date32,
         Literal::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
         Literal::Timestamptz(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Literal::Float(_) => DataType::Float64,
     }
 }
 
@@ -234,6 +235,9 @@ fn native(literal: &Literal, kind: &DataType) -> Option<ScalarValue> {
             ScalarValue::TimestampNanosecond(Some(nanos(at)?), Some(Arc::clone(zone)))
         }
         (Literal::Number { unscaled, scale }, kind) => number(*unscaled, *scale, kind)?,
+        (Literal::Float(bits), DataType::Float64) => ScalarValue::Float64(Some(f64::from_bits(*bits))),
+        // The nearest one, as Iceberg reads it.
+        (Literal::Float(bits), DataType::Float32) => ScalarValue::Float32(Some(f64::from_bits(*bits) as f32)),
         _ => return None,
     })
 }

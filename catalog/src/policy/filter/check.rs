@@ -344,6 +344,7 @@ fn of_literal(literal: &Literal) -> Kind {
         Literal::Date(_) => Kind::Date,
         Literal::Timestamp(_) => Kind::Timestamp { zoned: false, nanos: None },
         Literal::Timestamptz(_) => Kind::Timestamp { zoned: true, nanos: None },
+        Literal::Float(_) => Kind::Float,
     }
 }
 

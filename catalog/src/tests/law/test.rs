@@ -1,7 +1,8 @@
 //! Random row filters: their texts, where they fit, and what they say of a row.
 
+use super::super::dice::Dice;
 use super::super::evaluate::{Cell, Row};
-use super::world::{Dice, Prod, Rule};
+use super::world::{Prod, Rule};
 use crate::principal::{Attribute, Principal};
 
 /// A condition on a row.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::super::Files;
+use super::super::dice::Dice;
 use super::test::{Test, filter};
 use crate::document::Finding;
 use crate::mesh::Mesh;
@@ -29,26 +30,6 @@ pub(super) const MASKS: [&str; 15] = [
 ];
 const KINDS: [&str; 6] = ["string", "string", "long", "long", "date", "list"];
 const DOMAINS: [&str; 2] = ["d0", "d1"];
-
-pub(super) struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
-    pub fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-    pub fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
-    }
-    pub fn some(&mut self, of: &[&'static str], one_in: usize) -> BTreeSet<&'static str> {
-        of.iter().copied().filter(|_| self.one_in(one_in)).collect()
-    }
-}
 
 /// A column with its fields; fields have no fields.
 pub(super) struct Col {
