@@ -47,11 +47,13 @@ pub struct Options {
     pub timeout: Duration,
     /// Threads that plan and execute, and partitions of a query; the machine's cores by default.
     pub threads: Option<usize>,
+    /// The most rows that a query works on at once.
+    pub batch: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory: 2 << 30, spill: None, timeout: Duration::from_secs(300), threads: None }
+        Self { memory: 2 << 30, spill: None, timeout: Duration::from_secs(300), threads: None, batch: 8192 }
     }
 }
 

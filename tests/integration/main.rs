@@ -13,6 +13,8 @@
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
 //! - `reload`: the mesh's files change while it is served
 //! - `limits`: time and memory, and what a query does that wants more
+//! - `noninterference`: two lakes that look the same to somebody give the same answers, errors and plans
+//! - `metadata`: changes of a table's metadata that iceberg's transactions do not know
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
 //! - `command`: the `polder` binary, its output and its exit codes
 
@@ -23,6 +25,8 @@ mod command;
 mod explanations;
 mod features;
 mod limits;
+mod metadata;
+mod noninterference;
 mod packly;
 mod reload;
 mod requests;

@@ -27,6 +27,7 @@ use polder_catalog::mesh::Mesh;
 use polder_catalog::secret::Secret;
 use tonic::transport::Endpoint;
 
+use crate::metadata::rewrite;
 use crate::packly::loopback;
 use crate::scripts::{Kind, answer};
 
@@ -116,21 +117,10 @@ impl Shop {
         append.commit(self.catalog.as_ref()).await.unwrap();
     }
 
-    /// Changes the table's metadata in a way that iceberg's transactions do not know.
     async fn change(&self, with: impl FnOnce(TableMetadataBuilder) -> TableMetadataBuilder) {
-        let table = self.table().await;
-        let built = with(table.metadata().clone().into_builder(None)).build().unwrap().metadata;
-        let location = format!("{}/metadata/00009-{}.metadata.json", built.location(), uuid::Uuid::new_v4());
-        let json = serde_json::to_vec(&built).unwrap();
-        table.file_io().new_output(&location).unwrap().write(json.into()).await.unwrap();
         let database = self.dir.path().join("lake/storefront/catalog.db");
-        let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", database.display())).await.unwrap();
-        let done = sqlx::query("UPDATE iceberg_tables SET metadata_location = ? WHERE table_name = 'customers'")
-            .bind(location)
-            .execute(&pool)
-            .await
-            .unwrap();
-        assert_eq!(done.rows_affected(), 1);
+        let ident = TableIdent::from_strs(["shop", "customers"]).unwrap();
+        rewrite(self.catalog.as_ref(), &database, &ident, with).await;
     }
 
     async fn connect(&self, user: &str) -> Remote {
