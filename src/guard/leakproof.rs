@@ -199,7 +199,7 @@ fn comparable(kind: DataType) -> Option<DataType> {
 }
 
 /// The type that a cast gives, where it can give every value of the type that it takes.
-fn widened(from: DataType, to: &DataType) -> Option<DataType> {
+pub(super) fn widened(from: DataType, to: &DataType) -> Option<DataType> {
     use DataType::{Binary, BinaryView, Decimal128, Float32, Float64, Int32, Int64, Timestamp, Utf8, Utf8View};
     let digits = |precision: u8, scale: i8| i16::from(precision) - i16::from(scale);
     let holds = |whole: i16, scale: i8| matches!(to, Decimal128(p, s) if digits(*p, *s) >= whole && *s >= scale);

@@ -10,6 +10,7 @@
 //! many worlds, and `POLDER_SEED=7` begins with that one.
 
 mod chance;
+mod channels;
 mod compare;
 mod lake;
 mod query;
@@ -23,7 +24,7 @@ use std::time::Instant;
 use polder_catalog::principal::Principal;
 
 use chance::Chance;
-use compare::{Answer, ask, difference};
+use compare::{Answer, ask, difference, plans_alike};
 use lake::Lake;
 use query::{Query, query};
 use values::{Cell, Mask, Shown};
@@ -77,6 +78,10 @@ async fn go_through(seed: u64, tally: &mut Tally) {
         tally.count(&of_a);
         if let Some(difference) = difference(&query, shape.0 == 1, &of_a, &of_b) {
             tally.findings.push(finding(&world, seed, number, shape, &query, &difference));
+        }
+        if of_a.plan != of_b.plan && !plans_alike(&on_a, &who, &query, &of_b).await {
+            let plans = format!("EXPLAIN\nA: {:#?}\nB: {:#?}", of_a.plan, of_b.plan);
+            tally.findings.push(finding(&world, seed, number, shape, &query, &plans));
         }
         if of_a.rows.is_ok() && number % 4 == 0 {
             let owner: Principal = on_a.mesh().principal("owner").unwrap();
