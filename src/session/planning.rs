@@ -22,6 +22,7 @@ use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use polder_catalog::policy::{Access, ColumnGrant};
 use tokio::time::Instant;
 
+use super::caution::cautious;
 use super::failure::Guarded;
 use super::gate::{Admitted, admit, normal};
 use super::outer::{Shadows, outer_names};
@@ -31,7 +32,7 @@ use super::{Engine, Pins, Rows, explain, failure, life, purpose};
 use crate::error::{Class, Error};
 use crate::guard::WithoutFigures;
 use crate::guard::flow::{Flow, flow};
-use crate::guard::steady::{Spares, row_by_row};
+use crate::guard::steady::row_by_row;
 use crate::guard::verify::{Cleared, Refusal};
 use crate::resolve::explanation::{self, Line, leaves};
 use crate::resolve::{At, Resolver, Table, versioned};
@@ -363,34 +364,16 @@ async fn finish(
     let failed = |error| failed(&error, tables);
     let cleared = Cleared::of(providers).map_err(|refusal| unverified(&refusal))?;
     let mut logical = state.optimize(logical).map_err(failed)?;
-    let mut steady = None;
-    if tables.iter().any(|(_, _, table)| table.restricted) {
+    let restricted = tables.iter().any(|(_, _, table)| table.restricted);
+    if restricted {
         logical = row_by_row(logical).map_err(failed)?;
-        steady = steady_state(state, Spares::of(&logical).map_err(failed)?);
     }
     cleared.verify(&logical).map_err(|refusal| unverified(&refusal))?;
-    let state = steady.as_ref().unwrap_or(state);
+    let cautious = cautious(state, &logical, restricted).map_err(failed)?;
+    let state = cautious.as_ref().unwrap_or(state);
     let physical = state.query_planner().create_physical_plan(&logical, state).await.map_err(failed)?;
     cleared.verify_physical(&physical).map_err(|refusal| unverified(&refusal))?;
     Ok((logical, physical))
-}
-
-/// A state that plans so that nothing below a guard decides which rows meet what may fail, if there is such.
-fn steady_state(state: &SessionState, spares: Spares) -> Option<SessionState> {
-    if !spares.joins && !spares.orders {
-        return None;
-    }
-    let mut config = state.config().clone();
-    let optimizer = &mut config.options_mut().optimizer;
-    if spares.orders {
-        optimizer.enable_topk_dynamic_filter_pushdown = false;
-        optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-    }
-    if spares.joins {
-        optimizer.enable_join_dynamic_filter_pushdown = false;
-        config.set_extension(Arc::new(WithoutFigures));
-    }
-    Some(SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build())
 }
 
 fn unverified(refusal: &Refusal) -> Error {

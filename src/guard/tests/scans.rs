@@ -147,8 +147,8 @@ async fn what_an_operator_learns_reaches_the_scan_through_the_guard_by_plain_col
         (join("p.note = q.note AND p.id < q.id"), Some("note")),
         (join("p.email = q.email"), None),
         (join("p.phone = q.phone AND p.id = q.id"), None),
-        (join("CAST(p.note AS BIGINT) = q.id"), None),
-        (join("upper(p.note) = q.note"), None),
+        (join("CAST(p.note AS BIGINT) = CAST(q.note AS BIGINT)"), None),
+        (join("upper(p.note) = upper(q.note)"), None),
         ("SELECT city FROM people WHERE id IN (SELECT id FROM people WHERE city = 'Delft')".to_owned(), Some("id")),
         ("SELECT city FROM people WHERE email IN (SELECT note FROM people WHERE city = 'Delft')".to_owned(), None),
     ] {

@@ -8,7 +8,7 @@ use super::lake::Lake;
 use super::query::Query;
 use super::rules::Rule;
 use super::values::{Cell, Kind, Shown};
-use super::world::{Column, Table, World};
+use super::world::{Column, Side, Table, World};
 use super::*;
 
 fn column(name: &str, kind: Kind) -> Column {
@@ -82,6 +82,7 @@ fn errors_do_not_tell_of_hidden_rows_by_what_is_read() {
                             hashes: Vec::new(),
                             is_restricted: true,
                             is_select: true,
+                            is_cut: true,
                         };
                         let (of_a, of_b): (Answer, Answer) = (ask(&a, &who, &query).await, ask(&b, &who, &query).await);
                         if let Some(difference) = difference(&query, false, &of_a, &of_b) {
@@ -94,4 +95,42 @@ fn errors_do_not_tell_of_hidden_rows_by_what_is_read() {
         }
     });
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
+}
+
+/// Keys of some rows, one of which is NULL in a file of its own.
+fn keys(first: &[i64]) -> [Side; 2] {
+    let row = |id: i64, k: Cell| vec![Cell::Int(id), k, Cell::Text("EU".to_owned())];
+    [first.iter().map(|k| row(*k, Cell::Int(*k))).collect(), vec![row(-1, Cell::Null)]]
+}
+
+#[test]
+fn what_a_join_has_learnt_leaves_out_no_null_that_counts() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut world = world([vec![], vec![]]);
+        for (table, first) in world.tables.iter_mut().zip([vec![4, 5], (4..60).collect::<Vec<_>>()]) {
+            (table.permits, table.sides[0]) = (None, keys(&first));
+        }
+        let mut lake = Lake::of(&world, 0, Chance::new(1)).await;
+        let engine = lake.engine(1, 8192);
+        let who = engine.mesh().principal("reader").unwrap();
+        for (sql, rows) in [
+            ("SELECT k FROM lab.alpha INTERSECT SELECT k FROM lab.beta", 3),
+            ("SELECT k FROM lab.beta INTERSECT SELECT k FROM lab.alpha", 3),
+            ("SELECT a.k FROM lab.alpha a JOIN lab.beta b ON a.k IS NOT DISTINCT FROM b.k", 3),
+            ("SELECT id FROM lab.alpha WHERE k NOT IN (SELECT k FROM lab.beta)", 0),
+            ("SELECT id FROM lab.beta WHERE k NOT IN (SELECT k FROM lab.alpha)", 0),
+            ("SELECT id FROM lab.alpha WHERE k NOT IN (SELECT k FROM lab.beta WHERE k > 50)", 2),
+        ] {
+            let query = Query {
+                sql: sql.to_owned(),
+                is_ordered: false,
+                hashes: Vec::new(),
+                is_restricted: false,
+                is_select: true,
+                is_cut: false,
+            };
+            assert_eq!(ask(&engine, &who, &query).await.rows.unwrap().lines.len(), rows, "{sql}");
+        }
+    });
 }

@@ -40,7 +40,7 @@ const STATEMENTS: usize = 25;
 const SHOWN: usize = 3;
 
 /// Partitions, and rows in a batch.
-const SHAPES: [(usize, usize); 5] = [(1, 8192), (1, 5), (2, 1), (2, 16), (4, 8192)];
+const SHAPES: [(usize, usize); 4] = [(1, 8192), (1, 5), (2, 3), (4, 8192)];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
@@ -160,7 +160,14 @@ fn one_cell_that_is_shown_and_differs_is_found() {
             (format!("SELECT id FROM lab.{name} WHERE 10 / (99 - k) > 0"), true),
             (format!("SELECT id FROM lab.{name}"), false),
         ] {
-            let query = Query { sql, is_ordered: false, hashes: Vec::new(), is_restricted: true, is_select: true };
+            let query = Query {
+                sql,
+                is_ordered: false,
+                hashes: Vec::new(),
+                is_restricted: true,
+                is_select: true,
+                is_cut: true,
+            };
             let found = difference(&query, false, &ask(&a, &who, &query).await, &ask(&b, &who, &query).await);
             assert_eq!(found.is_some(), differs, "{}: {found:?}", query.sql);
         }

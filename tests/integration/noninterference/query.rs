@@ -16,6 +16,8 @@ pub struct Query {
     pub is_restricted: bool,
     /// Whether it is one that can be explained.
     pub is_select: bool,
+    /// Whether all tables that it reads have row rules, so that even where batches end follows from what is shown.
+    pub is_cut: bool,
 }
 
 /// What an expression gives.
@@ -59,12 +61,13 @@ struct Writer<'a> {
     daring: Daring,
     aliases: usize,
     restricted: bool,
+    cut: bool,
 }
 
 /// Writes a statement.
 pub fn query(world: &World, chance: &mut Chance) -> Query {
     let daring = [Daring::Safe, Daring::Tame, Daring::Tame, Daring::Tame, Daring::Wild][chance.below(5)];
-    let mut writer = Writer { world, chance, daring, aliases: 0, restricted: false };
+    let mut writer = Writer { world, chance, daring, aliases: 0, restricted: false, cut: true };
     let kind = writer.chance.below(20);
     let mut hashes = Vec::new();
     let (sql, is_ordered) = match kind {
@@ -90,7 +93,8 @@ pub fn query(world: &World, chance: &mut Chance) -> Query {
     };
     let is_select = kind != 1;
     let is_restricted = writer.restricted || !is_select;
-    Query { sql, is_ordered, hashes, is_restricted, is_select }
+    let is_cut = writer.cut;
+    Query { sql, is_ordered, hashes, is_restricted, is_select, is_cut }
 }
 
 impl Writer<'_> {
@@ -183,6 +187,7 @@ impl Writer<'_> {
 
     fn aliased(&mut self, table: &Table) -> (String, Scope) {
         self.restricted |= table.is_restricted();
+        self.cut &= table.hides_rows();
         let version = if self.chance.one_in(6) { " AT(REF => 'june')" } else { "" };
         let alias = self.alias();
         (format!("lab.{}{version} AS {alias}", table.name), scope(table, &alias))

@@ -46,6 +46,11 @@ impl Table {
             || self.columns.iter().any(|column| column.shown != Shown::Raw)
     }
 
+    /// Whether its row rules are more than a permit of all rows.
+    pub fn hides_rows(&self) -> bool {
+        self.permits.as_ref().is_some_and(|permits| permits.iter().all(Option::is_some)) || !self.forbids.is_empty()
+    }
+
     fn shows(&self, row: &[Cell]) -> bool {
         let permitted = |rule: &Option<Rule>| rule.as_ref().is_none_or(|rule| rule.of(row) == Some(true));
         self.permits.as_ref().is_none_or(|permits| permits.iter().any(permitted))
