@@ -70,6 +70,7 @@ impl Limits {
             spill: self.spill.clone(),
             timeout: Duration::from_secs(self.timeout),
             threads: self.threads,
+            ..Options::default()
         }
     }
 }

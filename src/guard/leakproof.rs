@@ -185,7 +185,7 @@ fn is_known(expr: &Expr) -> bool {
 
 /// Whether a pattern of LIKE compiles, whatever is in it: a letter takes less than a kilobyte of the ten megabytes that
 /// there are.
-fn is_short(pattern: &ScalarValue) -> bool {
+pub(super) fn is_short(pattern: &ScalarValue) -> bool {
     pattern.try_as_str().flatten().is_none_or(|pattern| pattern.len() <= 1024)
 }
 
@@ -221,7 +221,7 @@ fn comparable(kind: DataType) -> Option<DataType> {
 }
 
 /// The type that a cast gives, where it can give every value of the type that it takes.
-fn widened(from: DataType, to: &DataType) -> Option<DataType> {
+pub(super) fn widened(from: DataType, to: &DataType) -> Option<DataType> {
     use DataType::{Binary, BinaryView, Decimal128, Float32, Float64, Int32, Int64, Timestamp, Utf8, Utf8View};
     let digits = |precision: u8, scale: i8| i16::from(precision) - i16::from(scale);
     let holds = |whole: i16, scale: i8| matches!(to, Decimal128(p, s) if digits(*p, *s) >= whole && *s >= scale);

@@ -21,10 +21,12 @@ pub mod filter;
 pub mod flow;
 mod leakproof;
 pub mod mask;
+pub mod steady;
 pub mod table;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests corrupt plans by hand")]
 mod tests;
+mod total;
 pub mod verify;
 
 pub use table::{GovernedColumn, Shown, Source, Treatment, WithoutFigures, govern, govern_rows};

@@ -119,6 +119,7 @@ impl Engine {
 
         let mut config = SessionConfig::new()
             .with_target_partitions(threads)
+            .with_batch_size(options.batch.max(1))
             .with_information_schema(false)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(mesh.name(), "");

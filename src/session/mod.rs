@@ -10,6 +10,8 @@
 //! execution happen on threads of their own with large stacks, so that deep plans cannot overflow and busy queries do
 //! not keep the network waiting. Nothing here knows a wire protocol or a user's password.
 
+#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
+mod caution;
 mod dialect;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod engine;
@@ -47,11 +49,13 @@ pub struct Options {
     pub timeout: Duration,
     /// Threads that plan and execute, and partitions of a query; the machine's cores by default.
     pub threads: Option<usize>,
+    /// The most rows that a query works on at once.
+    pub batch: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory: 2 << 30, spill: None, timeout: Duration::from_secs(300), threads: None }
+        Self { memory: 2 << 30, spill: None, timeout: Duration::from_secs(300), threads: None, batch: 8192 }
     }
 }
 

@@ -22,6 +22,7 @@ use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use polder_catalog::policy::{Access, ColumnGrant};
 use tokio::time::Instant;
 
+use super::caution::cautious;
 use super::failure::Guarded;
 use super::gate::{Admitted, admit, normal};
 use super::outer::{Shadows, outer_names};
@@ -31,6 +32,7 @@ use super::{Engine, Pins, Rows, explain, failure, life, purpose};
 use crate::error::{Class, Error};
 use crate::guard::WithoutFigures;
 use crate::guard::flow::{Flow, flow};
+use crate::guard::steady::row_by_row;
 use crate::guard::verify::{Cleared, Refusal};
 use crate::resolve::explanation::{self, Line, leaves};
 use crate::resolve::{At, Resolver, Table, versioned};
@@ -361,8 +363,14 @@ async fn finish(
 ) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>), Error> {
     let failed = |error| failed(&error, tables);
     let cleared = Cleared::of(providers).map_err(|refusal| unverified(&refusal))?;
-    let logical = state.optimize(logical).map_err(failed)?;
+    let mut logical = state.optimize(logical).map_err(failed)?;
+    let restricted = tables.iter().any(|(_, _, table)| table.restricted);
+    if restricted {
+        logical = row_by_row(logical).map_err(failed)?;
+    }
     cleared.verify(&logical).map_err(|refusal| unverified(&refusal))?;
+    let cautious = cautious(state, &logical, restricted).map_err(failed)?;
+    let state = cautious.as_ref().unwrap_or(state);
     let physical = state.query_planner().create_physical_plan(&logical, state).await.map_err(failed)?;
     cleared.verify_physical(&physical).map_err(|refusal| unverified(&refusal))?;
     Ok((logical, physical))

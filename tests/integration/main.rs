@@ -13,6 +13,7 @@
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
 //! - `reload`: the mesh's files change while it is served
 //! - `limits`: time and memory, and what a query does that wants more
+//! - `noninterference`: two lakes that look the same to somebody give the same answers, errors and plans
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
 //! - `canary`: what is hidden is searched for in all that leaves the server, and in its logs and metrics
 //! - `harbour`: a small mesh for scripts: odd names, row rules, and a table with a past
@@ -28,6 +29,7 @@ mod explanations;
 mod features;
 mod harbour;
 mod limits;
+mod noninterference;
 mod own;
 mod packly;
 mod reload;

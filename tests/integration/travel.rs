@@ -117,7 +117,6 @@ impl Shop {
         append.commit(self.catalog.as_ref()).await.unwrap();
     }
 
-    /// Changes the table's metadata in a way that iceberg's transactions do not know.
     async fn change(&self, with: impl FnOnce(TableMetadataBuilder) -> TableMetadataBuilder) {
         let database = self.dir.path().join("lake/storefront/catalog.db");
         own::change(&self.table().await, &database, with).await;

@@ -1,0 +1,122 @@
+//! Plans whose expressions meet the same rows, whatever is hidden.
+//!
+//! An expression may fail on a row that is shown, and whether it meets that row must not depend on those that are
+//! hidden. Three things keep rows from expressions, and each of them follows what is below a guard:
+//!
+//! ```text
+//! (SELECT 12 / k FROM p) JOIN q    how many rows there are decides which side is read first; if it is empty, the other
+//!                                  one is not read at all; else what the first one holds spares files of the other
+//! ORDER BY at LIMIT 1              what was read spares files whose rows, hidden ones included, come later
+//! a AND 12 / k > 1                 asks its second half of all rows of a batch, of some or of none, as the first half
+//!                                  says of the batch
+//! ```
+//!
+//! Counterexample: with 50 rows in `q`, the first statement fails if `p` has fewer rows, and else it does not; so a
+//! reader counts the rows of `p`. So where what may fail stands below a join its sides are ordered without figures, and
+//! below a join or a limit nothing is spared. A conjunction asks its second half of exactly the rows for which the first
+//! one is not false. What cannot fail is planned as ever.
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit, when};
+use datafusion::optimizer::utils::NamePreserver;
+
+use super::total::is_total;
+
+/// What of a plan may keep rows from expressions that may fail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spares {
+    /// A join.
+    pub joins: bool,
+    /// An order with a limit, or an aggregate of all rows.
+    pub orders: bool,
+    /// Whether there is such an expression at all.
+    fails: bool,
+}
+
+impl Spares {
+    /// Looks through an optimized plan.
+    ///
+    /// # Errors
+    /// When the schemas of its nodes do not fit.
+    pub fn of(plan: &LogicalPlan) -> Result<Self> {
+        let inputs = plan.inputs().into_iter().map(Self::of).collect::<Result<Vec<_>>>()?;
+        let below = inputs.into_iter().fold(Self::default(), |a, b| Self {
+            joins: a.joins || b.joins,
+            orders: a.orders || b.orders,
+            fails: a.fails || b.fails,
+        });
+        let schema = schema(plan)?;
+        let fails = |expr: &Expr| !is_total(expr, &schema);
+        let (mut joins, mut orders) = (false, false);
+        match plan {
+            LogicalPlan::Join(join) => joins = below.fails || join.on.iter().any(|(a, b)| fails(a) || fails(b)),
+            LogicalPlan::RecursiveQuery(_) => joins = below.fails,
+            LogicalPlan::Sort(sort) => orders = below.fails && sort.fetch.is_some(),
+            LogicalPlan::Aggregate(aggregate) => {
+                let own = aggregate.aggr_expr.iter().any(fails);
+                orders = (below.fails || own) && aggregate.group_expr.is_empty();
+            }
+            _ => {}
+        }
+        let own = plan.expressions();
+        // A query inside an expression becomes a join that is not seen yet.
+        let nested = own.iter().any(|expr| expr.exists(|expr| Ok(is_query(expr))).unwrap_or(true));
+        Ok(Self {
+            joins: below.joins || joins || nested,
+            orders: below.orders || orders,
+            fails: below.fails || own.iter().any(fails),
+        })
+    }
+}
+
+fn is_query(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_))
+}
+
+/// The columns that the expressions of a node are over.
+fn schema(plan: &LogicalPlan) -> Result<DFSchema> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())
+        }
+        _ => Ok(merge_schema(&plan.inputs())),
+    }
+}
+
+/// Lets each conjunction and disjunction ask its second half row by row, where that may fail.
+///
+/// # Errors
+/// When an expression cannot be written anew.
+pub fn row_by_row(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(_) = node {
+            return Ok(Transformed::no(node));
+        }
+        let schema = schema(&node)?;
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(expr.transform_up(|expr| halves(expr, &schema))?.update_data(|expr| name.restore(expr)))
+        })
+    })
+    .data()
+}
+
+fn halves(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right })
+            if !is_total(&right, schema) =>
+        {
+            let decided = match op {
+                Operator::And => Expr::IsFalse(left.clone()),
+                _ => Expr::IsTrue(left.clone()),
+            };
+            // Of the rows that are left the first half is nowhere decisive, so that all of them are asked.
+            let both = Expr::BinaryExpr(BinaryExpr { left, op, right });
+            Ok(Transformed::yes(when(decided, lit(op == Operator::Or)).otherwise(both)?))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}

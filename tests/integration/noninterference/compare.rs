@@ -1,0 +1,148 @@
+//! What somebody sees of a statement, and whether two such answers differ.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
+use polder::error::Error;
+use polder::flight::encode::{wire_batch, wire_schema};
+use polder::session::{Engine, Pins};
+use polder_catalog::principal::Principal;
+
+use super::query::Query;
+
+/// All that is seen of a statement.
+#[derive(Debug)]
+pub struct Answer {
+    pub rows: Result<Rows, Error>,
+    pub plan: Result<Vec<Vec<String>>, String>,
+    pub policy: Result<Vec<Vec<String>>, String>,
+}
+
+#[derive(Debug)]
+pub struct Rows {
+    pub schema: String,
+    pub notices: Vec<String>,
+    pub lines: Vec<Vec<String>>,
+    /// As they travel: batch by batch, and as one.
+    pub bytes: [Vec<u8>; 2],
+}
+
+/// Asks a statement, what its plan is, and what the policies say of it.
+pub async fn ask(engine: &Arc<Engine>, who: &Principal, query: &Query) -> Answer {
+    Answer {
+        rows: rows(engine, who, &query.sql).await,
+        plan: told(engine, who, query, "EXPLAIN").await,
+        policy: told(engine, who, query, "EXPLAIN POLICY").await,
+    }
+}
+
+async fn told(engine: &Arc<Engine>, who: &Principal, query: &Query, what: &str) -> Result<Vec<Vec<String>>, String> {
+    match query.is_select {
+        true => match rows(engine, who, &format!("{what} {}", query.sql)).await {
+            Ok(rows) => Ok(rows.lines),
+            Err(error) => Err(error.to_string()),
+        },
+        false => Ok(Vec::new()),
+    }
+}
+
+async fn rows(engine: &Arc<Engine>, who: &Principal, sql: &str) -> Result<Rows, Error> {
+    let planned = engine.plan(who, sql, &Pins::new()).await?;
+    let schema = planned.schema();
+    let (notices, told) = (planned.notices().to_vec(), planned.snapshots().keys().cloned().collect::<Vec<_>>());
+    let batches: Vec<RecordBatch> = planned.run()?.try_collect().await?;
+    let wire = wire_schema(&schema);
+    let options = FormatOptions::default().with_null("NULL").with_display_error(true);
+    let mut lines = Vec::new();
+    for batch in &batches {
+        let columns: Vec<_> =
+            batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
+        for row in 0..batch.num_rows() {
+            lines.push(columns.iter().map(|column| column.value(row).to_string()).collect());
+        }
+    }
+    let whole = concat_batches(&schema, &batches).unwrap();
+    let bytes = [written(&wire, &batches), written(&wire, &[whole])];
+    Ok(Rows { schema: format!("{schema:?} {told:?}"), notices, lines, bytes })
+}
+
+fn written(wire: &SchemaRef, batches: &[RecordBatch]) -> Vec<u8> {
+    let mut bytes = StreamWriter::try_new(Vec::new(), wire).unwrap();
+    batches.iter().for_each(|batch| bytes.write(&wire_batch(wire, batch).unwrap()).unwrap());
+    bytes.into_inner().unwrap()
+}
+
+/// Whether a lake gives, at some time, the plan that another one gave. DataFusion puts some columns in an order by chance.
+pub async fn plans_alike(engine: &Arc<Engine>, who: &Principal, query: &Query, plan: &Answer) -> bool {
+    for _ in 0..12 {
+        if told(engine, who, query, "EXPLAIN").await == plan.plan {
+            return true;
+        }
+    }
+    false
+}
+
+/// Where two answers to a statement differ beside their plans, if they do. In one partition even their bytes are the same.
+pub fn difference(query: &Query, one_partition: bool, a: &Answer, b: &Answer) -> Option<String> {
+    let told =
+        |what: &str, a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| Some(format!("{what}\nA: {a:#?}\nB: {b:#?}"));
+    if a.policy != b.policy {
+        return told("EXPLAIN POLICY", &a.policy, &b.policy);
+    }
+    let (a, b) = match (&a.rows, &b.rows) {
+        (Ok(a), Ok(b)) => (a, b),
+        // Which of several values is quoted is chance, where all of them may be.
+        (Err(a), Err(b)) if !query.is_restricted && a.class == b.class => return None,
+        (Err(a), Err(b)) if a.to_string() == b.to_string() => return None,
+        (a, b) => {
+            let told = |answer: &Result<Rows, Error>| match answer {
+                Ok(rows) => format!("{} rows", rows.lines.len()),
+                Err(error) => error.to_string(),
+            };
+            return Some(format!("outcome\nA: {}\nB: {}", told(a), told(b)));
+        }
+    };
+    if (&a.schema, &a.notices) != (&b.schema, &b.notices) {
+        return told("schema", &(&a.schema, &a.notices), &(&b.schema, &b.notices));
+    }
+    let lines = |rows: &Rows| {
+        let mut lines = renamed(&rows.lines, &query.hashes);
+        if !query.is_ordered {
+            lines.sort();
+        }
+        lines
+    };
+    let (of_a, of_b) = (lines(a), lines(b));
+    if of_a != of_b {
+        return told("rows", &of_a, &of_b);
+    }
+    if query.is_ordered && one_partition && query.hashes.is_empty() {
+        let [batches, whole] = [0, 1].map(|part| a.bytes[part] != b.bytes[part]);
+        if whole || query.is_cut && batches {
+            return Some("bytes".to_owned());
+        }
+    }
+    None
+}
+
+/// Lines in which each hash has a name by where it stands first.
+fn renamed(lines: &[Vec<String>], hashes: &[usize]) -> Vec<Vec<String>> {
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut line = |line: &Vec<String>| {
+        let mut line = line.clone();
+        for place in hashes.iter() {
+            let next = format!("#{}", names.len());
+            if line[*place] != "NULL" {
+                line[*place] = names.entry(line[*place].clone()).or_insert(next).clone();
+            }
+        }
+        line
+    };
+    lines.iter().map(&mut line).collect()
+}
