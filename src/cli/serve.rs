@@ -16,7 +16,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serve a mesh over Arrow Flight SQL
 ///
-/// A change of the mesh's files is served within seconds, at once after a SIGHUP; files that do not load change nothing.
+/// A change of the mesh's files is served within seconds, at once after a SIGHUP. A domain with a broken file is out until
+/// it is mended; a `mesh.yaml` that does not load changes nothing. POLDER_LOG=info tells more of what happens.
 /// Ends on SIGINT or SIGTERM: running queries have 30 seconds to finish.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
