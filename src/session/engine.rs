@@ -16,6 +16,7 @@ use polder_catalog::mesh::Mesh;
 use polder_catalog::principal::Principal;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::alike::Alike;
 use super::running::{Basis, Running};
 use super::{Line, Listed, Options, Pins, Planned, failure};
 use crate::error::{Class, Error};
@@ -130,6 +131,7 @@ impl Engine {
         let base = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(environment)
+            .with_expr_planners(vec![Arc::new(Alike)])
             .with_default_features()
             .with_table_functions(std::collections::HashMap::new())
             .build();

@@ -10,6 +10,7 @@
 //! execution happen on threads of their own with large stacks, so that deep plans cannot overflow and busy queries do
 //! not keep the network waiting. Nothing here knows a wire protocol or a user's password.
 
+mod alike;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod caution;
 mod dialect;

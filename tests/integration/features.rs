@@ -195,3 +195,18 @@ fn rows_are_deleted_by_keys_that_a_principal_may_not_see() {
         }
     }
 }
+
+#[test]
+fn times_and_uuids_are_compared_with_what_sql_writes_for_them() {
+    let id = |id: i64| sorted([json!({ "id": id })]);
+    for (filter, expect) in [
+        ("\"time\" = TIME '12:00:00.000001'", id(4)),
+        ("TIME '12:00:00' < \"time\" AND \"time\" < TIME '13:00:00'", id(4)),
+        ("\"key\" = 'f79c3e09-677c-4bbd-a479-3f349cb785e7'", id(4)),
+        ("'F79C3E09677C4BBDA4793F349CB785E7' = \"key\"", id(4)),
+        ("\"time\" = TIME '12:00:00.0000011'", Vec::new()),
+    ] {
+        let sql = format!("SELECT id FROM pyiceberg.primitives_v2 WHERE {filter}");
+        assert_eq!(tables().rows(GUEST, &sql), expect, "{filter}");
+    }
+}

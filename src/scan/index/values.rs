@@ -17,7 +17,8 @@ use datafusion::arrow::error::ArrowError;
 pub(super) const MICROS_A_DAY: i64 = 86_400_000_000;
 pub(super) const NANOS_A_DAY: i64 = MICROS_A_DAY * 1000;
 
-/// The values as `data_type`; `None` for a type that is not ordered here as Iceberg orders it.
+/// The values as `data_type`; `None` for a type that is not ordered here as Iceberg orders it. A uuid is not, since Java
+/// compares its halves as signed numbers, and so have writers done.
 pub(super) fn typed(values: &BinaryArray, data_type: &DataType) -> Option<ArrayRef> {
     Some(match data_type {
         DataType::Boolean => Arc::new(each(values, boolean).collect::<BooleanArray>()),
