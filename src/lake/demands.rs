@@ -18,7 +18,6 @@ pub(super) struct Demands {
 }
 
 #[cfg(not(test))]
-#[allow(clippy::unused_self, reason = "tests look into it")]
 impl Demands {
     /// Whether a catalog of `domain` can demand anything.
     pub(super) fn may_be(&self, _domain: &str) -> bool {

@@ -70,6 +70,13 @@ pub(crate) async fn shop_in(dir: TempDir, domain: Domain) -> Shop {
     Shop { dir, lake, domain, catalog }
 }
 
+impl Lake {
+    /// Lets the catalog of a domain restrict how one of its tables is read.
+    pub(crate) fn restrict(&self, domain: &str, table: &str, restrictions: serde_json::Value) {
+        self.demands.put(domain, table, restrictions);
+    }
+}
+
 impl Shop {
     pub(crate) async fn create(&self, table: &str, schema: Schema) {
         let creation = TableCreation::builder().name(table.into()).schema(schema).build();

@@ -138,12 +138,6 @@ impl Lake {
         }
     }
 
-    /// Lets the catalog of a domain restrict how one of its tables is read.
-    #[cfg(test)]
-    pub(crate) fn restrict(&self, domain: &str, table: &str, restrictions: serde_json::Value) {
-        self.demands.put(domain, table, restrictions);
-    }
-
     /// Where the table's current metadata file is.
     async fn locate(&self, domain: &Domain, name: &str, ident: &TableIdent) -> Result<(String, OpenStore), LakeError> {
         let domain_name = domain.name.as_str();

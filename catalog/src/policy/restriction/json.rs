@@ -25,10 +25,11 @@ impl<'a> Members<'a> {
 
     /// What must stand under one of two keys, and not under both.
     pub fn one_of(&mut self, keys: [&'static str; 2], what: &'static str) -> Result<&'a Value, Unenforced> {
-        match keys.map(|key| self.optional(key)) {
-            [Some(value), None] | [None, Some(value)] => Ok(value),
-            [Some(_), Some(_)] => Err(Unenforced::Key(keys.concat())),
-            [None, None] => Err(Unenforced::Shape(what)),
+        let [newer, older] = keys;
+        match (self.optional(newer), self.optional(older)) {
+            (Some(value), None) | (None, Some(value)) => Ok(value),
+            (Some(_), Some(_)) => Err(Unenforced::Key(older.to_owned())),
+            (None, None) => Err(Unenforced::Shape(what)),
         }
     }
 
