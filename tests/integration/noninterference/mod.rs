@@ -31,7 +31,7 @@ use values::{Cell, Mask, Shown};
 use world::World;
 
 /// Worlds that CI goes through.
-const WORLDS: u64 = 8;
+const WORLDS: u64 = 5;
 
 /// Statements for each world.
 const STATEMENTS: usize = 25;
@@ -135,7 +135,7 @@ fn two_lakes_that_look_the_same_to_somebody_give_the_same_answers() {
     let Tally { statements, with_rows, refused, failed, differ_for_owner, .. } = tally;
     if worlds >= WORLDS {
         // Where most statements are refused or empty, or where nothing is hidden, nothing is shown by this.
-        assert!(with_rows * 100 >= statements * 40, "{told}");
+        assert!(with_rows * 100 >= statements * 35, "{told}");
         assert!(failed * 100 >= statements * 2 && refused * 100 <= statements * 20, "{told}");
         assert!(differ_for_owner * 100 >= statements * 5, "{told}");
         assert!(tally.masks.len() >= 8, "{told}");

@@ -66,7 +66,7 @@ struct Writer<'a> {
 
 /// Writes a statement.
 pub fn query(world: &World, chance: &mut Chance) -> Query {
-    let daring = [Daring::Safe, Daring::Tame, Daring::Tame, Daring::Tame, Daring::Wild][chance.below(5)];
+    let daring = [Daring::Safe, Daring::Tame, Daring::Tame, Daring::Wild, Daring::Wild][chance.below(5)];
     let mut writer = Writer { world, chance, daring, aliases: 0, restricted: false, cut: true };
     let kind = writer.chance.below(20);
     let mut hashes = Vec::new();
@@ -265,7 +265,7 @@ impl Writer<'_> {
     fn select(&mut self, depth: usize, derived: bool) -> (String, Vec<Item>) {
         let (from, scope) = self.from(depth);
         let mut filter = String::new();
-        if self.chance.below(5) < 3 {
+        if self.chance.below(5) < 2 {
             filter = format!(" WHERE {}", self.condition(&scope, 1));
             if depth > 0 && self.chance.one_in(3) {
                 let (operator, nested) = (*self.chance.pick(&["AND", "AND", "OR"]), self.subquery(&scope, depth - 1));
@@ -328,7 +328,8 @@ impl Writer<'_> {
             listed("", items, format!("{from}{filter}"))
         };
         let ((one, items), (other, _)) = (side(), side());
-        let operator = *self.chance.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
+        let operator =
+            *self.chance.pick(&["UNION", "UNION", "UNION ALL", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
         (format!("{one} {operator} {other}"), items)
     }
 
@@ -471,7 +472,7 @@ impl Writer<'_> {
                     Sort::Decimal,
                     Sort::Bytes,
                 ]);
-                let operator = *self.chance.pick(&["=", "<>", "<", "<=", ">", ">=", "IS DISTINCT FROM"]);
+                let operator = *self.chance.pick(&["=", "<>", "<>", "<", "<=", ">", ">=", "IS DISTINCT FROM"]);
                 format!("{} {operator} {}", self.of(sort, scope, 1), self.of(sort, scope, 0))
             }
         }
