@@ -39,6 +39,8 @@
 //! - A column that is not granted does not exist in the schema that a query is planned against; a masked column exists
 //!   only as the output of its mask, and a row that is hidden nowhere above the guard that filters it: what a query asks
 //!   runs below only where it cannot fail.
+//! - Which rows an expression that may fail meets follows from what is shown alone: below joins and limits that could spare
+//!   it some, nothing is planned by figures of hidden rows or by what operators learn while they run ([`guard::steady`]).
 //! - After optimization the verifier walks the plan, subqueries included, and refuses any scan beyond its grants. It
 //!   refuses what it does not know.
 //! - One query pins one snapshot of each table and version when it is planned.

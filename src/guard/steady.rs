@@ -16,7 +16,7 @@
 //! below a join or a limit nothing is spared. A conjunction asks its second half of exactly the rows for which the first
 //! one is not false. What cannot fail is planned as ever.
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit, when};
@@ -60,19 +60,29 @@ impl Spares {
             }
             _ => {}
         }
+        plan.apply_subqueries(|query| {
+            // It is computed before anything else, whatever the rows around it are.
+            let nested = Self::of(query)?;
+            (joins, orders) = (joins || nested.joins, orders || nested.orders);
+            Ok(TreeNodeRecursion::Continue)
+        })?;
         let own = plan.expressions();
-        // A query inside an expression becomes a join that is not seen yet.
-        let nested = own.iter().any(|expr| expr.exists(|expr| Ok(is_query(expr))).unwrap_or(true));
+        let joined = own.iter().any(|expr| expr.exists(|expr| Ok(is_joined(expr))).unwrap_or(true));
         Ok(Self {
-            joins: below.joins || joins || nested,
+            joins: below.joins || joins || joined,
             orders: below.orders || orders,
             fails: below.fails || own.iter().any(fails),
         })
     }
 }
 
-fn is_query(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_))
+/// Whether an expression is a query that becomes a join which is not seen yet.
+fn is_joined(expr: &Expr) -> bool {
+    match expr {
+        Expr::ScalarSubquery(query) => !query.outer_ref_columns.is_empty(),
+        Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => true,
+        _ => false,
+    }
 }
 
 /// The columns that the expressions of a node are over.

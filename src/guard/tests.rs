@@ -3,6 +3,7 @@
 mod channel;
 mod corrupt;
 mod scans;
+mod steady;
 
 use std::sync::Arc;
 

@@ -49,6 +49,8 @@ pub(super) fn is_total(expr: &Expr, schema: &DFSchema) -> bool {
     let total = |expr: &Expr| is_total(expr, schema);
     match expr {
         Expr::Column(_) | Expr::Literal(..) | Expr::OuterReferenceColumn(..) => true,
+        // It is computed once, for no row in particular.
+        Expr::ScalarSubquery(query) => query.outer_ref_columns.is_empty(),
         Expr::Alias(alias) => total(&alias.expr),
         Expr::BinaryExpr(binary) => total(&binary.left) && total(&binary.right) && computes(binary, schema),
         Expr::Not(inner)
@@ -71,7 +73,9 @@ pub(super) fn is_total(expr: &Expr, schema: &DFSchema) -> bool {
             expr.iter().chain(branches).chain(else_expr).all(|part| total(part))
         }
         Expr::Cast(cast) => {
-            total(&cast.expr) && kind(&cast.expr, schema).is_some_and(|from| always_casts(from, cast.field.data_type()))
+            let to = cast.field.data_type();
+            let casts = |from| always_casts(from, to) || holds(to, magnitude(&cast.expr, schema));
+            total(&cast.expr) && kind(&cast.expr, schema).is_some_and(casts)
         }
         Expr::TryCast(cast) => total(&cast.expr),
         Expr::ScalarFunction(call) => match (call.name(), call.args.as_slice()) {
@@ -150,6 +154,38 @@ fn always_casts(from: DataType, to: &DataType) -> bool {
     (plain && to.is_string()) || (to_float && *to == DataType::Float64) || widened(from, to).is_some()
 }
 
+/// Whether a decimal holds every number up to a magnitude, with room for one that was rounded.
+fn holds(to: &DataType, magnitude: Option<f64>) -> bool {
+    let DataType::Decimal128(precision, scale) = to else { return false };
+    let end = 10_f64.powi(i32::from(*precision) - i32::from(*scale));
+    magnitude.is_some_and(|magnitude| magnitude * 2.0 < end)
+}
+
+/// A bound of what an expression of floats can give, where all that it is made of is bounded.
+fn magnitude(expr: &Expr, schema: &DFSchema) -> Option<f64> {
+    match expr {
+        Expr::Alias(alias) => magnitude(&alias.expr, schema),
+        Expr::Literal(value, _) => match value.cast_to(&DataType::Float64).ok()? {
+            ScalarValue::Float64(Some(value)) => Some(value.abs()).filter(|value| value.is_finite()),
+            _ => None,
+        },
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Float64 => match kind(&cast.expr, schema)? {
+            DataType::Decimal128(precision, scale) => Some(10_f64.powi(i32::from(precision) - i32::from(scale))),
+            kind if kind.is_integer() => Some(2_f64.powi(64)),
+            _ => None,
+        },
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (left, right) = (magnitude(left, schema)?, magnitude(right, schema)?);
+            match op {
+                Operator::Multiply => Some(left * right),
+                Operator::Plus | Operator::Minus => Some(left + right),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -182,6 +218,7 @@ mod tests {
             try_cast(col("c"), DataType::Int32),
             cast(col("a"), DataType::Utf8),
             cast(col("price"), DataType::Float64),
+            cast(lit(0.2) * cast(col("price"), DataType::Float64), DataType::Decimal128(30, 15)),
             substring(col("c"), lit(2_i64), lit(3_i64)),
             substr(col("c"), col("a")),
             sum(col("price") * col("price")),
@@ -197,6 +234,8 @@ mod tests {
             col("vast") + col("vast"),
             cast(col("c"), DataType::Int32),
             cast(col("a"), DataType::Int32),
+            cast(lit(0.2) * cast(col("price"), DataType::Float64), DataType::Decimal128(12, 2)),
+            cast(lit(0.2) * col("f"), DataType::Decimal128(30, 15)),
             col("c").like(col("c")),
             col("c").ilike(lit("_%".repeat(1000))),
             abs(col("a")),

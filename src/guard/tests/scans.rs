@@ -173,7 +173,7 @@ async fn what_an_operator_learns_reaches_the_scan_through_the_guard_by_plain_col
         (join("CAST(p.note AS BIGINT) = CAST(q.note AS BIGINT)"), None),
         (join("upper(p.note) = upper(q.note)"), None),
         ("SELECT city FROM people WHERE id IN (SELECT id FROM people WHERE city = 'Delft')".to_owned(), Some("id")),
-        ("SELECT city FROM people WHERE email IN (SELECT note FROM people WHERE city = 'Delft')".to_owned(), None),
+        ("SELECT city FROM people WHERE email IN (SELECT phone FROM people WHERE city = 'Delft')".to_owned(), None),
     ] {
         let plan = plan(&context, &eu, &sql).await;
         assert!(!guards(&plan).is_empty());
