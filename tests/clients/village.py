@@ -300,7 +300,7 @@ def masks_for(kind):
 
 
 def make_cast():
-    """Somebody who sees all, and six who do not: every mask for every type occurs, and the rest is dealt out."""
+    """Six who see a part, and somebody who sees all: every mask for every type occurs, and the rest is dealt out."""
     draw = random.Random(5)
     restricted = [Resident(f"resident-{n}", {"region": region} if region else {}, rows=rows)
                   for n, (region, rows) in enumerate(zip(REGIONS, ROWS))]  # fmt: skip
@@ -325,7 +325,7 @@ def make_cast():
                     who.columns[product, (name,)] = how
     warden = Resident("warden", rows=[RowRule("permit", R), RowRule("permit", O)])
     warden.columns = {(product, path): ["raw"] for product, columns in PRODUCTS.items() for path, _ in leaves(columns)}
-    return [warden, *restricted]
+    return [*restricted, warden]
 
 
 # Files.
