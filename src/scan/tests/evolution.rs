@@ -3,7 +3,7 @@
 use iceberg::spec::FormatVersion;
 use serde_json::{Map, Value, json};
 
-use super::model::{F, K, Model, NAMES, as_json, bytes, leaves, of_iceberg, row};
+use super::model::{F, K, Model, NAMES, as_json, bytes, leaves, of_iceberg, real, row};
 use super::*;
 
 #[tokio::test]
@@ -50,10 +50,10 @@ async fn check(shop: &Shop, fields: &[F], all: &[Map<String, Value>], chance: &m
             |row: &Value| path.iter().try_fold(row.clone(), |at, name| at.get(name).cloned()).unwrap_or_default();
         let op = ["<", ">", "="][chance.below(3)];
         let holds = |row: &&Value| {
-            value(row).as_f64().is_some_and(|number| match op {
-                "<" => number < bound as f64,
-                ">" => number > bound as f64,
-                _ => number == bound as f64,
+            real(&value(row)).map(|number| number.total_cmp(&(bound as f64))).is_some_and(|order| match op {
+                "<" => order.is_lt(),
+                ">" => order.is_gt(),
+                _ => order.is_eq(),
             })
         };
         let inside: String = path[1..].iter().map(|name| format!("['{name}']")).collect();
