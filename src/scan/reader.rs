@@ -17,9 +17,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
-use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 
 use super::chunks::Chunks;
 use super::error::ScanError;
@@ -53,7 +53,8 @@ impl CheckedReaders {
         Self { table, names, footers, indexed: false, inner }
     }
 
-    /// Keeps page indexes with the footers. DataFusion reads an index that a footer does not have for each query anew.
+    /// Reads page indexes with the footers, for filters that are known from the beginning. Those that come later may ask
+    /// for one that is not there.
     pub(super) fn indexed(self, indexed: bool) -> Self {
         Self { indexed, ..self }
     }
@@ -77,7 +78,7 @@ impl ParquetFileReaderFactory for CheckedReaders {
             object: file.object_meta.clone(),
         };
         let inner = self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?;
-        Ok(Box::new(CheckedReader { place, indexed: self.indexed, chunks: None, inner }))
+        Ok(Box::new(CheckedReader { place, indexed: self.indexed, chunks: None, bare: None, inner }))
     }
 }
 
@@ -86,6 +87,8 @@ struct CheckedReader {
     indexed: bool,
     /// Known once the footer is.
     chunks: Option<Chunks>,
+    /// The footer, where it was given without the page index that the file has.
+    bare: Option<Arc<ParquetMetaData>>,
     inner: Box<dyn AsyncFileReader + Send>,
 }
 
@@ -119,8 +122,9 @@ impl Place {
         Ok(())
     }
 
-    /// The footer that the scan sees. What is the same for every scan takes the place of the one in the cache.
-    fn fit(&self, metadata: Arc<ParquetMetaData>) -> parquet::errors::Result<Arc<ParquetMetaData>> {
+    /// The footer that the scan sees, and whether it is the same for every scan. It takes the place of the one in the
+    /// cache then.
+    fn fit(&self, metadata: Arc<ParquetMetaData>) -> parquet::errors::Result<(Arc<ParquetMetaData>, bool)> {
         let fitted = footer::fit(&metadata, &self.names, &self.constants).map_err(|unfit| {
             let (table, file) = self.named();
             outer(match unfit {
@@ -131,12 +135,28 @@ impl Place {
                 Unfit::Parquet(source) => ScanError::File { table, file, source },
             })
         })?;
-        let Some(fitted) = fitted else { return Ok(metadata) };
+        let Some(fitted) = fitted else { return Ok((metadata, true)) };
         if fitted.lasting {
-            let kept = Arc::new(CachedParquetMetaData::new(Arc::clone(&fitted.metadata)));
-            self.footers.put(&self.object.location, CachedFileMetadataEntry::new(self.object.clone(), kept));
+            self.keep(&fitted.metadata);
         }
-        Ok(fitted.metadata)
+        Ok((fitted.metadata, fitted.lasting))
+    }
+
+    fn keep(&self, metadata: &Arc<ParquetMetaData>) {
+        let kept = Arc::new(CachedParquetMetaData::new(Arc::clone(metadata)));
+        self.footers.put(&self.object.location, CachedFileMetadataEntry::new(self.object.clone(), kept));
+    }
+
+    /// Keeps a page index that DataFusion reads for one query. It would read it anew for each.
+    async fn keep_index(&self, bare: &ParquetMetaData, index: Index) {
+        let reader = ParquetMetaDataReader::new_with_metadata(bare.clone());
+        let mut reader = reader.with_page_index_policy(PageIndexPolicy::Optional);
+        // Who reads it says what is wrong with it.
+        if reader.load_page_index(index).await.is_ok()
+            && let Ok(indexed) = reader.finish()
+        {
+            self.keep(&Arc::new(indexed));
+        }
     }
 }
 
@@ -149,6 +169,27 @@ fn has_index_to_read(metadata: &ParquetMetaData) -> bool {
     let mut columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
     let is_read = metadata.column_index().is_some() && metadata.offset_index().is_some();
     !is_read && columns.any(|column| column.column_index_offset().is_some() && column.offset_index_offset().is_some())
+}
+
+/// Where the page index of a file begins.
+fn index_begins(metadata: &ParquetMetaData) -> Option<u64> {
+    let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let offsets = columns.flat_map(|column| [column.column_index_offset(), column.offset_index_offset()]);
+    offsets.flatten().min().and_then(|offset| u64::try_from(offset).ok())
+}
+
+/// The bytes of a page index, and where they begin.
+struct Index(u64, Bytes);
+
+impl MetadataFetch for Index {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        let Self(begin, bytes) = self;
+        let place = |at: u64| usize::try_from(at.checked_sub(*begin)?).ok();
+        let part = place(range.start).zip(place(range.end)).filter(|(start, end)| start <= end && *end <= bytes.len());
+        let part = part.map(|(start, end)| bytes.slice(start..end));
+        let cut = || ParquetError::EOF("a page index is cut".to_owned());
+        std::future::ready(part.ok_or_else(cut)).boxed()
+    }
 }
 
 impl CheckedReader {
@@ -173,8 +214,16 @@ impl CheckedReader {
 
 impl AsyncFileReader for CheckedReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        let Self { place, inner, .. } = self;
-        inner.get_bytes(range).map(|bytes| bytes.map_err(|e| place.failed(e))).boxed()
+        async move {
+            let Self { place, bare, inner, .. } = self;
+            let begin = range.start;
+            let bytes = inner.get_bytes(range).await.map_err(|e| place.failed(e))?;
+            if let Some(bare) = bare.take_if(|bare| index_begins(bare) == Some(begin)) {
+                place.keep_index(&bare, Index(begin, bytes.clone())).await;
+            }
+            Ok(bytes)
+        }
+        .boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
@@ -205,10 +254,52 @@ impl AsyncFileReader for CheckedReader {
                 metadata = self.read(Some(&options)).await?;
             }
             self.place.check(&metadata)?;
-            let metadata = self.place.fit(metadata)?;
+            let (metadata, lasting) = self.place.fit(metadata)?;
+            self.bare = (lasting && has_index_to_read(&metadata)).then(|| Arc::clone(&metadata));
             self.chunks = Some(Chunks::of(Arc::clone(&metadata)));
             Ok(metadata)
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use datafusion::arrow::array::Int64Array;
+    use datafusion::execution::cache::DefaultFilesMetadataCache;
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStoreExt, PutPayload};
+
+    use super::*;
+    use crate::scan::tests::commit::parquet;
+
+    #[tokio::test]
+    async fn a_page_index_that_a_query_asks_for_late_is_kept() {
+        let bytes = parquet(&[("a", 1, Arc::new(Int64Array::from(vec![1, 2])))], None);
+        let mut file = PartitionedFile::new("t.parquet", bytes.len() as u64);
+        let store = Arc::new(InMemory::new());
+        store.put(&file.object_meta.location, PutPayload::from(bytes)).await.unwrap();
+        file = file.with_extension(FileFacts {
+            rows: 2,
+            sequence: 1,
+            first_row: None,
+            location: "t.parquet".into(),
+            constants: Arc::from([]),
+            deletes: Arc::from([]),
+        });
+        let footers = Arc::new(DefaultFilesMetadataCache::new(1 << 20));
+        let readers = CheckedReaders::new("t".into(), Names::None, store, footers);
+        let reader = || -> Box<dyn AsyncFileReader> {
+            readers.create_reader(0, file.clone(), None, &ExecutionPlanMetricsSet::new()).unwrap()
+        };
+        let bare = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
+        for is_kept in [false, true] {
+            let mut reader = reader();
+            let metadata = reader.get_metadata(Some(&bare)).await.unwrap();
+            assert_eq!(metadata.column_index().is_some() && metadata.offset_index().is_some(), is_kept);
+            let late = ParquetMetaDataReader::new_with_metadata(metadata.as_ref().clone());
+            late.with_page_index_policy(PageIndexPolicy::Optional).load_page_index(&mut reader).await.unwrap();
+        }
     }
 }
