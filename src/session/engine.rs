@@ -128,6 +128,8 @@ impl Engine {
         // Columns come as views where the scan says so, and go as plain types where they are encoded.
         settings.sql_parser.map_string_types_to_utf8view = false;
         settings.optimizer.expand_views_at_output = false;
+        // DataFusion 54 loses columns of a join where a condition on a nested field is moved below it.
+        settings.optimizer.enable_leaf_expression_pushdown = false;
         let base = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(environment)

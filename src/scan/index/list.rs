@@ -56,9 +56,9 @@ impl ManifestList {
     pub(super) fn lacks(&self, summary: &HashMap<String, String>) -> bool {
         let told = |name| summary.get(name).and_then(|count: &String| count.parse::<i64>().ok()).unwrap_or_default();
         let live = |deletes: bool| {
-            let counts = self.manifests.iter().filter(|listed| listed.deletes == deletes).map(Listed::live);
+            let mut counts = self.manifests.iter().filter(|listed| listed.deletes == deletes).map(Listed::live);
             // One that does not say how many it has may have any number.
-            counts.fold(Some(0i64), |sum, count| sum?.checked_add(count?)).unwrap_or(i64::MAX)
+            counts.try_fold(0i64, |sum, count| sum.checked_add(count?)).unwrap_or(i64::MAX)
         };
         live(false) < told("added-data-files") || live(true) < told("added-delete-files").min(1)
     }

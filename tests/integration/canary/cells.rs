@@ -256,7 +256,7 @@ fn forms(array: &ArrayRef, nesting: &str, column: &str, row: usize) -> Vec<Vec<u
     }
     match array.data_type() {
         // A moment's date may well be shown; its time of day is one of many.
-        DataType::Timestamp(..) => forms.push(written.trim_end_matches('Z')[11..].as_bytes().to_vec()),
+        DataType::Timestamp(..) => forms.push(written.trim_end_matches('Z').as_bytes()[11..].to_vec()),
         _ => forms.push(written.into_bytes()),
     }
     forms.retain(|form| form.len() >= 8);
