@@ -51,7 +51,7 @@ impl Rule {
                 if chance.one_in(3) {
                     return Self::In(place, (0..=chance.below(3)).map(|_| value(chance)).collect());
                 }
-                Self::Compare(place, chance.pick(&["=", "<>", "<", "<=", ">", ">="]), value(chance))
+                Self::Compare(place, chance.pick::<&str>(&["=", "<>", "<", "<=", ">", ">="]), value(chance))
             }
             _ => Self::IsNull(place),
         }
