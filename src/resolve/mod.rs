@@ -126,6 +126,22 @@ impl Table {
         let grant = self.grants.iter().find(|grant| grant.column == column && grant.access == Access::Denied)?;
         Some(self.wanted.as_ref()?.column(column, grant))
     }
+
+    /// The error for a query that names a field inside of a column which is not there, when it is a denied one.
+    pub fn denied_field(&self, field: &str) -> Option<Error> {
+        let (path, grant) = self.grants.iter().find_map(|grant| denied_inside(grant, field))?;
+        Some(self.wanted.as_ref()?.column(&path, grant))
+    }
+}
+
+/// The denied field of this name inside of a column, with its path.
+fn denied_inside<'a>(grant: &'a ColumnGrant, field: &str) -> Option<(String, &'a ColumnGrant)> {
+    let Access::Nested(fields) = &grant.access else { return None };
+    let (path, found) = fields.iter().find_map(|inside| match inside.access == Access::Denied {
+        true => (inside.column == field).then(|| (field.to_owned(), inside)),
+        false => denied_inside(inside, field),
+    })?;
+    Some((format!("{}.{path}", grant.column), found))
 }
 
 impl Resolver {

@@ -84,7 +84,16 @@ pub(super) fn planning<'a>(
             None => error,
         };
     }
+    if let Some(denied) = missing_field(root).and_then(|field| tables.find_map(|table| table.denied_field(field))) {
+        return denied;
+    }
     translated(root, guarded.as_ref())
+}
+
+/// The field that a statement names and no column has inside of it. DataFusion tells it in words alone.
+fn missing_field(error: &DataFusionError) -> Option<&str> {
+    let DataFusionError::Plan(text) = error else { return None };
+    text.strip_prefix("Field ")?.split_once(" not found in struct").map(|(field, _)| field)
 }
 
 /// An error of a running query, of which `guarded` is kept from the principal.

@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::AsArray;
 use futures::TryStreamExt;
+use iceberg::spec::{MapType, NestedField, PrimitiveType, Schema, StructType, Type};
 use polder::error::{Class, Error};
 use polder::packly::write_files;
 use polder::session::{Engine, Line, Options, Pins, Session};
 use polder_catalog::mesh::Mesh;
 use polder_catalog::principal::Principal;
+use serde_json::json;
 use tempfile::TempDir;
+
+use crate::own;
+use crate::packly::packly;
 
 /// Packly's files with purposes and row rules, and no tables: what is explained is never read.
 struct World {
@@ -182,4 +187,45 @@ async fn what_would_help_names_purposes_to_those_alone_who_may_declare_them() {
     let helps = |user: &str| format!("{:?}", mesh.helps(&world.principal(user), product));
     assert!(helps("analyst-eu").contains("Purpose(\"fraud\")"), "{}", helps("analyst-eu"));
     assert!(!helps("privacy-officer").contains("Purpose"), "{}", helps("privacy-officer"));
+}
+
+#[test]
+fn a_denied_field_is_a_denial_that_names_its_policy_also_inside_of_maps() {
+    let field = |id, name: &str, kind| Arc::new(NestedField::optional(id, name, kind));
+    let text = || Type::Primitive(PrimitiveType::String);
+    let home = StructType::new(vec![field(11, "city", text()), field(12, "ssn", text())]);
+    let contact = StructType::new(vec![field(15, "phone", text()), field(16, "note", text())]);
+    let key = Arc::new(NestedField::map_key_element(13, text()));
+    let value = Arc::new(NestedField::map_value_element(14, Type::Struct(contact), false));
+    let fields = vec![field(1, "home", Type::Struct(home)), field(2, "contacts", Type::Map(MapType::new(key, value)))];
+    let schema = Schema::builder().with_fields(fields).build().unwrap();
+    let policies = r#"
+        @id("all") permit (principal, action == Action::"discover", resource in Domain::"town");
+        @id("read") permit (principal, action == Action::"read", resource in Domain::"town");
+        @id("no-ssn") forbid (principal, action in Action::"see", resource == Column::"town.people.home.ssn");
+        @id("no-phone") forbid (principal, action in Action::"see", resource == Column::"town.people.contacts.phone");
+    "#;
+    let dir = tempfile::tempdir().unwrap();
+    let tables = [("people", schema.clone())];
+    let domain = own::Domain { name: "town", tables: &tables, policies };
+    own::write_mesh(dir.path(), json!({ "mesh": "own" }), &[("ann", &[], json!({}))], &[domain]);
+    let engine = own::start(dir.path());
+    packly().block_on(async { own::create(own::catalog(&engine, "town").await.as_ref(), "people", &schema).await });
+    let denied = |sql: &str| {
+        packly().block_on(async {
+            let ann = engine.mesh().principal("ann").unwrap();
+            engine.plan(&ann, sql, &Pins::new()).await.map(drop).map_err(|error| (error.class, error.message))
+        })
+    };
+    assert_eq!(denied("SELECT p.home.city, contacts['a'].note FROM town.people p"), Ok(()));
+    for (sql, column, policy) in [
+        ("SELECT p.home.ssn FROM town.people p", "home.ssn", "no-ssn"),
+        ("SELECT home['ssn'] FROM town.people", "home.ssn", "no-ssn"),
+        ("SELECT contacts['a']['phone'] FROM town.people", "contacts.phone", "no-phone"),
+        ("SELECT 1 FROM town.people WHERE contacts['a'].phone = '1'", "contacts.phone", "no-phone"),
+    ] {
+        let (class, message) = denied(sql).unwrap_err();
+        assert_eq!(class, Class::Denied, "{sql}: {message}");
+        assert!(message.contains(&format!("`{column}`")) && message.contains(policy), "{sql}: {message}");
+    }
 }
