@@ -20,9 +20,7 @@ use serde_json::{Value, json};
 
 use super::super::Failure as Failed;
 use crate::error::{Class, Error};
-use crate::guard::flow::Via;
-use crate::resolve::explanation::{Effect, Line};
-use crate::session::{Engine, Options, Pins};
+use crate::session::{Effect, Engine, Line, Options, Pins};
 
 /// Plans queries over the contracts of a mesh.
 pub struct Planner {
@@ -102,7 +100,7 @@ impl Planner {
 
 /// The masks of what an output is made of, and the policies behind all that it is made of.
 fn masks(lines: &[Line], output: &str) -> (Vec<Mask>, Vec<Reason>) {
-    let of_it = lines.iter().filter(|line| line.output.as_deref() == Some(output) && line.via == Via::Value.as_str());
+    let of_it = lines.iter().filter(|line| line.output.as_deref() == Some(output) && line.via == "value");
     let (mut masks, mut because) = (Vec::new(), Vec::<Reason>::new());
     for line in of_it {
         if let Effect::Masked(mask) = &line.effect
