@@ -217,12 +217,12 @@ fn a_denied_field_is_a_denial_that_names_its_policy_also_inside_of_maps() {
             engine.plan(&ann, sql, &Pins::new()).await.map(drop).map_err(|error| (error.class, error.message))
         })
     };
-    assert_eq!(denied("SELECT p.home.city, contacts['a'].note FROM town.people p"), Ok(()));
+    assert_eq!(denied("SELECT p.home.city, contacts['a']['note'] FROM town.people p"), Ok(()));
     for (sql, column, policy) in [
         ("SELECT p.home.ssn FROM town.people p", "home.ssn", "no-ssn"),
         ("SELECT home['ssn'] FROM town.people", "home.ssn", "no-ssn"),
         ("SELECT contacts['a']['phone'] FROM town.people", "contacts.phone", "no-phone"),
-        ("SELECT 1 FROM town.people WHERE contacts['a'].phone = '1'", "contacts.phone", "no-phone"),
+        ("SELECT 1 FROM town.people WHERE contacts['a']['phone'] = '1'", "contacts.phone", "no-phone"),
     ] {
         let (class, message) = denied(sql).unwrap_err();
         assert_eq!(class, Class::Denied, "{sql}: {message}");

@@ -47,8 +47,11 @@ fn world(hidden: [Vec<i64>; 2]) -> World {
     World { tables: vec![alpha, beta] }
 }
 
-const STATEMENTS: [&str; 9] = [
-    // The side of a join that is empty keeps the other one from being read.
+const STATEMENTS: [&str; 12] = [
+    // The side of a join that is empty keeps the other one from being read, and how large it is taken for tells of values.
+    "SELECT count(*) FROM (SELECT id FROM lab.alpha WHERE id >= 500) p JOIN (SELECT 1 / (k - 4) AS y FROM lab.beta LIMIT 1) o ON p.id = o.y",
+    "SELECT count(*) FROM (SELECT 1 / z AS y FROM (VALUES (0), (0)) v(z) LIMIT 1) o JOIN (SELECT id FROM lab.alpha WHERE id >= 500) p ON p.id = o.y",
+    "SELECT count(*) FROM lab.alpha s JOIN (SELECT id, 1 / (k - 4) AS y FROM lab.beta) o ON s.id = o.y WHERE s.id > 20",
     "SELECT p.id FROM (SELECT id, 12 / (k - 5) AS x FROM lab.alpha) p JOIN (SELECT id FROM lab.beta WHERE length(region) > 9) q ON p.id = q.id AND p.x < q.id",
     "SELECT q.id FROM (SELECT id FROM lab.beta WHERE length(region) > 9) q JOIN (SELECT id, 12 / (k - 5) AS x FROM lab.alpha) p ON p.id = q.id AND p.x < q.id",
     "SELECT id FROM lab.beta WHERE length(region) > 9 AND id IN (SELECT id FROM lab.alpha WHERE 12 / (k - 5) < 3)",
