@@ -79,6 +79,8 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
     let running = server::start(engine, options).await;
     let mut running = running.map_err(|error| Failure::Environment(error.message))?;
     running.follow(follow);
+    // Before anybody knows the address: a signal that comes at once is to drain too.
+    let ended = server::until_signal();
     terminal::say(&format!(
         "mesh `{}` is served at {scheme}://{}: {} domains, {} products",
         mesh.name(),
@@ -98,7 +100,7 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
             terminal::say(&format!("warning: {error}"));
         }
     });
-    server::until_signal().await;
+    ended.await;
     probing.abort();
     terminal::say("stopping: running queries may finish");
     running.stop(DRAIN).await;

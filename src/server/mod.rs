@@ -166,20 +166,23 @@ impl Running {
     }
 }
 
-/// Waits for SIGINT or SIGTERM.
-pub async fn until_signal() {
+/// Waits for SIGINT or SIGTERM. They are caught from the call on and not only once it is awaited.
+pub fn until_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        match signals {
+            (Ok(mut interrupt), Ok(mut terminate)) => {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
             }
-        }
-        // Then the system's own handling ends the process.
-        _ => {
-            tracing::error!("signals cannot be received: the server will stop without draining");
-            std::future::pending::<()>().await;
+            // Then the system's own handling ends the process.
+            _ => {
+                tracing::error!("signals cannot be received: the server will stop without draining");
+                std::future::pending::<()>().await;
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ import datetime
 import gzip
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -123,7 +124,9 @@ def by_duckdb(location, fields):
     names = ", ".join(quoted(field["name"]) for field in fields)
     with tempfile.NamedTemporaryFile(dir=stage.WORK) as file:
         sql = f"SELECT {names} FROM iceberg_scan('{location}')"
-        done = subprocess.run([sys.executable, __file__, sql, file.name], capture_output=True, text=True, timeout=60)
+        # With an environment of its own: that of the process may be changed by a library's thread meanwhile.
+        command = [sys.executable, __file__, sql, file.name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ))
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [""])[-1]
             raise RuntimeError(f"it crashed with {done.returncode}" if done.returncode < 0 else last)
