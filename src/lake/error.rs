@@ -2,8 +2,8 @@
 
 use crate::error::{Class, Error};
 
-/// Why a table, a catalog or a store did not open. Its text names the domain, the table and
-/// the file, never a whole location.
+/// Why a table, a catalog or a store did not open. Its text names the domain, the table and the file, never a whole
+/// location.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
     #[error("the catalog of domain `{domain}` does not exist")]

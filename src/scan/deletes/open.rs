@@ -393,19 +393,16 @@ impl MorselPlanner for Several {
             },
         };
         let mut plan = now.plan()?.unwrap_or_default();
-        let mut planners = plan.take_ready_planners();
-        if let Some(pending) = plan.take_pending_planner() {
-            if !planners.is_empty() {
-                return internal_err!("a row group was read in two streams");
-            }
+        let (mut planners, pending) = (plan.take_ready_planners(), plan.take_pending_planner());
+        self.now = planners.pop();
+        if !planners.is_empty() || (self.now.is_some() && pending.is_some()) {
+            return internal_err!("a row group was read in two streams");
+        }
+        if let Some(pending) = pending {
             return Ok(Some(plan.with_pending_planner(async move {
                 self.now = Some(pending.await?);
                 Ok(self as Box<dyn MorselPlanner>)
             })));
-        }
-        self.now = planners.pop();
-        if !planners.is_empty() {
-            return internal_err!("a row group was read in two streams");
         }
         Ok(Some(plan.with_planners(vec![self])))
     }
