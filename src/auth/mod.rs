@@ -8,6 +8,7 @@
 //! logged.
 
 mod password;
+mod peer;
 mod seal;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -25,6 +26,7 @@ use crate::error::{Class, Error};
 pub use crate::served::ANONYMOUS;
 use crate::served::{Served, anonymous};
 use password::Passwords;
+pub use peer::Peer;
 pub use seal::{Sealer, Use};
 
 /// A working day in a notebook without a second login.
@@ -116,11 +118,11 @@ impl Auth {
         Ok(anonymous())
     }
 
-    /// The principal of a user with a password.
+    /// The principal of a user with a password, who calls from `peer`.
     ///
     /// # Errors
     /// Unauthenticated, with one text for every reason; a limit when too many log in at once.
-    pub async fn password(&self, user: &str, password: &str) -> Result<Principal, Error> {
+    pub async fn password(&self, _peer: &Peer, user: &str, password: &str) -> Result<Principal, Error> {
         if !self.required() {
             return Ok(anonymous());
         }
@@ -155,7 +157,7 @@ impl Auth {
     ///
     /// # Errors
     /// Unauthenticated, with one text for every reason.
-    pub fn bearer(&self, token: &str) -> Result<Principal, Error> {
+    pub async fn bearer(&self, token: &str) -> Result<Principal, Error> {
         if !self.required() {
             return Ok(anonymous());
         }
@@ -240,11 +242,11 @@ auth:
     async fn a_password_gives_the_principal_and_every_refusal_reads_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let auth = mesh(dir.path(), USERS);
-        let ada = auth.password("ada", "ada").await.unwrap();
+        let ada = auth.password(&Peer::default(), "ada", "ada").await.unwrap();
         assert_eq!((ada.id.as_str(), ada.groups.contains("analysts")), ("ada", true));
         let mut refusals = BTreeSet::new();
         for (user, password) in [("ada", "eve"), ("nobody", "ada"), ("embedded", "embedded"), ("embedded", "nobody")] {
-            let error = auth.password(user, password).await.unwrap_err();
+            let error = auth.password(&Peer::default(), user, password).await.unwrap_err();
             assert_eq!(error.class, Class::Unauthenticated);
             refusals.insert(error.to_string());
         }
@@ -256,15 +258,15 @@ auth:
     async fn a_token_is_its_user_as_the_mesh_knows_it_now() {
         let dir = tempfile::tempdir().unwrap();
         let auth = mesh(dir.path(), USERS);
-        let token = auth.token(&auth.password("ada", "ada").await.unwrap()).unwrap();
-        assert_eq!(auth.bearer(&token).unwrap().id, "ada");
+        let token = auth.token(&auth.password(&Peer::default(), "ada", "ada").await.unwrap()).unwrap();
+        assert_eq!(auth.bearer(&token).await.unwrap().id, "ada");
 
         fs::write(
             dir.path().join("mesh.yaml"),
             USERS.replace("groups: [analysts] }\n    - { name: eve", "groups: [fraud-team] }\n    - { name: eve"),
         )
         .unwrap();
-        let moved = load(dir.path()).bearer(&token).unwrap();
+        let moved = load(dir.path()).bearer(&token).await.unwrap();
         assert_eq!(moved.groups.into_iter().collect::<Vec<_>>(), ["fraud-team"]);
     }
 
@@ -272,21 +274,21 @@ auth:
     async fn a_changed_password_a_changed_key_and_a_lost_user_end_a_token() {
         let dir = tempfile::tempdir().unwrap();
         let auth = mesh(dir.path(), USERS);
-        let token = auth.token(&auth.password("ada", "ada").await.unwrap()).unwrap();
-        let mut refusals = BTreeSet::from([auth.bearer("made up").unwrap_err().to_string()]);
-        refusals.insert(auth.bearer("").unwrap_err().to_string());
+        let token = auth.token(&auth.password(&Peer::default(), "ada", "ada").await.unwrap()).unwrap();
+        let mut refusals = BTreeSet::from([auth.bearer("made up").await.unwrap_err().to_string()]);
+        refusals.insert(auth.bearer("").await.unwrap_err().to_string());
 
         set_password(dir.path(), "ada", "changed");
-        refusals.insert(load(dir.path()).bearer(&token).unwrap_err().to_string());
+        refusals.insert(load(dir.path()).bearer(&token).await.unwrap_err().to_string());
         set_password(dir.path(), "ada", "ada");
-        assert!(load(dir.path()).bearer(&token).is_ok());
+        assert!(load(dir.path()).bearer(&token).await.is_ok());
 
         fs::write(dir.path().join("mesh.key"), "another key, long enough too").unwrap();
-        refusals.insert(load(dir.path()).bearer(&token).unwrap_err().to_string());
+        refusals.insert(load(dir.path()).bearer(&token).await.unwrap_err().to_string());
         fs::write(dir.path().join("mesh.key"), "a key that is long enough").unwrap();
 
         fs::write(dir.path().join("mesh.yaml"), USERS.replace("name: ada", "name: anna")).unwrap();
-        refusals.insert(load(dir.path()).bearer(&token).unwrap_err().to_string());
+        refusals.insert(load(dir.path()).bearer(&token).await.unwrap_err().to_string());
         assert_eq!(refusals.len(), 1, "{refusals:?}");
     }
 
@@ -294,7 +296,10 @@ auth:
     async fn a_purpose_is_for_those_whom_the_mesh_entitles() {
         let dir = tempfile::tempdir().unwrap();
         let auth = mesh(dir.path(), USERS);
-        let (ada, eve) = (auth.password("ada", "ada").await.unwrap(), auth.password("eve", "eve").await.unwrap());
+        let (ada, eve) = (
+            auth.password(&Peer::default(), "ada", "ada").await.unwrap(),
+            auth.password(&Peer::default(), "eve", "eve").await.unwrap(),
+        );
         assert_eq!(auth.with_purpose(eve.clone(), "fraud").unwrap().purpose.as_deref(), Some("fraud"));
         assert_eq!(auth.with_purpose(ada, "fraud").unwrap_err().class, Class::Denied);
         assert_eq!(auth.with_purpose(eve, "gossip").unwrap_err().class, Class::Denied);
@@ -306,8 +311,8 @@ auth:
         let auth = mesh(dir.path(), "mesh: testland\n");
         let principals = [
             auth.nobody().unwrap(),
-            auth.password("ada", "wrong").await.unwrap(),
-            auth.bearer("a token of another process").unwrap(),
+            auth.password(&Peer::default(), "ada", "wrong").await.unwrap(),
+            auth.bearer("a token of another process").await.unwrap(),
         ];
         assert!(principals.iter().all(|principal| *principal == anonymous()));
         assert!(!auth.required());

@@ -21,4 +21,5 @@ mod service;
 mod status;
 mod ticket;
 
+pub use credentials::{Caller, caller_by_headers};
 pub use service::Service;
