@@ -14,6 +14,7 @@ mod sql;
 mod statements;
 mod terminal;
 mod test;
+mod token;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ enum Command {
     Check(check::Check),
     Test(test::Test),
     Diff(diff::Diff),
+    Token(token::Token),
 }
 
 /// What queries may use, for the commands that run them.
@@ -124,6 +126,7 @@ pub fn main() -> ExitCode {
             Command::Check(check) => check.run(),
             Command::Test(test) => test.run().await,
             Command::Diff(diff) => diff.run(),
+            Command::Token(token) => token.run(),
         }
     });
     // Not dropped: a thread that reads from a terminal cannot be stopped.

@@ -24,8 +24,8 @@ use tonic::{Code, Request, Status};
 
 use crate::error::{Class, Error};
 use crate::flight::credentials::{AUTHORIZATION, PURPOSE, bearer};
-use crate::flight::listen::pem;
 use crate::flight::status::to_error;
+use crate::flight::tls::pem;
 
 /// As much as ADBC takes: a single long row may exceed what our own server aims at.
 const MESSAGE: usize = 16 * 1024 * 1024;

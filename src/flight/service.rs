@@ -29,7 +29,7 @@ use crate::auth::Auth;
 use crate::error::{Class, Error};
 use crate::flight::command::{ACTIONS, Act, Asked, Held, Query, command, read_only};
 use crate::flight::counters::Counters;
-use crate::flight::credentials::{AUTHORIZATION, Caller, Presented, admit, bearer, caller, presented};
+use crate::flight::credentials::{AUTHORIZATION, Caller, Presented, admit, bearer, caller, peer, presented};
 use crate::flight::encode::{encode, schema_bytes, wire_schema};
 use crate::flight::status::to_status;
 use crate::flight::ticket::Statement;
@@ -61,7 +61,7 @@ impl Service {
     }
 
     async fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Error> {
-        caller(&self.auth, request.metadata()).await
+        caller(&self.auth, &peer(request.extensions()), request.metadata()).await
     }
 
     fn refuse(&self, error: &Error) -> Status {
@@ -208,7 +208,8 @@ impl Service {
 
     /// Says who calls. A password is exchanged for a new token; a token stays as it is, so that nothing outlives it.
     async fn greet(&self, request: Request<Streaming<HandshakeRequest>>) -> Result<(Caller, String), Error> {
-        let shown = match presented(request.metadata())? {
+        let peer = peer(request.extensions());
+        let shown = match presented(request.metadata().as_ref())? {
             // Others say it in the first message.
             Presented::Nothing => {
                 let mut messages = request.into_inner();
@@ -223,7 +224,7 @@ impl Service {
             Presented::Bearer(token) => Some(token.expose().to_owned()),
             _ => None,
         };
-        let mut caller = admit(&self.auth, shown).await?;
+        let mut caller = admit(&self.auth, &peer, shown).await?;
         let token = match own {
             Some(token) => token,
             None => self.auth.token(&caller.principal)?,
