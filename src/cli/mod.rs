@@ -10,10 +10,12 @@ mod explain;
 mod log;
 mod print;
 mod serve;
+mod shell;
 mod sql;
 mod statements;
 mod terminal;
 mod test;
+mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
