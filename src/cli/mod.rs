@@ -10,11 +10,13 @@ mod explain;
 mod log;
 mod print;
 mod serve;
+mod shell;
 mod sql;
 mod statements;
 mod terminal;
 mod test;
 mod token;
+mod words;
 
 use std::path::Path;
 use std::process::ExitCode;

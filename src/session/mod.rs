@@ -18,6 +18,7 @@ mod dialect;
 mod engine;
 mod explain;
 mod failure;
+mod functions;
 mod gate;
 mod life;
 mod outer;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use engine::Engine;
+pub use functions::functions;
 pub use life::Rows;
 pub use planning::Planned;
 pub use purpose::{Session, declared};
