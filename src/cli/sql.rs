@@ -1,6 +1,6 @@
 //! `polder sql`: statements to an embedded mesh or a server, rows to stdout.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{BufRead, BufWriter, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
@@ -11,11 +11,11 @@ use futures::stream::BoxStream;
 use polder_catalog::principal::Principal;
 use polder_catalog::secret::Secret;
 
-use super::print::{Format, Printer};
 use super::statements::{is_blank, split};
 use super::{Failure, Limits, Outcome, engine, terminal};
 use crate::error::{Class, Error};
 use crate::flight::client::{Credentials, Remote};
+use crate::format::{Format, Printer};
 use crate::session::{Engine, Pins, Session, declared};
 
 /// Run SQL against a mesh on this machine or a server
@@ -122,7 +122,7 @@ impl Sql {
     async fn target(&self) -> Result<Target, Failure> {
         match (&self.mesh, &self.url) {
             (Some(dir), _) => {
-                let engine = engine(dir, &self.limits)?;
+                let engine = engine(dir, self.limits.options())?;
                 let principal = embedded_principal(&engine, self.user.as_deref(), self.purpose.as_deref())?;
                 Ok(Target::Embedded(Session::new(engine, principal)))
             }
@@ -194,7 +194,7 @@ async fn run_one(target: &mut Target, statement: &str, format: Format) -> Outcom
     for notice in &answer.notices {
         terminal::say(&format!("note: {notice}"));
     }
-    let mut printer = Printer::new(format, &answer.schema)?;
+    let mut printer = Printer::new(format, &answer.schema, BufWriter::new(std::io::stdout()))?;
     let mut count = 0;
     loop {
         let batch = tokio::select! {

@@ -1,6 +1,10 @@
-//! Record batches as text or bytes on stdout, in the format that was asked for.
+//! Record batches as text or bytes, in the format that was asked for, wherever they go.
+//!
+//! Batches are written as they come; only a table for people holds them all. This room knows nothing of where rows come
+//! from or who reads them.
 
-use std::io::{BufWriter, ErrorKind, Stdout, Write};
+use std::fmt;
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -33,31 +37,32 @@ pub enum Format {
     Parquet,
 }
 
-type Out = BufWriter<Stdout>;
-
 /// Writes one result.
-pub enum Printer {
+pub struct Printer<W: Write + Send>(Form<W>);
+
+enum Form<W: Write + Send> {
     /// A table is as wide as its widest value, so all rows are held.
-    Table { schema: SchemaRef, batches: Vec<RecordBatch>, out: Out },
+    Table { schema: SchemaRef, batches: Vec<RecordBatch>, out: W },
     /// Comma- or tab-separated. Lists and structs have no form there and are written as JSON.
-    Csv { schema: SchemaRef, writer: Box<csv::Writer<Out>> },
+    Csv { schema: SchemaRef, writer: Box<csv::Writer<W>> },
     /// One array.
-    Json(ArrayWriter<Out>),
+    Json(ArrayWriter<W>),
     /// One object per line.
-    Ndjson(LineDelimitedWriter<Out>),
+    Ndjson(LineDelimitedWriter<W>),
     /// An IPC stream.
-    Arrow(Box<StreamWriter<Out>>),
+    Arrow(Box<StreamWriter<W>>),
     /// A file.
-    Parquet(Box<ArrowWriter<Out>>),
+    Parquet(Box<ArrowWriter<W>>),
 }
 
-impl Printer {
-    /// Begins a result with these columns.
-    ///
-    /// # Errors
-    /// When stdout cannot be written or the format cannot hold the columns.
-    pub fn new(format: Format, schema: &SchemaRef) -> std::io::Result<Self> {
-        let out = BufWriter::new(std::io::stdout());
+impl<W: Write + Send> fmt::Debug for Printer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Printer").finish_non_exhaustive()
+    }
+}
+
+impl<W: Write + Send> Form<W> {
+    fn new(format: Format, schema: &SchemaRef, out: W) -> std::io::Result<Self> {
         Ok(match format {
             Format::Table => Self::Table { schema: schema.clone(), batches: Vec::new(), out },
             Format::Csv => Self::csv(csv::WriterBuilder::new(), schema, out),
@@ -71,58 +76,68 @@ impl Printer {
         })
     }
 
-    fn csv(builder: csv::WriterBuilder, schema: &SchemaRef, out: Out) -> Self {
+    fn csv(builder: csv::WriterBuilder, schema: &SchemaRef, out: W) -> Self {
         Self::Csv { schema: schema.clone(), writer: Box::new(builder.with_header(true).build(out)) }
+    }
+}
+
+impl<W: Write + Send> Printer<W> {
+    /// Begins a result with these columns.
+    ///
+    /// # Errors
+    /// When `out` cannot be written or the format cannot hold the columns.
+    pub fn new(format: Format, schema: &SchemaRef, out: W) -> std::io::Result<Self> {
+        Form::new(format, schema, out).map(Self)
     }
 
     /// Writes a batch.
     ///
     /// # Errors
-    /// When stdout cannot be written or the format cannot hold a value.
+    /// When the format cannot hold a value or the output cannot be written.
     pub fn write(&mut self, batch: RecordBatch) -> std::io::Result<()> {
-        match self {
-            Self::Table { batches, .. } => {
+        match &mut self.0 {
+            Form::Table { batches, .. } => {
                 batches.push(batch);
                 Ok(())
             }
-            Self::Csv { writer, .. } => writer.write(&flat(&batch).map_err(failed)?).map_err(failed),
-            Self::Json(writer) => writer.write(&batch).map_err(failed),
-            Self::Ndjson(writer) => writer.write(&batch).map_err(failed),
-            Self::Arrow(writer) => writer.write(&batch).map_err(failed),
-            Self::Parquet(writer) => writer.write(&batch).map_err(failed),
+            Form::Csv { writer, .. } => writer.write(&flat(&batch).map_err(failed)?).map_err(failed),
+            Form::Json(writer) => writer.write(&batch).map_err(failed),
+            Form::Ndjson(writer) => writer.write(&batch).map_err(failed),
+            Form::Arrow(writer) => writer.write(&batch).map_err(failed),
+            Form::Parquet(writer) => writer.write(&batch).map_err(failed),
         }
     }
 
     /// Ends the result.
     ///
     /// # Errors
-    /// When stdout cannot be written.
+    /// When the output cannot be written.
     pub fn finish(self) -> std::io::Result<()> {
-        match self {
-            Self::Table { schema, mut batches, mut out } => {
+        match self.0 {
+            Form::Table { schema, mut batches, mut out } => {
                 if batches.is_empty() {
                     batches.push(RecordBatch::new_empty(schema));
                 }
                 writeln!(out, "{}", table(&batches).map_err(failed)?)?;
                 out.flush()
             }
-            Self::Csv { schema, mut writer } => {
+            Form::Csv { schema, mut writer } => {
                 // The header is there also when there are no rows.
                 writer.write(&flat(&RecordBatch::new_empty(schema)).map_err(failed)?).map_err(failed)?;
                 writer.into_inner().flush()
             }
-            Self::Json(mut writer) => {
+            Form::Json(mut writer) => {
                 writer.finish().map_err(failed)?;
                 let mut out = writer.into_inner();
                 writeln!(out)?;
                 out.flush()
             }
-            Self::Ndjson(mut writer) => {
+            Form::Ndjson(mut writer) => {
                 writer.finish().map_err(failed)?;
                 writer.into_inner().flush()
             }
-            Self::Arrow(mut writer) => writer.finish().map_err(failed),
-            Self::Parquet(writer) => writer.into_inner().map_err(failed)?.flush(),
+            Form::Arrow(mut writer) => writer.finish().map_err(failed),
+            Form::Parquet(writer) => writer.into_inner().map_err(failed)?.flush(),
         }
     }
 }
@@ -159,7 +174,7 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }
 
-/// The error of a writer. That of stdout may be inside it, or in its text.
+/// The error of a writer. That of its output may be inside it, or in its text.
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {
     let kind = if error.to_string().contains("Broken pipe") { ErrorKind::BrokenPipe } else { ErrorKind::Other };
     std::io::Error::new(kind, error)
