@@ -10,10 +10,10 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::print::table;
 use super::serve::{Listen, until_stopped};
 use super::{Limits, Outcome, engine, terminal};
 use crate::error::{Class, Error};
+use crate::format::table;
 use crate::packly::{DENIED_QUERY, DOMAINS, QUERY, USERS, rows, write_domain, write_files};
 use crate::server::Follow;
 use crate::session::{Engine, Pins};
@@ -42,7 +42,7 @@ impl Demo {
     pub async fn run(self) -> Outcome {
         let Self { dir, once, listen, limits } = self;
         write_files(&dir)?;
-        let engine = engine(&dir, &limits)?;
+        let engine = engine(&dir, limits.options())?;
         make_tables(&engine).await?;
         show_queries(&engine).await?;
         if once {

@@ -30,12 +30,12 @@ use self::command::{COMMANDS, Command, bare, parse};
 use self::line::{Input, Line};
 use self::names::Fetcher;
 use self::output::Output;
-use super::print::Format;
 use super::sql::{Counted, Progress, Show, Target, read_script, run};
 use super::statements::split;
 use super::words::pieces;
 use super::{Failure, Outcome, terminal};
 use crate::error::{Class, Error};
+use crate::format::Format;
 use crate::session::functions;
 
 /// How deep files may include each other.

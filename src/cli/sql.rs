@@ -15,10 +15,10 @@ use polder_catalog::principal::Principal;
 use polder_catalog::secret::Secret;
 
 use self::profile::Profile;
-use super::print::{Expanded, Format, Look};
 use super::statements::{is_blank, split};
 use super::{Failure, Limits, Outcome, engine, shell, terminal};
 use crate::flight::client::{Certificates, Credentials, Remote, authorities};
+use crate::format::{Expanded, Format, Look};
 use crate::session::Engine;
 
 pub use progress::Progress;
@@ -105,7 +105,7 @@ impl Sql {
     async fn target(&self) -> Result<Target, Failure> {
         match (&self.mesh, &self.url, &self.profile) {
             (Some(dir), ..) => {
-                let engine = engine(dir, &self.limits)?;
+                let engine = engine(dir, self.limits.options())?;
                 let principal = embedded_principal(&engine, self.user.as_deref(), self.purpose.as_deref())?;
                 Ok(Target::embedded(engine, principal))
             }

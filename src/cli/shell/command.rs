@@ -6,9 +6,9 @@ use clap::ValueEnum;
 use polder_catalog::document::nearest;
 
 use super::scope::plain;
-use crate::cli::print::{Expanded, Format};
 use crate::cli::words::{Kind, Piece, pieces};
 use crate::error::{Class, Error};
+use crate::format::{Expanded, Format};
 
 /// A command as it is listed and completed.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use super::command::{COMMANDS, takes_file};
 use super::keywords::{KEYWORDS, PLAIN, is_reserved};
 use super::names::Names;
 use super::scope::{Scope, Wanted, plain, scope, wanted};
-use crate::cli::print::Format;
 use crate::cli::words::{Kind, Piece, begins_word, continues_word, pieces};
+use crate::format::Format;
 
 /// More than these would help nobody.
 const MOST: usize = 500;

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use crate::cli::print::{Expanded, Format, Look};
 use crate::cli::sql::{Progress, Sink, Size, keeps_colors, pager};
 use crate::cli::{Failure, Outcome, terminal};
+use crate::format::{Expanded, Format, Look};
 
 /// Where rows go, and how they look.
 pub struct Output {

@@ -7,9 +7,9 @@ use futures::StreamExt;
 use super::progress::{Progress, TICK};
 use super::sink::Sink;
 use super::target::Target;
-use crate::cli::print::{Format, Look, Printer};
 use crate::cli::{Failure, Outcome, terminal};
 use crate::error::{Class, Error};
+use crate::format::{Format, Look, Printer};
 
 /// What is said of a result beside its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 
 use super::progress::Progress;
-use crate::cli::print::width;
 use crate::cli::terminal;
+use crate::format::width;
 
 /// How the default pager is asked to behave: chop long lines, keep colours, leave when all fits, leave the text there.
 const LESS: &str = "SRFX";

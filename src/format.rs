@@ -1,6 +1,7 @@
-//! Record batches as text or bytes, in the format that was asked for.
+//! Record batches as text or bytes, in the format that was asked for, wherever they go.
 //!
-//! Rows are written as they come. Only a table holds some back: as many as it takes to know how wide its columns are.
+//! Rows are written as they come. Only a table holds some back: as many as it takes to know how wide its columns are. This
+//! room knows nothing of where rows come from or who reads them.
 
 mod cell;
 mod table;
@@ -17,7 +18,7 @@ use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter, WriterBuilder};
 use parquet::arrow::ArrowWriter;
 
-pub use cell::width;
+pub use cell::{harmless, width};
 pub use table::{Expanded, Look, Table};
 
 /// How rows are written.
