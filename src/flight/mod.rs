@@ -1,24 +1,32 @@
 //! The wire: Flight SQL's service and client. The only room that knows gRPC and Arrow Flight.
 //!
 //! ```text
-//! listen -> service -> credentials -> Principal
-//!                   -> command     -> statement: ticket <-> session::Engine -> encode
-//!                                  -> metadata:  metadata, info          -> encode
+//! listen -> service -> credentials, sessions -> who calls, with which options
+//!                   -> command -> statements: ticket <-> session::Engine -> encode
+//!                              -> metadata, info                        -> encode
+//!                              -> actions:    prepare, bind (values), cancel (queries), renew, session options
 //! ```
 //!
-//! The service keeps nothing between two calls. A ticket or a prepared statement is a sealed text that holds the
-//! statement, its snapshots and its principal; whichever process has the mesh's key can answer it.
+//! What a statement or a session means travels with its client: a ticket, a prepared statement and a session's cookie are
+//! sealed texts, and whichever process has the mesh's key can answer them. A process knows only what runs in it.
 
+mod actions;
 pub mod client;
 mod command;
 pub mod counters;
 mod credentials;
 pub mod encode;
 mod info;
+mod keys;
 pub mod listen;
+pub mod messages;
 mod metadata;
+mod queries;
 mod service;
+mod sessions;
+mod statements;
 mod status;
 mod ticket;
+mod values;
 
 pub use service::Service;

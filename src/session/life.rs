@@ -8,18 +8,28 @@ use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::running::{Leave, Registered};
+use super::running::{Leave, Registered, Stopper};
 use super::{Planned, failure};
 use crate::error::Error;
 
 /// How many batches may wait for a slow reader.
 const AHEAD: usize = 2;
+
+/// How long a statement may live.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Life {
+    /// When it ends at the latest.
+    pub(super) deadline: Instant,
+    /// The time that it was given.
+    pub(super) timeout: Duration,
+}
 
 /// The rows of a running query. Dropping it cancels the query.
 ///
@@ -47,6 +57,11 @@ impl Rows {
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
+
+    /// What ends it from elsewhere, also while nobody reads.
+    pub fn stopper(&self) -> Stopper {
+        self.registered.stopper()
+    }
 }
 
 /// Starts a planned query on the query threads.
@@ -54,11 +69,12 @@ pub(super) fn start(planned: Planned) -> Result<Rows, Error> {
     let schema = planned.schema();
     let (sender, batches) = mpsc::channel(AHEAD);
     let engine = Arc::clone(&planned.engine);
-    let deadline = Box::pin(tokio::time::sleep_until(planned.deadline));
+    let Life { deadline, timeout } = planned.life;
+    let deadline = Box::pin(tokio::time::sleep_until(deadline));
     let registered = Arc::new(engine.running.register(planned.basis.clone()));
     let driver = engine.execute(drive(planned, Arc::clone(&registered), sender))?;
     registered.statement.driven_by(driver.abort_handle());
-    let (batches, driver, timeout) = (Some(batches), Some(driver), engine.timeout);
+    let (batches, driver) = (Some(batches), Some(driver));
     Ok(Rows { schema, batches, registered, driver, deadline, timeout })
 }
 
@@ -66,17 +82,22 @@ async fn drive(planned: Planned, registered: Arc<Registered>, sender: mpsc::Send
     if !registered.may_execute() {
         return;
     }
-    let Planned { state, plan, guarded, .. } = planned;
+    let Planned { state, plan, schema, guarded, valued, .. } = planned;
+    let failed = |error: DataFusionError| {
+        let error = failure::running(&error, guarded.as_ref());
+        if valued { failure::valued(error) } else { error }
+    };
     let mut stream = match execute_stream(plan, state.task_ctx()) {
         Ok(stream) => stream,
         Err(error) => {
-            let _ = sender.send(Err(failure::running(&error, guarded.as_ref()))).await;
+            let _ = sender.send(Err(failed(error))).await;
             return;
         }
     };
     loop {
         let Some(item) = stream.next().await else { return };
-        let item = item.map_err(|error| failure::running(&error, guarded.as_ref()));
+        // A parameter may be NULL, so that the announced columns may be where these are not.
+        let item = item.and_then(|batch| Ok(batch.with_schema(Arc::clone(&schema))?)).map_err(failed);
         let last = item.is_err();
         // A closed channel is a reader that has gone, and then there is nobody to tell.
         if sender.send(item).await.is_err() || last {
@@ -104,6 +125,7 @@ impl Stream for Rows {
             Leave::Clear => batches.poll_recv(context),
             Leave::Wait => Poll::Pending,
             Leave::Revoked => return this.end(failure::revoked()),
+            Leave::Stopped => return this.end(failure::stopped()),
         };
         match next {
             Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
@@ -123,7 +145,8 @@ impl Stream for Rows {
                 // It may have ended because it was revoked after the look above.
                 match this.registered.may_leave(context.waker()) {
                     Leave::Revoked => this.end(failure::revoked()),
-                    _ => Poll::Ready(ended.err().map(|error| Err(failure::ended(&error)))),
+                    Leave::Stopped => this.end(failure::stopped()),
+                    Leave::Clear | Leave::Wait => Poll::Ready(ended.err().map(|error| Err(failure::ended(&error)))),
                 }
             }
         }

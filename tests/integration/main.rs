@@ -9,6 +9,7 @@
 //! - `requests`: what a query on a table of a thousand files asks of the object store
 //! - `features`: versions, row lineage, bloom filters and hidden keys of the tables of other writers
 //! - `wire`: what a Flight SQL client meets: handshake, tokens, tickets, metadata, cancellation, shutdown, TLS
+//! - `statements`: parameters, sessions, tickets and keys, as clients send and ask for them
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
 //! - `reload`: the mesh's files change while it is served
@@ -38,6 +39,7 @@ mod rooms;
 mod rows;
 mod s3;
 mod scripts;
+mod statements;
 mod tables;
 mod travel;
 mod wire;
