@@ -223,7 +223,7 @@ impl FlightService for Service {
 
     async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Reply<Self::HandshakeStream> {
         let (caller, token) = self.greet(request).await.map_err(|error| self.refuse(&error))?;
-        let call = Call { caller, session: None, cookie: None };
+        let call = Call { caller, session: None, cookie: None, form: Form::default() };
         Ok(answer(call, one(HandshakeResponse { protocol_version: 0, payload: token.into() })))
     }
 
