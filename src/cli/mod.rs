@@ -8,13 +8,14 @@ mod demo;
 mod diff;
 mod explain;
 mod log;
-mod print;
 mod serve;
+mod shell;
 mod sql;
 mod statements;
 mod terminal;
 mod test;
 mod token;
+mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -176,9 +177,9 @@ fn report(dir: &Path, findings: &[Finding]) {
 }
 
 /// Starts an engine over the mesh in `dir`, and says which domains are out.
-fn engine(dir: &Path, limits: &Limits) -> Result<Arc<Engine>, Failure> {
+fn engine(dir: &Path, options: Options) -> Result<Arc<Engine>, Failure> {
     let mesh = load(dir)?;
-    Ok(Engine::start(mesh, limits.options())?)
+    Ok(Engine::start(mesh, options)?)
 }
 
 /// Whether anything found keeps something from being served.

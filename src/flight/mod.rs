@@ -6,8 +6,9 @@
 //!                                                       -> metadata:  metadata, info          -> encode
 //! ```
 //!
-//! The service keeps nothing between two calls. A ticket or a prepared statement is a sealed text that holds the
-//! statement, its snapshots and its principal; whichever process has the mesh's key can answer it.
+//! The service keeps nothing between two calls but plans that it could make again. A ticket or a prepared statement is a
+//! sealed text that holds the statement, its snapshots and its principal; whichever process has the mesh's key can answer
+//! it.
 
 pub mod client;
 mod command;
@@ -18,6 +19,7 @@ pub mod encode;
 mod info;
 pub mod listen;
 mod metadata;
+mod planned;
 mod service;
 mod status;
 mod ticket;
@@ -25,3 +27,4 @@ pub mod tls;
 
 pub use credentials::{Caller, caller_by_headers};
 pub use service::Service;
+pub(crate) use service::until;

@@ -1,4 +1,5 @@
 //! The life of the serving process: listeners, readiness, signals, the files that it follows, and a stop that drains.
+//! What is served over HTTP is here too; Flight is in a room of its own.
 
 mod follow;
 mod http;
@@ -13,6 +14,7 @@ use polder_catalog::mesh::Mesh;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::error::{Class, Error};
@@ -23,6 +25,7 @@ use crate::flight::tls::{Tls, TlsFiles};
 use crate::session::Engine;
 pub use follow::Follow;
 use follow::{Changes, Follower};
+use http::Sql;
 
 /// How long streams may take to say that they were aborted.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -32,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Options {
     /// Where Flight SQL listens. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where health and metrics are served over HTTP, if anywhere.
+    /// Where SQL, health and metrics are served over HTTP, if anywhere.
     pub http: Option<SocketAddr>,
     /// The files of TLS, where it is served.
     pub tls: Option<TlsFiles>,
@@ -43,13 +46,15 @@ pub struct Options {
 pub struct Running {
     /// Where Flight SQL listens.
     pub address: SocketAddr,
-    /// Where health and metrics are served.
+    /// Where SQL over HTTP, health and metrics are served.
     pub http: Option<SocketAddr>,
     health: Health,
     ready: Arc<AtomicBool>,
     drain: CancellationToken,
     abort: CancellationToken,
     close_http: CancellationToken,
+    /// The statements that run over HTTP.
+    over_http: TaskTracker,
     flight_task: JoinHandle<Result<(), Error>>,
     http_task: Option<JoinHandle<()>>,
     follower: Arc<Follower>,
@@ -93,11 +98,20 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         changes: Arc::clone(&changes),
         tls: tls.clone(),
     });
-    let service = Service::new(engine, auth, Arc::clone(&counters), abort.clone());
+    let over_http = TaskTracker::new();
+    let sql = Arc::new(Sql {
+        engine: Arc::clone(&engine),
+        auth: Arc::clone(&auth),
+        counters: Arc::clone(&counters),
+        drain: drain.clone(),
+        abort: abort.clone(),
+        running: over_http.clone(),
+    });
+    let service = Service::new(engine, auth, counters, abort.clone());
     let (health, serving) = listen::serve(service, listener, tls, drain.clone().cancelled_owned()).await;
     let flight_task = tokio::spawn(serving);
     let http_task = http_listener.map(|listener| {
-        tokio::spawn(http::serve(listener, Arc::clone(&ready), counters, changes, close_http.clone().cancelled_owned()))
+        tokio::spawn(http::serve(listener, Arc::clone(&ready), sql, changes, close_http.clone().cancelled_owned()))
     });
     Ok(Running {
         address,
@@ -107,6 +121,7 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         drain,
         abort,
         close_http,
+        over_http,
         flight_task,
         http_task,
         follower,
@@ -158,11 +173,14 @@ impl Running {
         self.ready.store(false, Ordering::Relaxed);
         self.health.draining().await;
         self.drain.cancel();
-        let mut ended = tokio::time::timeout(deadline, &mut self.flight_task).await;
+        self.over_http.close();
+        let (flight, over_http) = (&mut self.flight_task, &self.over_http);
+        let mut ending = std::pin::pin!(async { tokio::join!(flight, over_http.wait()).0 });
+        let mut ended = tokio::time::timeout(deadline, &mut ending).await;
         if ended.is_err() {
             tracing::warn!("queries still ran at the deadline of the shutdown and are ended");
             self.abort.cancel();
-            ended = tokio::time::timeout(LAST_WORDS, &mut self.flight_task).await;
+            ended = tokio::time::timeout(LAST_WORDS, &mut ending).await;
         }
         if let Ok(Ok(Err(error))) = ended {
             tracing::error!(%error, "the server had already failed");
