@@ -1,9 +1,11 @@
-//! Record batches as text or bytes, in the format that was asked for, wherever they go.
+//! Record batches as text or bytes, in the format that was asked for.
 //!
-//! Batches are written as they come; only a table for people holds them all. This room knows nothing of where rows come
-//! from or who reads them.
+//! Rows are written as they come, wherever they go. Only a table holds some back: as many as it takes to know how wide its columns are.
 
-use std::fmt;
+mod cell;
+mod harmless;
+mod table;
+
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 
@@ -14,9 +16,11 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter, WriterBuilder};
-use datafusion::arrow::util::display::FormatOptions;
-use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use parquet::arrow::ArrowWriter;
+
+pub use cell::width;
+pub use harmless::harmless;
+pub use table::{Expanded, Look, Table};
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,12 +41,22 @@ pub enum Format {
     Parquet,
 }
 
-/// Writes one result.
-pub struct Printer<W: Write + Send>(Form<W>);
+impl Format {
+    /// Whether it is bytes that no terminal should see.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::Arrow | Self::Parquet)
+    }
 
-enum Form<W: Write + Send> {
-    /// A table is as wide as its widest value, so all rows are held.
-    Table { schema: SchemaRef, batches: Vec<RecordBatch>, out: W },
+    /// Whether several results can follow each other in one file.
+    pub fn goes_on(self) -> bool {
+        matches!(self, Self::Table | Self::Csv | Self::Tsv | Self::Ndjson)
+    }
+}
+
+/// Writes one result.
+pub enum Printer<W: Write + Send> {
+    /// A table for people.
+    Table(Box<Table<W>>),
     /// Comma- or tab-separated. Lists and structs have no form there and are written as JSON.
     Csv { schema: SchemaRef, writer: Box<csv::Writer<W>> },
     /// One array.
@@ -55,16 +69,14 @@ enum Form<W: Write + Send> {
     Parquet(Box<ArrowWriter<W>>),
 }
 
-impl<W: Write + Send> fmt::Debug for Printer<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Printer").finish_non_exhaustive()
-    }
-}
-
-impl<W: Write + Send> Form<W> {
-    fn new(format: Format, schema: &SchemaRef, out: W) -> std::io::Result<Self> {
+impl<W: Write + Send> Printer<W> {
+    /// Begins a result with these columns.
+    ///
+    /// # Errors
+    /// When `out` cannot be written or the format cannot hold the columns.
+    pub fn new(format: Format, look: Look, schema: &SchemaRef, out: W) -> std::io::Result<Self> {
         Ok(match format {
-            Format::Table => Self::Table { schema: schema.clone(), batches: Vec::new(), out },
+            Format::Table => Self::Table(Box::new(Table::new(schema.clone(), look, out))),
             Format::Csv => Self::csv(csv::WriterBuilder::new(), schema, out),
             Format::Tsv => Self::csv(csv::WriterBuilder::new().with_delimiter(b'\t'), schema, out),
             Format::Json => Self::Json(WriterBuilder::new().with_explicit_nulls(true).build(out)),
@@ -79,66 +91,52 @@ impl<W: Write + Send> Form<W> {
     fn csv(builder: csv::WriterBuilder, schema: &SchemaRef, out: W) -> Self {
         Self::Csv { schema: schema.clone(), writer: Box::new(builder.with_header(true).build(out)) }
     }
-}
-
-impl<W: Write + Send> Printer<W> {
-    /// Begins a result with these columns.
-    ///
-    /// # Errors
-    /// When `out` cannot be written or the format cannot hold the columns.
-    pub fn new(format: Format, schema: &SchemaRef, out: W) -> std::io::Result<Self> {
-        Form::new(format, schema, out).map(Self)
-    }
 
     /// Writes a batch.
     ///
     /// # Errors
-    /// When the format cannot hold a value or the output cannot be written.
+    /// When `out` cannot be written or the format cannot hold a value.
     pub fn write(&mut self, batch: RecordBatch) -> std::io::Result<()> {
-        match &mut self.0 {
-            Form::Table { batches, .. } => {
-                batches.push(batch);
-                Ok(())
-            }
-            Form::Csv { writer, .. } => writer.write(&flat(&batch).map_err(failed)?).map_err(failed),
-            Form::Json(writer) => writer.write(&batch).map_err(failed),
-            Form::Ndjson(writer) => writer.write(&batch).map_err(failed),
-            Form::Arrow(writer) => writer.write(&batch).map_err(failed),
-            Form::Parquet(writer) => writer.write(&batch).map_err(failed),
+        match self {
+            Self::Table(table) => table.write(batch),
+            Self::Csv { writer, .. } => writer.write(&flat(&batch).map_err(failed)?).map_err(failed),
+            Self::Json(writer) => writer.write(&batch).map_err(failed),
+            Self::Ndjson(writer) => writer.write(&batch).map_err(failed),
+            Self::Arrow(writer) => writer.write(&batch).map_err(failed),
+            Self::Parquet(writer) => writer.write(&batch).map_err(failed),
         }
     }
 
-    /// Ends the result.
+    /// Ends the result and gives back what it was written to.
     ///
     /// # Errors
-    /// When the output cannot be written.
-    pub fn finish(self) -> std::io::Result<()> {
-        match self.0 {
-            Form::Table { schema, mut batches, mut out } => {
-                if batches.is_empty() {
-                    batches.push(RecordBatch::new_empty(schema));
-                }
-                writeln!(out, "{}", table(&batches).map_err(failed)?)?;
-                out.flush()
-            }
-            Form::Csv { schema, mut writer } => {
+    /// When `out` cannot be written.
+    pub fn finish(self) -> std::io::Result<W> {
+        let mut out = match self {
+            Self::Table(table) => table.finish()?,
+            Self::Csv { schema, mut writer } => {
                 // The header is there also when there are no rows.
                 writer.write(&flat(&RecordBatch::new_empty(schema)).map_err(failed)?).map_err(failed)?;
-                writer.into_inner().flush()
+                writer.into_inner()
             }
-            Form::Json(mut writer) => {
+            Self::Json(mut writer) => {
                 writer.finish().map_err(failed)?;
                 let mut out = writer.into_inner();
                 writeln!(out)?;
-                out.flush()
+                out
             }
-            Form::Ndjson(mut writer) => {
+            Self::Ndjson(mut writer) => {
                 writer.finish().map_err(failed)?;
-                writer.into_inner().flush()
+                writer.into_inner()
             }
-            Form::Arrow(mut writer) => writer.finish().map_err(failed),
-            Form::Parquet(writer) => writer.into_inner().map_err(failed)?.flush(),
-        }
+            Self::Arrow(mut writer) => {
+                writer.finish().map_err(failed)?;
+                writer.into_inner().map_err(failed)?
+            }
+            Self::Parquet(writer) => writer.into_inner().map_err(failed)?,
+        };
+        out.flush()?;
+        Ok(out)
     }
 }
 
@@ -146,9 +144,11 @@ impl<W: Write + Send> Printer<W> {
 ///
 /// # Errors
 /// When a value has no written form.
-pub fn table(batches: &[RecordBatch]) -> Result<String, ArrowError> {
-    let options = FormatOptions::default().with_null("NULL").with_types_info(false);
-    Ok(pretty_format_batches_with_options(batches, &options)?.to_string())
+pub fn table(schema: SchemaRef, batches: &[RecordBatch]) -> std::io::Result<String> {
+    let mut table = Table::new(schema, Look::default(), Vec::new());
+    batches.iter().try_for_each(|batch| table.write(batch.clone()))?;
+    let text = String::from_utf8(table.finish()?).map_err(failed)?;
+    Ok(text.trim_end().to_owned())
 }
 
 /// A batch with its nested columns as JSON text.
@@ -174,7 +174,7 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }
 
-/// The error of a writer. That of its output may be inside it, or in its text.
+/// The error of a writer. That of its stream may be inside it, or in its text.
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {
     let kind = if error.to_string().contains("Broken pipe") { ErrorKind::BrokenPipe } else { ErrorKind::Other };
     std::io::Error::new(kind, error)

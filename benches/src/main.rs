@@ -95,7 +95,12 @@ fn main() -> Result<()> {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    let setting = tables::Setting { data: arguments.data, threads: arguments.threads, rounds: arguments.rounds };
+    let setting = tables::Setting {
+        data: arguments.data,
+        threads: arguments.threads,
+        rounds: arguments.rounds,
+        declared: std::sync::OnceLock::new(),
+    };
     let report = match arguments.what {
         What::Make { files } => return make::all(&setting, files).await,
         What::Explain { arm, query, analyze } => {

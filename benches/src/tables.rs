@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use polder::lake::{Lake, OpenTable};
 use polder::scan::{IcebergScan, ScanColumn};
@@ -19,6 +19,8 @@ pub(crate) struct Setting {
     pub(crate) data: PathBuf,
     pub(crate) threads: usize,
     pub(crate) rounds: usize,
+    /// The mesh, read once: opening a table that nobody opened before is not reading the mesh.
+    pub(crate) declared: OnceLock<Mesh>,
 }
 
 impl Setting {
@@ -28,7 +30,13 @@ impl Setting {
 
     /// A domain with these metadata files for its tables.
     pub(crate) fn domain(&self, tables: BTreeMap<String, String>) -> Result<Domain> {
-        let mesh = self.mesh()?;
+        let mesh = match self.declared.get() {
+            Some(mesh) => mesh,
+            None => {
+                let mesh = self.mesh()?;
+                self.declared.get_or_init(|| mesh)
+            }
+        };
         let like = mesh.domains().next().ok_or("the mesh has no domain")?;
         Ok(Domain {
             name: like.name.clone(),

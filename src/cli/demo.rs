@@ -121,8 +121,9 @@ async fn ask(engine: &Arc<Engine>, user: &str, sql: &str) -> Result<(String, Vec
         .ok_or_else(|| Error::new(Class::Drift, format!("the demo's user `{user}` is not declared")))?;
     let planned = engine.plan(&principal, sql, &Pins::new()).await?;
     let notices = planned.notices().to_vec();
+    let schema = planned.schema();
     let batches: Vec<_> = planned.run()?.try_collect().await?;
-    let table =
-        table(&batches).map_err(|error| Error::new(Class::Bug, format!("the rows cannot be shown: {error}")))?;
+    let table = table(schema, &batches)
+        .map_err(|error| Error::new(Class::Bug, format!("the rows cannot be shown: {error}")))?;
     Ok((table, notices))
 }

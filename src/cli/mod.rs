@@ -9,10 +9,13 @@ mod diff;
 mod explain;
 mod log;
 mod serve;
+mod shell;
 mod sql;
 mod statements;
 mod terminal;
 mod test;
+mod token;
+mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,6 +46,7 @@ enum Command {
     Check(check::Check),
     Test(test::Test),
     Diff(diff::Diff),
+    Token(token::Token),
 }
 
 /// What queries may use, for the commands that run them.
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
             Command::Check(check) => check.run(),
             Command::Test(test) => test.run().await,
             Command::Diff(diff) => diff.run(),
+            Command::Token(token) => token.run(),
         }
     });
     // Not dropped: a thread that reads from a terminal cannot be stopped.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Failure, Limits, Outcome, engine, terminal};
+use crate::flight::tls::TlsFiles;
 use crate::server::{self, Follow};
 use crate::session::{Engine, Options};
 
@@ -18,6 +19,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 ///
 /// A change of the mesh's files is served within seconds, at once after a SIGHUP. A domain with a broken file is out until
 /// it is mended; a `mesh.yaml` that does not load changes nothing. POLDER_LOG=info tells more of what happens.
+/// TLS files are followed too: new connections get a renewed certificate.
 /// Ends on SIGINT or SIGTERM: running queries have 30 seconds to finish.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -54,6 +56,9 @@ pub struct Listen {
     /// The certificate's key, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// The authorities whose certificates clients may show to come in, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
 }
 
 impl Listen {
@@ -75,7 +80,8 @@ impl Serve {
 
 /// Serves `engine` until a signal, and follows the mesh's files meanwhile.
 pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) -> Outcome {
-    let tls = listen.tls_cert.zip(listen.tls_key);
+    let client_ca = listen.tls_client_ca;
+    let tls = listen.tls_cert.zip(listen.tls_key).map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
     let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
     let mesh = engine.mesh();
     let probe = Arc::clone(&engine);

@@ -12,7 +12,6 @@ use polder_catalog::principal::Principal;
 use polder_catalog::secret::Secret;
 use tonic::codegen::http::{Extensions, HeaderMap};
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
-use tonic::transport::server::TcpConnectInfo;
 
 use crate::auth::{Auth, Peer};
 use crate::error::{Class, Error};
@@ -49,8 +48,7 @@ pub struct Caller {
 
 /// The other end of the connection that a call came over.
 pub(super) fn peer(extensions: &Extensions) -> Peer {
-    let address = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    address.map(Peer::at).unwrap_or_default()
+    extensions.get::<Peer>().cloned().unwrap_or_default()
 }
 
 /// Reads the header. The scheme's case does not matter.
@@ -92,8 +90,8 @@ pub async fn caller_by_headers(auth: &Auth, peer: &Peer, headers: &HeaderMap) ->
 /// Who presents these credentials.
 pub(super) async fn admit(auth: &Auth, peer: &Peer, presented: Presented) -> Result<Caller, Error> {
     match presented {
-        Presented::Nothing => Ok(Caller { principal: auth.nobody()?, token: None }),
-        Presented::Bearer(token) => Ok(Caller { principal: auth.bearer(token.expose()).await?, token: None }),
+        Presented::Nothing => Ok(Caller { principal: auth.silent(peer)?, token: None }),
+        Presented::Bearer(token) => Ok(Caller { principal: auth.bearer(peer, token.expose()).await?, token: None }),
         Presented::Basic { user, password } => {
             let principal = auth.password(peer, &user, password.expose()).await?;
             let token = bearer(&auth.token(&principal)?)?;

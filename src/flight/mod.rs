@@ -1,9 +1,9 @@
 //! The wire: Flight SQL's service and client. The only room that knows gRPC and Arrow Flight.
 //!
 //! ```text
-//! listen -> service -> credentials -> Principal
-//!                   -> command     -> statement: ticket <-> session::Engine -> encode
-//!                                  -> metadata:  metadata, info          -> encode
+//! tls -> connection -> listen -> service -> credentials -> Principal
+//!                                        -> command     -> statement: ticket <-> session::Engine -> encode
+//!                                                       -> metadata:  metadata, info          -> encode
 //! ```
 //!
 //! The service keeps nothing between two calls but plans that it could make again. A ticket or a prepared statement is a
@@ -12,6 +12,7 @@
 
 pub mod client;
 mod command;
+mod connection;
 pub mod counters;
 mod credentials;
 pub mod encode;
@@ -22,6 +23,7 @@ mod planned;
 mod service;
 mod status;
 mod ticket;
+pub mod tls;
 
 pub use credentials::{Caller, caller_by_headers};
 pub use service::Service;

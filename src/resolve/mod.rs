@@ -230,17 +230,17 @@ impl Resolver {
         let Grants { columns: mut grants, rows } = self.restricted(name, domain, product, &open, grants)?;
         let metadata = open.table.metadata();
         let restricted = restricts(&grants, &rows);
+        let untold = |error| if restricted { untold(name, error) } else { error };
         let pin = version::choose(&name.to_string(), metadata, &at.which, !restricted)?;
         let pin = pin.map(|snapshot| snapshot.snapshot_id());
         let schema = metadata.current_schema();
         let bind::Binding { columns: mut bound, unavailable } =
-            bind::bind(name, &product.contract, schema, &open.beyond)?;
+            bind::bind(name, &product.contract, schema, &open.beyond).map_err(untold)?;
         if open.restrictions.is_some() {
             bound.extend(restricted::columns_beyond(schema));
         }
         let unavailable = withheld(name, &mut grants, unavailable)?;
         let mut cut = Cut::new(name, &bound, &grants, &rows)?;
-        let untold = |error| if restricted { untold(name, error) } else { error };
         let mut scan = IcebergScan::pin(open.clone(), cut.columns.clone(), pin).await.map_err(untold)?;
         if deny_unfit_masks(name, &mut grants, &scan.schema(), &self.keys) {
             granted(&self.wanted(name), &grants)?;
@@ -383,10 +383,13 @@ fn deny_unfit_masks(name: &ProductRef, grants: &mut [ColumnGrant], schema: &Sche
     any
 }
 
-/// What a reader from whom something is kept may know of a scan that cannot be made: it could name files and columns.
+/// What a reader from whom something is kept may know of a table that is in drift or cannot be read: the whole of it could
+/// name files, columns and their types.
 fn untold(name: &ProductRef, error: Error) -> Error {
     match error.class {
-        Class::Storage | Class::Drift => Error::new(error.class, format!("the table of `{name}` cannot be read")),
+        Class::Storage => Error::new(error.class, format!("the table of `{name}` cannot be read")),
+        Class::Drift => Error::new(error.class, format!("the table of `{name}` does not keep its contract"))
+            .help("its owner can see what is wrong with it"),
         _ => error,
     }
 }

@@ -6,11 +6,11 @@ mod http;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use polder_catalog::mesh::Mesh;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,8 @@ use crate::auth::Auth;
 use crate::error::{Class, Error};
 use crate::flight::Service;
 use crate::flight::counters::Counters;
-use crate::flight::listen::{self, Health, Tls};
+use crate::flight::listen::{self, Health};
+use crate::flight::tls::{Tls, TlsFiles};
 use crate::session::Engine;
 pub use follow::Follow;
 use follow::{Changes, Follower};
@@ -36,8 +37,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where SQL, health and metrics are served over HTTP, if anywhere.
     pub http: Option<SocketAddr>,
-    /// The PEM files of the certificate and of its key.
-    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The files of TLS, where it is served.
+    pub tls: Option<TlsFiles>,
 }
 
 /// A server that runs. Dropping it stops it at once; [`Running::stop`] lets queries end.
@@ -76,7 +77,9 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
     if !options.listen.ip().to_canonical().is_loopback() && options.tls.is_none() {
         tracing::warn!(address = %options.listen, "serving without TLS: passwords and data can be read on the network");
     }
-    let tls = options.tls.as_ref().map(|(certificate, key)| Tls::read(certificate, key)).transpose()?;
+    let demanded = engine.mesh().admits_certificates_alone();
+    let tls = options.tls.clone().map(|files| Tls::read(files, demanded)).transpose()?.map(Arc::new);
+    guard_certificates(&engine.mesh(), &options);
     let listener = bind(options.listen).await?;
     let address = local(&listener)?;
     let http_listener = match options.http {
@@ -93,6 +96,7 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         auth: Arc::clone(&auth),
         listen: options.listen,
         changes: Arc::clone(&changes),
+        tls: tls.clone(),
     });
     let over_http = TaskTracker::new();
     let sql = Arc::new(Sql {
@@ -104,7 +108,7 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         running: over_http.clone(),
     });
     let service = Service::new(engine, auth, counters, abort.clone());
-    let (health, serving) = listen::serve(service, listener, tls, drain.clone().cancelled_owned()).await?;
+    let (health, serving) = listen::serve(service, listener, tls, drain.clone().cancelled_owned()).await;
     let flight_task = tokio::spawn(serving);
     let http_task = http_listener.map(|listener| {
         tokio::spawn(http::serve(listener, Arc::clone(&ready), sql, changes, close_http.clone().cancelled_owned()))
@@ -135,6 +139,13 @@ fn guard_exposure(listen: SocketAddr, auth: bool) -> Result<(), Error> {
         format!("the mesh has no `auth`, so it is not served on `{listen}`, which other machines can reach"),
     )
     .help("declare `auth` in mesh.yaml, or listen on 127.0.0.1"))
+}
+
+/// Says so where certificates are declared and none can be shown.
+fn guard_certificates(mesh: &Mesh, options: &Options) {
+    if mesh.admits_certificates() && options.tls.as_ref().is_none_or(|files| files.client_ca.is_none()) {
+        tracing::warn!("the mesh declares certificates, but no authority of them is given: nobody comes in by one");
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {

@@ -148,6 +148,10 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
             tracing::warn!(error = %root.strip_backtrace(), "a data file could not be read");
             Error::new(Class::Storage, "a data file could not be read")
         }
+        // The pattern stands in the statement; the text that follows would quote it over several lines.
+        DataFusionError::External(cause) if cause.to_string().starts_with("regex parse error") => {
+            Error::new(Class::BadRequest, "a regular expression of the statement cannot be read")
+        }
         _ => bug(root),
     }
 }

@@ -20,6 +20,7 @@ mod dialect;
 mod engine;
 mod explain;
 mod failure;
+mod functions;
 mod gate;
 mod life;
 mod outer;
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use engine::Engine;
+pub use functions::functions;
 pub use life::{Packer, Rows};
 pub use planning::Planned;
 pub use purpose::{Session, declared};

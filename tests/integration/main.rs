@@ -12,6 +12,7 @@
 //! - `forms`: the announced schema and the sent one, rich types, compression
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
+//! - `refusals`: every call without the right credentials, by every kind of them
 //! - `reload`: the mesh's files change while it is served
 //! - `limits`: time and memory, and what a query does that wants more
 //! - `noninterference`: two lakes that look the same to somebody give the same answers, errors and plans
@@ -34,6 +35,7 @@ mod limits;
 mod noninterference;
 mod own;
 mod packly;
+mod refusals;
 mod reload;
 mod requests;
 mod rooms;

@@ -23,13 +23,16 @@ const ROOMS: [(&str, &[&str]); 14] = [
 ];
 
 /// Outside crates that only some rooms may import.
-const OUTSIDE: [(&str, &[&str]); 6] = [
+const OUTSIDE: [(&str, &[&str]); 9] = [
     ("tonic", &["flight"]),
     ("arrow_flight", &["flight"]),
     ("tonic_health", &["flight"]),
     ("axum", &["server"]),
     ("iceberg", &["lake", "scan", "resolve", "packly"]),
     ("object_store", &["lake", "scan"]),
+    ("reqwest", &["auth"]),
+    ("x509_parser", &["auth"]),
+    ("tokio_rustls", &["flight"]),
 ];
 
 /// The sources below a directory, without those that only tests compile.

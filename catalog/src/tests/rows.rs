@@ -26,6 +26,7 @@ fn faults_of_filters() {
     at("id LIKE id", 20, "in single quotes");
     at("id LIKE 'a' ESCAPE '%'", 31, "neither `%` nor `_`");
     at("id LIKE '!a' ESCAPE '!'", 12, "nothing to escape");
+    at(&format!("id LIKE '{}'", "_%".repeat(513)), 12, "at most 1024 bytes");
     at("score = 12e3", 20, "`12e3` is not a number");
     at("score = DATE '2023-02-29'", 25, "write it like");
     at("city = TIMESTAMP 'noon'", 29, "`Z`");

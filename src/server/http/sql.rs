@@ -36,7 +36,7 @@ use crate::error::{Class, Error};
 use crate::flight::counters::Counters;
 use crate::flight::encode::{wire_batch, wire_schema};
 use crate::flight::{caller_by_headers, until};
-use crate::format::{Format, Printer};
+use crate::format::{Format, Look, Printer};
 use crate::session::{Engine, Packer, Pins};
 
 /// The longest body.
@@ -279,7 +279,7 @@ impl Page {
 impl Printed {
     fn new(schema: &SchemaRef, format: Format) -> Result<Self, Error> {
         let (wire, page) = (wire_schema(schema), Page::default());
-        let printer = Printer::new(format, &wire, page.clone()).map_err(|_| unwritten())?;
+        let printer = Printer::new(format, Look::default(), &wire, page.clone()).map_err(|_| unwritten())?;
         // A row of text is larger than one of Arrow, and small pieces keep what waits small.
         let step = if format == Format::Arrow { usize::MAX } else { 1_024 };
         Ok(Self { wire, printer: Some(printer), page, rest: None, step })
@@ -316,7 +316,7 @@ impl Packer for Printed {
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        self.printer.take().map_or(Ok(()), Printer::finish).map_err(|_| unwritten())
+        self.printer.take().map_or(Ok(()), |printer| printer.finish().map(drop)).map_err(|_| unwritten())
     }
 
     fn size(page: &Bytes) -> usize {

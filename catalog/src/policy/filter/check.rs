@@ -379,8 +379,17 @@ fn of_column(kind: &Type, offset: usize) -> Result<Kind, Fault> {
     })
 }
 
-/// An escape takes the next character as it is, which must be one that means something.
+/// The longest pattern, in bytes: the engine compiles a pattern for each batch, and one of this length always compiles.
+const LONGEST: usize = 1024;
+
+/// A pattern is short, and an escape in it takes the next character as it is, which must be one that means something.
 fn escapes(pattern: &str, escape: Option<char>, offset: usize) -> Result<(), Fault> {
+    if pattern.len() > LONGEST {
+        return Err(Fault::new(
+            offset,
+            format!("a pattern has at most {LONGEST} bytes, and this one has {}", pattern.len()),
+        ));
+    }
     let Some(escape) = escape else { return Ok(()) };
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
