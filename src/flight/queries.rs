@@ -1,24 +1,29 @@
 //! The statements that a process plans or runs now: each principal may have so many at once, and ends its own by the
-//! ticket.
+//! ticket. A plan that was announced waits a moment for its ticket, so that it need not be made twice.
 //!
 //! This is all that the wire keeps between two calls, and nothing that another process would need: a statement is ended
-//! where it runs.
+//! where it runs, and planned again where its plan is not.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use polder_catalog::principal::Principal;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Class, Error};
 use crate::flight::ticket::TICKET_LIFETIME;
-use crate::session::Stopper;
+use crate::session::{Planned, Stopper};
 
 /// The most statements of one principal that are planned or run at once.
 pub(super) const AT_ONCE: usize = 256;
 
 /// The most tickets that are remembered as cancelled. One more is not cancellable while nothing runs for it.
 const REMEMBERED: usize = 10_000;
+
+/// The most plans that wait for their tickets, and how long one waits: clients come at once, or take their time.
+const WAITING: usize = 64;
+const WAITS: Duration = Duration::from_secs(2);
 
 /// The statements of a process.
 #[derive(Debug, Default)]
@@ -32,6 +37,8 @@ struct Known {
     running: HashMap<String, Vec<Arc<Run>>>,
     /// Tickets that were cancelled, until they expire.
     cancelled: HashMap<String, Instant>,
+    /// Plans that wait, and until when.
+    waiting: HashMap<String, (Instant, Planned)>,
 }
 
 /// A place among the statements of a principal, until it is dropped.
@@ -92,6 +99,22 @@ impl Queries {
         Ok(Running { queries: Arc::clone(self), id: id.to_owned(), run })
     }
 
+    /// Keeps a plan for who comes with its ticket.
+    pub(super) fn keep(&self, id: &str, planned: Planned) {
+        let mut known = self.known();
+        let now = Instant::now();
+        known.waiting.retain(|_, (until, _)| *until > now);
+        if known.waiting.len() < WAITING {
+            known.waiting.insert(id.to_owned(), (now + WAITS, planned));
+        }
+    }
+
+    /// The plan of a ticket, if it still waits and is what planning it again would make.
+    pub(super) fn take(&self, id: &str, principal: &Principal) -> Option<Planned> {
+        let (until, planned) = self.known().waiting.remove(id)?;
+        (until > Instant::now() && planned.serves(principal)).then_some(planned)
+    }
+
     /// Ends what runs for a ticket, and lets nothing run for it any more in this process. Says whether it is so.
     pub(super) fn cancel(&self, id: &str) -> bool {
         self.cancel_for(id, TICKET_LIFETIME)
@@ -105,6 +128,7 @@ impl Queries {
         if room {
             known.cancelled.insert(id.to_owned(), now + lifetime);
         }
+        known.waiting.remove(id);
         let runs = known.running.get(id).cloned().unwrap_or_default();
         drop(known);
         for run in &runs {

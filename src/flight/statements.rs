@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! GetFlightInfo  plan; announce columns, snapshots, what to know, and a ticket
-//! DoGet          plan again, as the policies of now say; the columns are still those; run
+//! DoGet          plan again, as the policies of now say, unless nothing that decides has changed in the moment since;
+//!                the columns are still those; run
 //! ```
 //!
 //! A statement whose parameters have several rows of values runs once for each, one after another in their order, in the
@@ -77,7 +78,12 @@ impl Service {
                 let (mut statement, planned) = self.declared(call, statement, planned)?;
                 let schema = wire_schema(&planned.schema());
                 statement.announce(&schema, planned.pins());
-                (schema, self.endpoint(&statement)?, notes(&planned))
+                let announced = (schema, self.endpoint(&statement)?, notes(&planned));
+                // What a statement declares has changed who asks.
+                if planned.declares().is_none() {
+                    self.queries.keep(&statement.id, planned);
+                }
+                announced
             }
             Asked::Listing(listing) => {
                 let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(descriptor.cmd.clone()));
@@ -179,7 +185,13 @@ impl Service {
             statement,
         });
         let ended = series.running.ended();
-        let first = series.plan(0).await?;
+        let first = match self.queries.take(&series.statement.id, principal) {
+            Some(planned) => {
+                self.auth.confirm(principal)?;
+                planned.until(series.deadline)
+            }
+            None => series.plan(0).await?,
+        };
         let (schema, notes) = (first.schema(), notes(&first));
         let first = series.run(first)?;
         let later = Arc::clone(&series);

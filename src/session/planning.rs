@@ -15,6 +15,8 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Query;
 use polder_catalog::policy::{Access, ColumnGrant};
+use polder_catalog::principal::Principal;
+use tokio::time::Instant;
 
 use super::caution::cautious;
 use super::failure::Guarded;
@@ -75,6 +77,17 @@ impl Planned {
     /// The purpose that the statement declares for those after it: one, or none any more.
     pub fn declares(&self) -> Option<&Option<String>> {
         self.declares.as_ref()
+    }
+
+    /// Whether it is what planning it again would make for `principal`: nothing that decides has changed since.
+    pub fn serves(&self, principal: &Principal) -> bool {
+        self.basis.principal == *principal && self.basis.epoch == self.engine.served().epoch()
+    }
+
+    /// The same, to be done at another time.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { life: Life { deadline, ..self.life }, ..self }
     }
 
     /// The same for a caller that keeps nothing from one statement to the next.
