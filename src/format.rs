@@ -1,6 +1,7 @@
-//! Record batches as text or bytes, in the format that was asked for.
+//! Record batches as text or bytes, in the format that was asked for, wherever they go.
 //!
-//! Rows are written as they come, wherever they go. Only a table holds some back: as many as it takes to know how wide its columns are.
+//! Rows are written as they come. Only a table holds some back: as many as it takes to know how wide its columns are. This
+//! room knows nothing of where rows come from or who reads them.
 
 mod cell;
 mod harmless;

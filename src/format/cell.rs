@@ -1,5 +1,7 @@
 //! One value as a table shows it: on one line, in characters that move no cursor, and NULL unlike any text.
 
+use std::borrow::Cow;
+
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::DataType;
@@ -25,8 +27,11 @@ pub struct Cell {
 
 impl Cell {
     /// A text that holds no value, such as a column's name.
-    pub fn of(text: &str) -> Self {
-        let text = harmless(text, |_| false);
+    pub fn of(text: String) -> Self {
+        let text = match harmless(&text, |_| false) {
+            Cow::Owned(written) => written,
+            Cow::Borrowed(_) => text,
+        };
         Self { width: width(&text), text, null: false }
     }
 }
@@ -58,7 +63,7 @@ impl<'a> Cells<'a> {
             let text = if null { text } else { format!("\"{text}\"") };
             return Cell { width: text.len(), text, null };
         }
-        Cell::of(&text)
+        Cell::of(text)
     }
 }
 

@@ -39,7 +39,7 @@ def start():
     Logger.getLogger("").setLevel(Level.WARNING)
 
 
-def connect(server, **properties):
+def connect(server, *, address=None, **properties):
     """A `java.sql.Connection`, with the properties that a tool has in its form."""
     start()
     from java.sql import DriverManager
@@ -48,7 +48,7 @@ def connect(server, **properties):
     asked = Properties()
     for name, value in {"useEncryption": "false", **properties}.items():
         asked.setProperty(name, str(value))
-    return DriverManager.getConnection(f"jdbc:arrow-flight-sql://{server.address}", asked)
+    return DriverManager.getConnection(f"jdbc:arrow-flight-sql://{address or server.address}", asked)
 
 
 def rows(results):

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use super::auth::{Issuer, User};
+use super::auth::User;
+use super::issuer::Issuer;
 use crate::document::fields::{Fields, map, text, texts};
 use crate::document::file::Tree;
 use crate::document::yaml::{Key, Kind, Node};
@@ -157,18 +158,24 @@ impl Declared {
         groups.into_iter().map(|(group, _)| group.to_owned()).collect()
     }
 
+    /// The type of an attribute, which must be declared.
+    pub fn declared_attribute(&self, key: &Key, report: &mut Report) -> Option<AttributeType> {
+        let kind = self.attributes.get(&key.text).copied();
+        if kind.is_none() {
+            let message = format!("the attribute {} is not declared", quote(&key.text));
+            report
+                .error("mesh/unknown-attribute", &key.place, message)
+                .did_you_mean(&key.text, self.attributes.keys().map(String::as_str));
+        }
+        kind
+    }
+
     /// A principal's attributes, each of which must be declared and of its type.
     pub fn declared_attributes(&self, entries: &[(Key, Node)], report: &mut Report) -> BTreeMap<String, Attribute> {
         let mut attributes = BTreeMap::new();
         for (key, node) in entries {
-            let Some(kind) = self.attributes.get(&key.text) else {
-                let message = format!("the attribute {} is not declared", quote(&key.text));
-                report
-                    .error("mesh/unknown-attribute", &key.place, message)
-                    .did_you_mean(&key.text, self.attributes.keys().map(String::as_str));
-                continue;
-            };
-            match attribute(node, *kind) {
+            let Some(kind) = self.declared_attribute(key, report) else { continue };
+            match attribute(node, kind) {
                 Some(value) => {
                     attributes.insert(key.text.clone(), value);
                 }

@@ -44,9 +44,8 @@ impl Id {
                     let mut asked = vec![0; 4096];
                     let read = socket.read(&mut asked).await.unwrap();
                     let asked = String::from_utf8_lossy(&asked[..read]).into_owned();
-                    let Some(answer) = answers.lock().unwrap().to(&asked, address) else {
-                        return std::future::pending().await;
-                    };
+                    let answer = answers.lock().unwrap().to(&asked, address);
+                    let Some(answer) = answer else { return std::future::pending().await };
                     socket.write_all(answer.as_bytes()).await.unwrap();
                 });
             }
