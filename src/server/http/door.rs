@@ -154,9 +154,11 @@ impl AsyncRead for Connection {
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
             return Poll::Ready(read);
         }
+        // While a request is answered the clock goes on: an answer may end when nobody reads here any more, and nothing but
+        // the clock would make anybody look again.
         let late = match &*this.peer.activity() {
             Activity { answers: 0, last } => *last + this.head,
-            _ => return Poll::Pending,
+            _ => Instant::now() + this.head,
         };
         if this.reading.deadline() != late {
             this.reading.as_mut().reset(late);
