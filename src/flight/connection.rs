@@ -252,7 +252,7 @@ mod tests {
             assert!(incoming.shaking.join_next().await.unwrap().unwrap_err().is_cancelled());
         }
         let (client, peer) = (TcpStream::connect(elsewhere.1).await.unwrap(), Peer::at(elsewhere.1));
-        incoming.begin(async move { Some(Connection { stream: Bytes::Plain(client), peer }) });
+        incoming.begin(async move { Some(Connection::new(Bytes::Plain(client), peer)) });
         assert!(matches!(incoming.next().await.stream, Bytes::Plain(_)));
         assert_eq!(incoming.begun.len(), SHAKING - 1);
     }
