@@ -45,6 +45,7 @@
 //! - After optimization the verifier walks the plan, subqueries included, and refuses any scan beyond its grants. It
 //!   refuses what it does not know.
 //! - One query pins one snapshot of each table and version when it is planned.
+//! - The value of a parameter stands in the plan before it is optimized, as if it had been written there, and in no error.
 //! - Time travel and metadata tables obey the grants of today; DataFusion's planner never meets a table version.
 //! - A change of the mesh holds from the next execution on, and a running statement that it would not allow as it was
 //!   planned ends before its next batch leaves.

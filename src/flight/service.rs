@@ -66,6 +66,11 @@ impl Service {
         Self { engine, auth, counters, queries: Arc::default(), plans: Plans::default(), abort }
     }
 
+    /// The longest time that a statement may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.engine.timeout()
+    }
+
     /// Who calls, with their session, whatever has become of its purpose.
     async fn greeted<T>(&self, request: &Request<T>) -> Result<Call, Error> {
         let caller = caller(&self.auth, &peer(request.extensions()), request.metadata()).await?;

@@ -156,6 +156,7 @@ impl Service {
             Held::Statement(sealed) => sealed,
             Held::Listing(listing) => {
                 let schema = listing.schema()?;
+                let _place = self.queries.admit(&principal.id)?;
                 let rows = listing.rows(&self.engine, principal).await?;
                 self.auth.confirm(principal)?;
                 let rows = encode(&schema, Bytes::new(), stream::once(ready(Ok(rows))));
