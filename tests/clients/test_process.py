@@ -116,8 +116,8 @@ def test_tls_serves_who_trusts_it_and_nobody_in_plain_text(sealed, authority):
         assert uri != name or "certificate" in str(caught.value), uri
 
 
-def test_java_asks_a_server_over_tls(sealed, certificates):
-    settings = {"user": "guest", "password": "guest", "useEncryption": "true", "tlsRootCerts": certificates / "ca.pem"}
+def test_java_asks_a_server_over_tls(sealed, authority):
+    settings = {"user": "guest", "password": "guest", "useEncryption": "true", "tlsRootCerts": authority.ca}
     name = f"localhost:{sealed.port}"
     with contextlib.closing(jdbc.connect(sealed, address=name, **settings)) as connection:
         with contextlib.closing(connection.createStatement()) as statement:

@@ -130,7 +130,7 @@ impl Provider {
         }
         let place =
             text("jwks_uri").and_then(|uri| Url::parse(uri).ok()).ok_or("it does not say where its keys are")?;
-        if !is_private(&place) && !(issuer.scheme() == "http" && is_here(&place)) {
+        if !(is_private(&place) || issuer.scheme() == "http" && is_here(&place)) {
             return Err("its keys are where anybody could change them on the way");
         }
         keys::read_set(&self.get(place).await?).ok_or("its keys are no set of keys")
