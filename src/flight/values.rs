@@ -225,6 +225,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn types_whose_nulls_are_large_are_refused_before_anything_is_made_of_them() {
+        let item = |kind| Arc::new(Field::new_list_field(kind, true));
+        let vast = DataType::FixedSizeList(item(DataType::FixedSizeList(item(DataType::Int64), 100_000)), 100_000);
+        let dictionary = |values| DataType::Dictionary(Box::new(DataType::Int8), Box::new(values));
+        for (kind, fits) in [
+            (vast.clone(), false),
+            (dictionary(vast.clone()), false),
+            (DataType::List(item(vast)), false),
+            (DataType::FixedSizeBinary(WIDEST + 1), false),
+            (DataType::FixedSizeBinary(16), true),
+            (dictionary(DataType::Utf8), true),
+            (DataType::List(item(DataType::Utf8)), true),
+        ] {
+            let schema = Schema::new(vec![Field::new("$1", kind.clone(), true)]);
+            let read = read(batches_to_flight_data(&schema, vec![]).unwrap()).await;
+            assert_eq!(read.is_ok(), fits, "{kind}");
+        }
+    }
+
+    #[tokio::test]
     async fn too_many_rows_and_what_is_compressed_are_refused() {
         let many = batch(vec![Some(1); ROWS + 1]);
         let messages = batches_to_flight_data(&many.schema(), vec![many.clone()]).unwrap();
