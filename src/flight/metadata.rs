@@ -22,6 +22,8 @@ use crate::flight::info;
 use crate::flight::keys::{self, Foreign};
 use crate::session::{Engine, Listed};
 
+/// The key under which a field carries what it means.
+const REMARKS: &str = "ARROW:FLIGHT:SQL:REMARKS";
 /// Tables that are opened at once to tell their schemas.
 const AT_ONCE: usize = 8;
 
@@ -111,7 +113,7 @@ impl Listing {
                             true => engine.table_schema(principal, &table.schema, &table.table).await.ok(),
                             false => None,
                         };
-                        (table, schema.map_or_else(|| Arc::new(Schema::empty()), |schema| wire_schema(&schema)))
+                        (table, schema.map_or_else(Schema::empty, |(schema, words)| remarked(&schema, &words)))
                     })
                     .buffered(AT_ONCE);
                 while let Some((table, schema)) = tables.next().await {
@@ -130,6 +132,18 @@ impl Listing {
             Self::ForeignKeys(asked) => keys::foreign(asked, mesh.name(), engine.keys(principal).await?),
         }
     }
+}
+
+/// A schema as it travels, with what its columns mean.
+fn remarked(schema: &Schema, descriptions: &[(String, Option<String>)]) -> Schema {
+    let travels = wire_schema(schema);
+    let fields = travels.fields().iter().map(|field| {
+        let words = descriptions.iter().find(|(name, _)| name == field.name()).and_then(|(_, words)| words.clone());
+        let mut metadata = field.metadata().clone();
+        metadata.extend(words.map(|words| (REMARKS.to_owned(), words)));
+        field.as_ref().clone().with_metadata(metadata)
+    });
+    Schema::new(fields.collect::<Vec<_>>())
 }
 
 fn schemas_builder() -> GetDbSchemasBuilder {

@@ -253,7 +253,7 @@ impl Engine {
         self.apart(async move { Ok(resolver.keys().await) }).await
     }
 
-    /// The schema under which `principal` sees a table of that listing.
+    /// The schema under which `principal` sees a table of that listing, and what its columns mean where somebody says so.
     ///
     /// # Errors
     /// The same as for a query that names it.
@@ -262,10 +262,14 @@ impl Engine {
         principal: &Principal,
         schema: &str,
         table: &str,
-    ) -> Result<SchemaRef, Error> {
+    ) -> Result<(SchemaRef, Vec<(String, Option<String>)>), Error> {
         let resolver = self.resolver(principal);
         let reference = TableReference::partial(schema, table);
-        self.apart(async move { Ok(resolver.table(&reference, &At::newest(None)).await?.provider.schema()) }).await
+        self.apart(async move {
+            let table = resolver.table(&reference, &At::newest(None)).await?;
+            Ok((table.provider.schema(), table.descriptions))
+        })
+        .await
     }
 
     /// Opens every product once, and says for each domain what keeps its products from being read, if anything does.

@@ -30,6 +30,8 @@ mod life;
 mod outer;
 mod parameters;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
+mod parts;
+#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
 mod purpose;
 mod request;
@@ -46,6 +48,7 @@ pub use engine::Engine;
 pub use functions::functions;
 pub use gate::{LONGEST as LONGEST_STATEMENT, TABLES as MOST_TABLES};
 pub use life::{Packer, Rows};
+pub use parts::Part;
 pub use planning::Planned;
 pub use purpose::{Session, declared};
 pub use request::{Request, Values};

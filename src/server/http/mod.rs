@@ -2,8 +2,10 @@
 
 mod accept;
 mod door;
+mod parameters;
 mod problem;
 mod sql;
+mod stream;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,18 +21,20 @@ use tokio::net::TcpListener;
 
 use self::door::{Door, Peer};
 use super::follow::Changes;
+use crate::flight::tls::Tls;
 use crate::session::Engine;
 pub(super) use sql::Sql;
 
 /// Serves until `close`. An accept that fails is tried again by axum itself.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     ready: Arc<AtomicBool>,
     sql: Arc<Sql>,
     changes: Arc<Changes>,
     close: impl Future<Output = ()> + Send + 'static,
 ) {
-    let (door, counters) = (Door::new(listener, sql.engine.patience()), Arc::clone(&sql.counters));
+    let (door, counters) = (Door::new(listener, tls, sql.engine.patience()), Arc::clone(&sql.counters));
     let state = Arc::clone(&changes);
     let readiness = move || async move {
         match (ready.load(Ordering::Relaxed), state.stale()) {
@@ -117,8 +121,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (ready, close) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
-        let serving =
-            tokio::spawn(serve(listener, Arc::clone(&ready), empty(), Arc::default(), close.clone().cancelled_owned()));
+        let serving = tokio::spawn(serve(
+            listener,
+            None,
+            Arc::clone(&ready),
+            empty(),
+            Arc::default(),
+            close.clone().cancelled_owned(),
+        ));
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         ready.store(false, Ordering::Relaxed);
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 503"));
