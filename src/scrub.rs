@@ -19,7 +19,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::types::{BinaryViewType, StringViewType};
+use datafusion::arrow::array::types::{BinaryType, BinaryViewType, StringViewType, Utf8Type};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, FixedSizeListArray, GenericListArray, MapArray,
     OffsetSizeTrait, PrimitiveArray, StructArray, UInt64Array, UnionArray, make_array,
@@ -131,6 +131,18 @@ fn union(array: &UnionArray, fields: &UnionFields) -> Result<ArrayRef, Fault> {
     let children = fields.iter().map(child).collect::<Result<Vec<_>, _>>()?;
     let kinds = array.type_ids().to_vec().into();
     Ok(Arc::new(UnionArray::try_new(fields.clone(), kinds, Some(offsets.into()), children)?))
+}
+
+/// Texts and bytes out of views, as plain arrays of their own; others as they are.
+///
+/// # Errors
+/// When the values do not fit one array.
+pub fn unviewed(array: &ArrayRef) -> Result<ArrayRef, Fault> {
+    match array.data_type() {
+        DataType::Utf8View => bytes::unviewed::<StringViewType, Utf8Type>(array.as_string_view()),
+        DataType::BinaryView => bytes::unviewed::<BinaryViewType, BinaryType>(array.as_binary_view()),
+        _ => Ok(Arc::clone(array)),
+    }
 }
 
 /// The same validity in bits of its own, or nothing where all is valid.

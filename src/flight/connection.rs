@@ -9,14 +9,18 @@
 //! Who is slow to shake hands holds up nobody: at most so many are about to, and when one more comes, the one that has taken
 //! longest goes. Nor does one stay that opens a connection and says nothing: HTTP/2 begins with bytes that every client
 //! sends at once, and no clock of its own waits for them.
+//!
+//! HTTP/2 writes frame by frame, 16 KiB each, and asks after each that it be sent. Here they are gathered until there are
+//! several of them or no more, because each sending costs as much as copying one of them.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, BytesMut};
 use futures::stream::{self, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,6 +39,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const PREFACE: usize = 24;
 /// How many may be shaking hands at once.
 const SHAKING: usize = 256;
+/// How many bytes are sent at once.
+const GATHERED: usize = 128 * 1024;
 /// After an accept that failed: without file descriptors it would fail again at once, and spin.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -44,6 +50,10 @@ pub(super) struct Connection {
     stream: Bytes,
     pub(super) peer: Peer,
     opening: Option<Opening>,
+    /// What is written and not yet sent.
+    gathered: BytesMut,
+    /// Whether something was written since somebody asked that it be sent.
+    unasked: bool,
 }
 
 /// A connection on which nobody has spoken HTTP/2 yet.
@@ -62,7 +72,7 @@ enum Bytes {
 impl Connection {
     fn new(stream: Bytes, peer: Peer) -> Self {
         let opening = Opening { missing: PREFACE, until: Box::pin(sleep(HANDSHAKE)) };
-        Self { stream, peer, opening: Some(opening) }
+        Self { stream, peer, opening: Some(opening), gathered: BytesMut::new(), unasked: false }
     }
 }
 
@@ -162,6 +172,11 @@ impl AsyncRead for Connection {
             Bytes::Plain(stream) => Pin::new(stream).poll_read(cx, into),
             Bytes::Tls(stream) => Pin::new(stream).poll_read(cx, into),
         };
+        if read.is_pending()
+            && let Poll::Ready(Err(broken)) = self.poll_send(cx)
+        {
+            return Poll::Ready(Err(broken));
+        }
         let Some(opening) = &mut self.opening else { return read };
         opening.missing = opening.missing.saturating_sub(into.filled().len().saturating_sub(before));
         if opening.missing == 0 {
@@ -173,33 +188,58 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Bytes::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Bytes::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+impl Connection {
+    /// Sends what is gathered.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            let sent = match &mut self.stream {
+                Bytes::Plain(stream) => ready!(Pin::new(stream).poll_write(cx, &self.gathered))?,
+                Bytes::Tls(stream) => ready!(Pin::new(stream).poll_write(cx, &self.gathered))?,
+            };
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.gathered.advance(sent);
         }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Bytes::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
-            Bytes::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+        if self.gathered.len() >= GATHERED {
+            ready!(self.poll_send(cx))?;
         }
+        let mut taken = 0;
+        for slice in slices {
+            let (part, _) = slice.split_at(slice.len().min(GATHERED.saturating_sub(self.gathered.len())));
+            self.gathered.extend_from_slice(part);
+            taken += part.len();
+        }
+        self.unasked = true;
+        Poll::Ready(Ok(taken))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Bytes::Plain(stream) => stream.is_write_vectored(),
-            Bytes::Tls(stream) => stream.is_write_vectored(),
-        }
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.unasked) && self.gathered.len() < GATHERED {
+            // It asks behind each frame, and once more when it has no more of them. Should it not, then it is woken, reads,
+            // and what is gathered goes with that.
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_send(cx))?;
         match &mut self.stream {
             Bytes::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Bytes::Tls(stream) => Pin::new(stream).poll_flush(cx),
@@ -207,6 +247,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
         match &mut self.stream {
             Bytes::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Bytes::Tls(stream) => Pin::new(stream).poll_shutdown(cx),

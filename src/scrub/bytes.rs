@@ -9,6 +9,9 @@ use datafusion::arrow::datatypes::ArrowNativeType;
 
 use super::Fault;
 
+/// The longest value that stands in its view.
+const INLINE: usize = 12;
+
 /// With offsets. It is passed on where each byte belongs to a value that is there.
 pub(super) fn plain<T: ByteArrayType>(
     array: &GenericByteArray<T>,
@@ -61,4 +64,37 @@ pub(super) fn view<T: ByteViewType>(
         }
     }
     Ok(Arc::new(fresh.finish()))
+}
+
+/// Views as plain values, one after the other. Arrow's own cast takes twice as long: it builds value by value, and most
+/// values are so short that they stand in their views.
+pub(super) fn unviewed<V: ByteViewType, T: ByteArrayType<Offset = i32>>(
+    array: &GenericByteViewArray<V>,
+) -> Result<ArrayRef, Fault> {
+    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    // The lowest four bytes of a view are the length.
+    let length = |view: u128| (view & u128::from(u32::MAX)) as usize;
+    let mut values = Vec::with_capacity(array.views().iter().map(|view| length(*view)).sum::<usize>() + INLINE);
+    let mut offsets = Vec::with_capacity(array.len() + 1);
+    offsets.push(0);
+    for (row, view) in array.views().iter().enumerate() {
+        if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+            let length = length(*view);
+            if length <= INLINE {
+                let end = values.len() + length;
+                let [_, _, _, _, inline @ ..] = view.to_le_bytes();
+                // All of them, because a known length is copied at once.
+                values.extend_from_slice(&inline);
+                values.truncate(end);
+            } else {
+                let (buffer, start) = ((view >> 64) as u32 as usize, (view >> 96) as usize);
+                let buffer = array.data_buffers().get(buffer).ok_or(Fault::Build)?;
+                let end = start.checked_add(length).ok_or(Fault::Build)?;
+                values.extend_from_slice(buffer.get(start..end).ok_or(Fault::Build)?);
+            }
+        }
+        offsets.push(i32::try_from(values.len()).map_err(|_| Fault::Build)?);
+    }
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, Buffer::from_vec(values), array.nulls().cloned())?))
 }

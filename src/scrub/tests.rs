@@ -6,7 +6,7 @@ use datafusion::arrow::array::{
     Array, ArrayData, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, MapArray, StringArray, StringViewArray,
     StructArray, make_array,
 };
-use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{DataType, Field};
 
 use super::*;
@@ -130,4 +130,25 @@ fn what_is_tidy_is_passed_on() {
         let buffers = |array: &ArrayRef| array.to_data().buffers().iter().map(|b| b.as_ptr()).collect::<Vec<_>>();
         assert_eq!(buffers(&scrub(&array).unwrap()), buffers(&array));
     }
+}
+
+#[test]
+fn views_become_plain_arrays_of_what_they_show() {
+    let words =
+        (0..200).map(|row| "wörter und Worte ".chars().cycle().skip(row % 7).take(row % 29).collect::<String>());
+    let plain: ArrayRef = Arc::new(StringArray::from_iter_values(words));
+    for kind in [DataType::Utf8View, DataType::BinaryView] {
+        for array in [Arc::clone(&plain), covered(Arc::clone(&plain)), plain.slice(13, 0), plain.slice(0, 1)] {
+            let views = cast(&array, &kind).unwrap();
+            for views in [Arc::clone(&views), views.slice(views.len() / 3, views.len() / 2)] {
+                let like = if kind == DataType::Utf8View { DataType::Utf8 } else { DataType::Binary };
+                let made = unviewed(&views).unwrap();
+                assert_eq!(&made, &cast(&views, &like).unwrap());
+                assert!(made.to_data().buffers()[1].len() <= array.to_data().buffers().get(1).map_or(0, Buffer::len));
+            }
+        }
+    }
+    let hidden = nestings().into_iter().find(|(name, _)| *name == "view").unwrap().1;
+    assert!(holds(&hidden.to_data(), HIDDEN.as_bytes()));
+    assert!(!holds(&unviewed(&hidden).unwrap().to_data(), HIDDEN.as_bytes()));
 }

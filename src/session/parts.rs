@@ -1,11 +1,11 @@
 //! Queries whose rows can be read in parts, side by side.
 //!
 //! ```text
-//! announced  plan with partitions 0 1 2 3 4     cut in two: [0 2 4] and [1 3]
-//! part 1     planned again, in the same moment and on the same snapshots -> cut alike? -> partitions 1 and 3
+//! announced  plan over groups of files 0 1 2 3 4     cut in two: [0 2 4] and [1 3]
+//! part 1     planned again, in the same moment and on the same snapshots -> cut alike? -> groups 1 and 3
 //! ```
 //!
-//! A plan is cut between its partitions where each of them is made for itself: scans, filters, projections, and unions of
+//! A plan is cut between the groups of files that it reads where each row is made for itself: scans, filters, projections, and unions of
 //! these. A part is planned apart from the others, perhaps by another process, so it says how the plan was cut, and is not
 //! read from a plan that is cut otherwise. Of a restricted table nothing is cut: how many parts there are would tell of
 //! rows that are hidden.
@@ -13,18 +13,16 @@
 use std::sync::Arc;
 
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
-use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream, execute_stream};
-use futures::{StreamExt, TryStreamExt, stream};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -60,12 +58,12 @@ impl Planned {
     ///
     /// # Errors
     /// `Cancelled` when it would be cut otherwise now, so that parts could overlap.
-    pub fn only(mut self, part: Part) -> Result<Self, Error> {
+    pub fn only(mut self, part: &Part) -> Result<Self, Error> {
         if cut(&self.plan).as_ref() != Some(&part.cut) {
             return Err(Error::new(Class::Cancelled, "the parts of the rows are no longer those that were announced")
                 .help("run the statement again"));
         }
-        self.part = Some(part);
+        self.plan = of_part(self.plan, &part).map_err(|_| Error::new(Class::Bug, "a plan could not be cut"))?;
         Ok(self)
     }
 }
@@ -80,7 +78,7 @@ impl Part {
     }
 }
 
-/// How a plan is cut into partitions, where each of them is made for itself.
+/// How a plan reads its files, where each row is made for itself.
 fn cut(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
     let mut digest = Sha256::new();
     let mut rest = vec![plan];
@@ -113,15 +111,21 @@ fn cut(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
     Some(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The rows of a plan, or those of a part of it.
-pub(super) fn execute(
-    plan: Arc<dyn ExecutionPlan>,
-    part: Option<Part>,
-    context: Arc<TaskContext>,
-) -> Result<SendableRecordBatchStream, DataFusionError> {
-    let Some(part) = part else { return execute_stream(plan, context) };
-    let schema = plan.schema();
-    let mine = (part.number..plan.output_partitioning().partition_count()).step_by(part.of.max(1));
-    let rows = stream::iter(mine).map(move |partition| plan.execute(partition, Arc::clone(&context))).try_flatten();
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+/// A plan for a part of the rows. The files of other parts are taken out of it: partitions of one scan that run side by side
+/// take files from each other, and one that runs alone would take them all.
+fn of_part(plan: Arc<dyn ExecutionPlan>, part: &Part) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let cut = plan.transform_up(|plan| {
+        let scan = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
+        let Some(config) = scan.and_then(|source| source.downcast_ref::<FileScanConfig>()) else {
+            return Ok(Transformed::no(plan));
+        };
+        let mine = config.file_groups.iter().skip(part.number).step_by(part.of.max(1)).cloned();
+        let mut groups: Vec<FileGroup> = mine.collect();
+        if groups.is_empty() {
+            groups.push(FileGroup::default());
+        }
+        let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(groups).build();
+        Ok(Transformed::yes(DataSourceExec::from_data_source(config) as Arc<dyn ExecutionPlan>))
+    })?;
+    Ok(cut.data)
 }

@@ -356,7 +356,7 @@ def test_a_clients_certificate_is_a_way_in_over_http(ways, serve, authority):
     certificate, key = authority.issue("CN=localhost")
     arguments = "--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", authority.ca
     server = serve(*map(str, arguments), mesh=ways.directory)
-    status, text = secure(server, authority, WHO, user=None, shown=authority.issue("CN=etl,O=Packly"))
+    status, text = secure(server, authority, WHO, user=None, shown=authority.issue("O=Packly,CN=etl", client=True))
     assert status == 200 and list(json.loads(text)[0].values()) == [len(ANALYST)]
     assert secure(server, authority, WHO, user=None)[0] == 401
 

@@ -32,8 +32,11 @@ pub(in crate::flight) use form::endpoints;
 pub use form::{Form, Types};
 pub use types::{wire_batch, wire_schema};
 
-/// What one message aims to hold. tonic takes 4 MiB by default, ADBC 16.
-const MESSAGE: usize = 2 * 1024 * 1024;
+/// What one message aims to hold: a part of what a core's own cache does, because it is copied several times on its way.
+/// tonic takes 4 MiB by default, ADBC 16.
+const MESSAGE: usize = 512 * 1024;
+/// The same for rich types, whose messages each bring dictionaries of their own.
+const RICH_MESSAGE: usize = 4 * MESSAGE;
 /// What one message holds at the most, unless a single row is larger.
 const LARGEST: usize = 7 * 512 * 1024;
 
@@ -97,7 +100,11 @@ impl Packer for Encoder {
         let batch = typed(&self.wire, &batch)?;
         // Plain arrays of a slice stay tidy when they are cut; views and dictionaries are cleared piece by piece.
         let batch = if self.types == Types::Plain { scrubbed(&batch)? } else { batch };
-        self.pieces = pieces(batch, MESSAGE);
+        let most = match self.types {
+            Types::Plain => MESSAGE,
+            Types::Rich => RICH_MESSAGE,
+        };
+        self.pieces = pieces(batch, most);
         self.pieces.reverse();
         Ok(())
     }

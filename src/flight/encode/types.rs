@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef}
 
 use super::Types;
 use crate::error::{Class, Error};
-use crate::scrub::{Fault, scrub};
+use crate::scrub::{Fault, scrub, unviewed};
 
 impl Types {
     /// The type under which values of this type travel.
@@ -94,6 +94,10 @@ fn rebuilt(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Re
 }
 
 fn under(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef, Error> {
+    let column = match kind {
+        DataType::Utf8 | DataType::Binary => &unviewed(column).map_err(unclean)?,
+        _ => column,
+    };
     if column.data_type() == kind {
         return Ok(Arc::clone(column));
     }
