@@ -14,6 +14,14 @@ pub enum LakeError {
     Catalog { domain: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the catalog of domain `{domain}` did not answer within {seconds} seconds")]
     Timeout { domain: String, seconds: u64 },
+    #[error("the catalog of domain `{domain}` is let alone for some seconds, since it did not answer several times")]
+    Down { domain: String },
+    #[error("the catalog of domain `{domain}` does not take the credentials that it is asked with")]
+    Refused { domain: String },
+    #[error("the catalog of domain `{domain}` answered with the status {status}")]
+    Answered { domain: String, status: u16 },
+    #[error("what the catalog of domain `{domain}` answered cannot be understood: {what}")]
+    Garbled { domain: String, what: &'static str },
     #[error("the store of domain `{domain}` cannot be opened")]
     Store { domain: String, source: Box<object_store::Error> },
     #[error("the store of domain `{domain}` cannot be opened: {what}")]
@@ -45,6 +53,10 @@ impl From<LakeError> for Error {
             | LakeError::BadCatalog { .. }
             | LakeError::Catalog { .. }
             | LakeError::Timeout { .. }
+            | LakeError::Down { .. }
+            | LakeError::Refused { .. }
+            | LakeError::Answered { .. }
+            | LakeError::Garbled { .. }
             | LakeError::Store { .. }
             | LakeError::BadStore { .. }
             | LakeError::UnknownOption { .. }

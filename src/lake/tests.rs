@@ -44,10 +44,10 @@ async fn a_file_that_is_no_catalog_is_a_storage_error() {
 async fn a_served_catalog_cannot_be_written() {
     let shop = shop().await;
     let file = shop.dir.path().join("cat/catalog.db");
-    let reading = catalog::reading("shop", &file).unwrap();
+    let reading = sql::reading("shop", &file).unwrap();
     assert!(sqlx::query("DELETE FROM iceberg_tables").execute(&reading).await.is_err());
     let missing = shop.dir.path().join("cat/other.db");
-    assert!(catalog::reading("shop", &missing).is_err());
+    assert!(sql::reading("shop", &missing).is_err());
     assert!(!missing.exists());
 }
 

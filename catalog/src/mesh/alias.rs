@@ -39,7 +39,7 @@ fn table_of(domain: &Domain, table: &str) -> String {
         CatalogConfig::Metadata(tables) => {
             tables.get(table).map_or_else(|| table.to_owned(), |url| location::parts(location::table(url)).join("/"))
         }
-        CatalogConfig::Sql { .. } => table.to_owned(),
+        CatalogConfig::Sql { .. } | CatalogConfig::Rest(_) => table.to_owned(),
     }
 }
 
@@ -140,6 +140,18 @@ fn claims(domain: &Domain) -> Vec<Vec<String>> {
             entry.insert(0, "catalog//".to_owned());
             entry.push(format!("//{name}"));
             vec![entry, location::parts(warehouse)]
+        }
+        // Domains share a catalog where each has namespaces of its own.
+        CatalogConfig::Rest(rest) => {
+            let mut entry = location::parts(&rest.uri);
+            entry.insert(0, "catalog//".to_owned());
+            entry.push(format!("//{}", rest.warehouse.as_deref().unwrap_or_default()));
+            let products = domain.products.values().flatten();
+            let tables = products.map(|product| {
+                let parts = product.contract.table.split('.').map(str::to_owned);
+                entry.iter().cloned().chain(parts).collect()
+            });
+            tables.chain(rest.location.as_deref().map(location::parts)).collect()
         }
         CatalogConfig::Metadata(tables) => tables.values().map(|url| location::parts(location::table(url))).collect(),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::declared::{Declared, secret, texts_by_name};
-use super::{CatalogConfig, Domain, Owner, Product, location};
+use super::{CatalogConfig, Domain, Owner, Product, location, rest};
 use crate::contract::read::read;
 use crate::document::fields::{Fields, scalar, text};
 use crate::document::file::{File, Tree};
@@ -74,16 +74,19 @@ fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Repor
     let config = match fields.required("type", report)? {
         "sql" => sql(&mut fields, tree, domain, report),
         "metadata" => metadata(&mut fields, tree, report),
-        kind @ ("rest" | "glue" | "hms" | "s3tables") => {
+        "rest" => rest::read(&mut fields, tree, report),
+        kind @ ("glue" | "hms" | "s3tables") => {
             let message = format!("a catalog of type `{kind}` is not supported yet");
-            report.error("domain/catalog-type", fields.key_place("type"), message).help("`sql` and `metadata` are");
+            report
+                .error("domain/catalog-type", fields.key_place("type"), message)
+                .help("`sql`, `rest` and `metadata` are");
             return None;
         }
         kind => {
             let message = format!("the catalog type {} is unknown", quote(kind));
             report
                 .error("domain/catalog-type", fields.key_place("type"), message)
-                .did_you_mean(kind, ["sql", "metadata"]);
+                .did_you_mean(kind, ["sql", "rest", "metadata"]);
             return None;
         }
     };
@@ -135,7 +138,7 @@ fn uri(node: &Node, tree: &Tree<'_>, report: &mut Report) -> Option<Secret> {
     absolute.map(Secret::new)
 }
 
-fn has_password(uri: &str) -> bool {
+pub(super) fn has_password(uri: &str) -> bool {
     let Some((_, rest)) = uri.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
@@ -162,7 +165,7 @@ fn metadata(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Op
 }
 
 /// In a domain a secret that is not there takes the domain out, like a literal one.
-fn read_secret(node: &Node, what: &str, tree: &Tree<'_>, report: &mut Report) -> Option<Secret> {
+pub(super) fn read_secret(node: &Node, what: &str, tree: &Tree<'_>, report: &mut Report) -> Option<Secret> {
     let mut missing = Report::default();
     let value = secret(node, what, tree, report, &mut missing);
     for finding in missing.into_findings() {

@@ -106,7 +106,7 @@ fn faults_of_domain_yaml() {
     at("kind: source-aligned", "kind: source-alined", "domain/kind", "2:1", "did you mean `source-aligned`?");
     at("team: shop-data", "teem: shop-data", "document/unknown-key", "3:10", "did you mean `team`?");
     at("owner: { team", "owners: { team", "document/missing", "1:1", "`owner`");
-    at("type: sql", "type: rest", "domain/catalog-type", "5:12", "not supported yet");
+    at("type: sql", "type: glue", "domain/catalog-type", "5:12", "not supported yet");
     at("type: sql", "type: sq", "domain/catalog-type", "5:12", "did you mean `sql`?");
     at("sqlite:lake/shop.db?mode=ro", "postgres://db/shop", "domain/uri", "5:28", "sqlite:");
     at("sqlite:lake/shop.db?mode=ro", "postgres://me:hunter2@db/shop", "secret/literal", "5:28", "${env:NAME}");

@@ -1,31 +1,58 @@
 //! A domain's SQL catalog: where it has the metadata of its tables, and the whole of it for the writer of its tables.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
 use iceberg::{CatalogBuilder, TableIdent};
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions, Row};
 
-use super::error::LakeError;
-use super::storage::LakeStorage;
+use super::{Found, Tables, in_time};
+use crate::lake::error::LakeError;
+use crate::lake::storage::LakeStorage;
 
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How many connections to one catalog are open at most.
 const READERS: u32 = 4;
 
-/// Waits for a catalog or a store, but not forever.
-pub(super) async fn in_time<T>(domain: &str, work: impl Future<Output = Result<T, LakeError>>) -> Result<T, LakeError> {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .unwrap_or_else(|_| Err(LakeError::Timeout { domain: domain.to_owned(), seconds: PATIENCE.as_secs() }))
+/// A SQLite catalog that is only read. It opens when a table is first looked for, and one that does not exist is looked for
+/// again next time.
+#[derive(Debug)]
+pub(in crate::lake) struct Sql {
+    domain: String,
+    name: String,
+    file: PathBuf,
+    open: OnceLock<SqlitePool>,
+}
+
+impl Sql {
+    pub(in crate::lake) fn new(domain: &str, name: &str, uri: &str) -> Result<Self, LakeError> {
+        let file = sqlite_file(domain, uri)?.to_owned();
+        Ok(Self { domain: domain.to_owned(), name: name.to_owned(), file, open: OnceLock::new() })
+    }
+
+    fn pool(&self) -> Result<&SqlitePool, LakeError> {
+        if let Some(pool) = self.open.get() {
+            return Ok(pool);
+        }
+        let pool = reading(&self.domain, &self.file)?;
+        Ok(self.open.get_or_init(|| pool))
+    }
+}
+
+#[async_trait]
+impl Tables for Sql {
+    async fn find(&self, table: &TableIdent) -> Result<Option<Found>, LakeError> {
+        let failed = |source| LakeError::Catalog { domain: self.domain.clone(), source: Box::new(source) };
+        let found = metadata_location(self.pool()?, &self.name, table).await.map_err(failed)?;
+        Ok(found.map(Found::at))
+    }
 }
 
 /// The file of a `sqlite:` URI.
-pub(super) fn sqlite_file<'a>(domain: &str, uri: &'a str) -> Result<&'a Path, LakeError> {
+pub(in crate::lake) fn sqlite_file<'a>(domain: &str, uri: &'a str) -> Result<&'a Path, LakeError> {
     let bad = |what| LakeError::BadCatalog { domain: domain.to_owned(), what };
     let rest = uri.strip_prefix("sqlite:").ok_or_else(|| bad("its uri is not `sqlite:` and a path"))?;
     let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -39,7 +66,7 @@ pub(super) fn sqlite_file<'a>(domain: &str, uri: &'a str) -> Result<&'a Path, La
 }
 
 /// Opens the SQLite catalog in `file` for writing, and makes it where there is none.
-pub(super) async fn writing(
+pub(in crate::lake) async fn writing(
     domain: &str,
     name: &str,
     file: &Path,
@@ -59,7 +86,7 @@ pub(super) async fn writing(
 }
 
 /// A SQLite catalog that is only read.
-pub(super) fn reading(domain: &str, file: &Path) -> Result<SqlitePool, LakeError> {
+pub(in crate::lake) fn reading(domain: &str, file: &Path) -> Result<SqlitePool, LakeError> {
     if !file.is_file() {
         return Err(LakeError::NoCatalog { domain: domain.to_owned() });
     }
@@ -68,7 +95,7 @@ pub(super) fn reading(domain: &str, file: &Path) -> Result<SqlitePool, LakeError
 }
 
 /// Where the metadata file of a table is; nothing for a table that the catalog does not have.
-pub(super) async fn metadata_location(
+async fn metadata_location(
     pool: &SqlitePool,
     catalog: &str,
     table: &TableIdent,
