@@ -7,6 +7,7 @@ use datafusion::arrow::array::{ArrayRef, Int64Array};
 use iceberg::spec::PrimitiveType;
 use polder_catalog::mesh::CatalogConfig;
 
+use super::catalog::rest::tests::{Server, config};
 use super::fixture::{domain, optional, schema, shop, sql_domain};
 use super::*;
 use crate::error::Class;
@@ -134,4 +135,36 @@ async fn a_store_that_does_not_answer_is_a_storage_error_in_time() {
     assert!(start.elapsed() < std::time::Duration::from_secs(12));
     assert_eq!(error.class, Class::Storage);
     assert!(error.message.contains("`far`") && !error.message.contains("127.0.0.1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_of_a_rest_catalog_opens_where_it_may_lie_and_is_asked_for_once_in_a_while() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", PrimitiveType::Long)])).await;
+    let table = shop.load("t").await;
+    let answer = serde_json::json!({
+        "metadata-location": table.metadata_location().unwrap(),
+        "metadata": table.metadata(),
+        "read-restrictions": { "required-column-projections": [] },
+    });
+    let server = Server::start([config(), ("/catalog/v1/wh/1/namespaces/ns/tables/t", vec![(200, answer)])]).await;
+    let mut settings = server.settings(Login::Nobody);
+    let refused = domain("rest", CatalogConfig::Rest(Box::new(settings.clone())), &[]);
+    let error = Lake::default().open(&refused, "ns.t").await.unwrap_err();
+    assert!(error.message.ends_with("`location` in its `catalog` does not"), "{error}");
+
+    for (location, opens) in [("lake", true), ("lake/ns", true), ("lak", false), ("elsewhere", false)] {
+        settings.location = Some(format!("file://{}/{location}", shop.dir.path().display()));
+        std::fs::create_dir_all(shop.dir.path().join(location)).unwrap();
+        let rest = domain("rest", CatalogConfig::Rest(Box::new(settings.clone())), &[]);
+        let lake = Lake::default();
+        assert!(lake.may_restrict(&rest));
+        server.asked();
+        for _ in 0..3 {
+            let open = lake.open(&rest, "ns.t").await;
+            assert_eq!(open.is_ok(), opens, "{location}");
+            assert!(open.is_ok_and(|open| open.restrictions.is_some()) == opens);
+        }
+        assert_eq!(server.asked().len(), 2, "the way and the table, once");
+    }
 }

@@ -117,6 +117,28 @@ fn faults_of_domain_yaml() {
     at("description: What", "desription: What", "document/unknown-key", "4:1", "did you mean `description`?");
     at("name: shop", "name: shop\nname: shop", "yaml/duplicate-key", "2:1", "twice");
     at("kind: source-aligned", "kind: [", "yaml/syntax", "3:1", "not YAML");
+    let rest = |catalog: &'static str, code, place, said| {
+        let sql = "{ type: sql, uri: \"sqlite:lake/shop.db?mode=ro\", warehouse: \"file:lake/shop\" }";
+        at(sql, catalog, code, place, said);
+    };
+    rest("{ type: rest }", "document/missing", "5:10", "`uri`");
+    rest("{ type: rest, uri: \"catalog.example\" }", "domain/uri", "5:24", "https://host/path");
+    rest("{ type: rest, uri: \"https://me:hunter2@c.example\" }", "secret/literal", "5:24", "${env:NAME}");
+    let open = "{ type: rest, uri: \"http://c.example\", token: \"${env:CARGO_PKG_NAME}\" }";
+    rest(open, "domain/plain-http", "5:24", "https://");
+    rest("{ type: rest, uri: \"https://c.example\", token: hunter2 }", "secret/literal", "5:57", "literal");
+    let both =
+        "{ type: rest, uri: \"https://c\", token: \"${env:CARGO_PKG_NAME}\", credential: \"${env:CARGO_PKG_NAME}\" }";
+    rest(both, "domain/login", "5:42", "not with both");
+    rest("{ type: rest, uri: \"https://c\", scope: x }", "domain/login", "5:42", "goes with a `credential`");
+    rest("{ type: rest, uri: \"https://c\", headers: { Authorization: x } }", "domain/header", "5:53", "no header");
+    rest("{ type: rest, uri: \"https://c\", location: \"gs://x\" }", "domain/location", "5:42", "s3://");
+    rest(
+        "{ type: rest, uri: \"https://c\", warehous: x }",
+        "document/unknown-key",
+        "5:42",
+        "did you mean `warehouse`?",
+    );
     let depot = "depot/domain.yaml";
     changed(depot, "s3://bucket", "http://bucket", Domain, "domain/location", "4:53", "s3://");
     changed(depot, "tables: {", "tabels: {", Domain, "document/missing", "4:10", "`tables`");

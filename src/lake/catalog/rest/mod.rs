@@ -278,4 +278,4 @@ fn garbled(domain: &str, what: &'static str) -> LakeError {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-mod tests;
+pub(in crate::lake) mod tests;

@@ -17,13 +17,13 @@ use super::*;
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// A catalog that answers the questions for one path in this order, and the last answer for ever.
-struct Server {
+pub(in crate::lake) struct Server {
     uri: String,
     asked: Asked,
 }
 
 impl Server {
-    async fn start(answers: impl IntoIterator<Item = (&'static str, Vec<(u16, Value)>)>) -> Self {
+    pub(in crate::lake) async fn start(answers: impl IntoIterator<Item = (&'static str, Vec<(u16, Value)>)>) -> Self {
         let answers: BTreeMap<&str, VecDeque<_>> =
             answers.into_iter().map(|(path, answers)| (path, answers.into())).collect();
         let (answers, asked) = (Arc::new(Mutex::new(answers)), Asked::default());
@@ -47,7 +47,7 @@ impl Server {
         Rest::new("shop", &self.settings(login)).unwrap()
     }
 
-    fn settings(&self, login: Login) -> mesh::Rest {
+    pub(in crate::lake) fn settings(&self, login: Login) -> mesh::Rest {
         mesh::Rest {
             uri: self.uri.clone(),
             warehouse: Some("our wares".to_owned()),
@@ -59,7 +59,7 @@ impl Server {
         }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(in crate::lake) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 }
@@ -68,7 +68,7 @@ fn response(status: u16, body: &Value) -> Response {
     (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response()
 }
 
-fn config() -> (&'static str, Vec<(u16, Value)>) {
+pub(in crate::lake) fn config() -> (&'static str, Vec<(u16, Value)>) {
     ("/catalog/v1/config", vec![(200, json!({ "defaults": { "prefix": "a" }, "overrides": { "prefix": "wh/1" } }))])
 }
 
