@@ -27,8 +27,9 @@
 //! | [`session`] | the only maker of DataFusion sessions: gate, planning, limits, the life of a query | speak a wire protocol |
 //! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
 //! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
+//! | [`format`](mod@format) | rows as text or bytes: tables, CSV, JSON, Arrow, Parquet | know where rows come from or go |
 //! | [`served`] | the mesh that is served now, and who somebody is in it | load or decide anything |
-//! | [`server`] | the life of the serving process; it follows the mesh's files | touch a query |
+//! | [`server`] | the life of the serving process; it follows the mesh's files; SQL, health and metrics over HTTP | plan or execute by itself |
 //! | [`packly`] | the demo mesh: its files and its data | serve anything |
 //! | [`cli`] | one file per command | hold logic that a library user would need |
 //!
@@ -53,6 +54,7 @@ pub mod auth;
 pub mod cli;
 pub mod error;
 pub mod flight;
+pub mod format;
 pub mod guard;
 pub mod lake;
 pub mod packly;

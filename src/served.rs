@@ -70,7 +70,7 @@ impl Serving {
         if !self.mesh.has_auth() {
             return Some(anonymous());
         }
-        let principal = self.mesh.principal(&known.id)?;
+        let principal = self.mesh.again(known)?;
         match &known.purpose {
             Some(purpose) => self.mesh.with_purpose(principal, purpose).ok(),
             None => Some(principal),

@@ -1,9 +1,12 @@
 //! The validated mesh: its domains, their products, its users, and the domains that are out.
 
 mod alias;
+mod auth;
 pub(crate) mod declared;
 mod domain;
 mod each;
+mod holder;
+mod issuer;
 mod load;
 mod location;
 mod rest;
@@ -13,13 +16,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::auth::{Credential, User};
+pub use self::declared::AttributeType;
 use self::declared::Declared;
+pub use self::holder::{Holder, Subject};
+pub use self::issuer::Issuer;
 use crate::contract::{Contract, Status};
 use crate::document::file::Tree;
 use crate::document::{Finding, Place, Watch, quote};
 use crate::name::{DomainName, ProductName, ProductRef};
 use crate::policy::{Decision, Discovery, Helpful, Policies};
-use crate::principal::{Attribute, Principal};
+use crate::principal::Principal;
 use crate::secret::Secret;
 
 /// A mesh, read and validated. Immutable: a change of the files makes another one.
@@ -126,15 +133,6 @@ pub struct Product {
     pub contract: Contract,
 }
 
-/// A user that `mesh.yaml` declares.
-#[derive(Debug, Clone)]
-pub struct User {
-    /// The argon2 hash of the password, or `None` for embedded use only.
-    pub password_hash: Option<Secret>,
-    pub(crate) groups: BTreeSet<String>,
-    pub(crate) attributes: BTreeMap<String, Attribute>,
-}
-
 /// Why a purpose cannot be declared. Both read the same: who may not declare a purpose learns not that it exists.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PurposeError {
@@ -228,21 +226,19 @@ impl Mesh {
         })
     }
 
-    /// The user of that name that `mesh.yaml` declares.
+    /// The user of that id that `mesh.yaml` declares: a name, `token:name` or `certificate:name`.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.declared.users.get(name)
     }
 
-    /// The names of the users that `mesh.yaml` declares.
+    /// The ids of the users that `mesh.yaml` declares.
     pub fn users(&self) -> impl Iterator<Item = &str> {
         self.declared.users.keys().map(String::as_str)
     }
 
     /// That user as one who asks, without a purpose.
     pub fn principal(&self, user: &str) -> Option<Principal> {
-        let User { groups, attributes, .. } = self.user(user)?;
-        let (groups, attributes) = (groups.clone(), attributes.clone());
-        Some(Principal { id: user.to_owned(), groups, attributes, purpose: None })
+        self.user(user).map(|found| found.principal(user))
     }
 
     /// The principal with a declared purpose, if one of its groups may declare it.

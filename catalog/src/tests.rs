@@ -2,6 +2,7 @@
 
 mod broken;
 mod dice;
+mod entrants;
 mod evaluate;
 #[allow(clippy::print_stdout, reason = "its figures are what it is run for")]
 mod fast;

@@ -1,21 +1,38 @@
 //! Credentials become a principal.
 //!
-//! A password is checked against the mesh's argon2id hash and exchanged for a sealed bearer token. A token names a
-//! user only: who that is *now*, with which groups, the mesh says at each call. A mesh without `auth` knows one
-//! principal, `anonymous`, and may be served to this machine only.
+//! ```text
+//! password      -> argon2id, a few at a time, slower after failures   \
+//! API token     -> its hash                                            \
+//! JWT           -> the issuer's keys, then what its claims may say      > Principal, as the mesh of now knows it
+//! certificate   -> the names that TLS has verified                     /
+//! sealed token  -> one of the above, who has logged in                /
+//! ```
 //!
-//! Every refusal reads the same, so that nobody learns which half of the credentials was wrong. Credentials are never
-//! logged.
+//! A login is exchanged for a sealed bearer token. Such a token names a principal only: who that is *now*, with which groups,
+//! the mesh says at each call; it ends with what was shown for it. Who shows a certificate that names somebody cannot be
+//! somebody else by other credentials. A mesh without `auth` knows one principal, `anonymous`, and may be served to this
+//! machine only.
+//!
+//! Every refusal reads the same, so that nobody learns which half of the credentials was wrong; the log says more, and
+//! never what was shown.
 
+mod api_token;
+mod backoff;
+mod certificate;
+mod oidc;
 mod password;
+mod peer;
 mod seal;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use polder_catalog::mesh::Mesh;
+use polder_catalog::mesh::{Credential, Mesh};
 use polder_catalog::principal::Principal;
 use polder_catalog::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -24,17 +41,25 @@ use sha2::{Digest, Sha256};
 use crate::error::{Class, Error};
 pub use crate::served::ANONYMOUS;
 use crate::served::{Served, anonymous};
+pub use api_token::new_token;
+use backoff::Backoff;
+use oidc::{Providers, Refusal};
 use password::Passwords;
+pub use peer::Peer;
 pub use seal::{Sealer, Use};
 
 /// A working day in a notebook without a second login.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// The user name beside an API token that travels as a password.
+const ANY_TOKEN: &str = "token";
 
 /// Who may come in.
 #[derive(Debug)]
 pub struct Auth {
     served: Arc<Served>,
     passwords: Passwords,
+    backoff: Backoff,
+    providers: Providers,
     sealing: RwLock<Sealing>,
 }
 
@@ -52,21 +77,22 @@ impl Sealing {
     }
 }
 
-/// What a token says. The fingerprint ends every token of a user whose password changes.
+/// What a sealed token says. The fingerprint ends every token of one whose credential changes.
 #[derive(Serialize, Deserialize)]
 struct Token {
     user: String,
-    password: String,
+    credential: String,
 }
 
 impl Auth {
-    /// Takes the users and the sealing key from the mesh that is served.
+    /// Takes who may come in and the sealing key from the mesh that is served.
     ///
     /// # Errors
     /// When the mesh's key is too short, or the system gives no randomness.
     pub fn new(served: Arc<Served>) -> Result<Self, Error> {
         let sealing = RwLock::new(Sealing::new(&served.mesh())?);
-        Ok(Self { served, passwords: Passwords::new()?, sealing })
+        let (backoff, providers) = (Backoff::default(), Providers::default());
+        Ok(Self { served, passwords: Passwords::new()?, backoff, providers, sealing })
     }
 
     /// Seals with the key of a mesh that is about to be served. What another key sealed opens no more.
@@ -104,27 +130,37 @@ impl Auth {
         self.served.mesh().has_auth()
     }
 
-    /// The principal of someone without credentials.
+    /// The principal of one who says nothing: whom its certificate names.
     ///
     /// # Errors
-    /// Unauthenticated, unless the mesh has no `auth`.
-    pub fn nobody(&self) -> Result<Principal, Error> {
-        if self.required() {
-            return Err(Error::new(Class::Unauthenticated, "this mesh asks who you are")
-                .help("connect with a user and a password, or with a token"));
-        }
-        Ok(anonymous())
-    }
-
-    /// The principal of a user with a password.
-    ///
-    /// # Errors
-    /// Unauthenticated, with one text for every reason; a limit when too many log in at once.
-    pub async fn password(&self, user: &str, password: &str) -> Result<Principal, Error> {
+    /// Unauthenticated, when it names nobody, unless the mesh has no `auth`.
+    pub fn silent(&self, peer: &Peer) -> Result<Principal, Error> {
         if !self.required() {
             return Ok(anonymous());
         }
-        let hash_in = |mesh: &Mesh| mesh.user(user).and_then(|user| user.password_hash.clone());
+        self.by_certificate(peer).ok_or_else(|| {
+            Error::new(Class::Unauthenticated, "this mesh asks who you are")
+                .help("connect with a user and a password, with a token, or with a certificate")
+        })
+    }
+
+    /// The principal of a user with a password, who calls from `peer`. Where a client knows users and passwords alone, an
+    /// API token is the password of its own name, or of the user `token`.
+    ///
+    /// # Errors
+    /// Unauthenticated, with one text for every reason; a limit when too many log in at once, or too soon after failures.
+    pub async fn password(&self, peer: &Peer, user: &str, password: &str) -> Result<Principal, Error> {
+        if !self.required() {
+            return Ok(anonymous());
+        }
+        if let Some(principal) = self.by_api_token(password)
+            && (user == ANY_TOKEN || principal.id.strip_prefix("token:") == Some(user))
+            && let Some(principal) = self.agreed(peer, principal)
+        {
+            return Ok(principal);
+        }
+        let attempt = self.backoff.attempt(peer, user).await?;
+        let hash_in = |mesh: &Mesh| mesh.user(user).and_then(|user| user.password_hash().cloned());
         let hash = hash_in(&self.served.mesh());
         let right = self.passwords.verify(hash.clone(), password).await?;
         // Another mesh may be served since, with another password.
@@ -132,36 +168,54 @@ impl Auth {
         if right
             && hash == hash_in(&mesh)
             && let Some(principal) = mesh.principal(user)
+            && let Some(principal) = self.agreed(peer, principal)
         {
+            attempt.succeeded();
             return Ok(principal);
         }
+        attempt.failed();
         Err(Error::new(Class::Unauthenticated, "unknown user or wrong password"))
     }
 
-    /// A bearer token for a principal.
+    /// The principal behind a bearer token of any kind, with the groups and attributes that the mesh gives it now.
+    ///
+    /// # Errors
+    /// Unauthenticated, with one text for every reason; storage, when the identity provider of the token does not answer.
+    pub async fn bearer(&self, peer: &Peer, token: &str) -> Result<Principal, Error> {
+        if !self.required() {
+            return Ok(anonymous());
+        }
+        let found = if Providers::is_theirs(token) {
+            match self.providers.principal(&self.served, token).await {
+                Ok(principal) => Some(principal),
+                Err(Refusal::Invalid(why)) => {
+                    tracing::debug!(why, "a token of an identity provider is refused");
+                    None
+                }
+                Err(Refusal::Unreachable) => {
+                    return Err(Error::new(Class::Storage, "the identity provider of the token does not answer")
+                        .help("try again in a moment"));
+                }
+            }
+        } else {
+            self.by_api_token(token).or_else(|| self.by_sealed_token(token))
+        };
+        found.and_then(|principal| self.agreed(peer, principal)).ok_or_else(|| {
+            Error::new(Class::Unauthenticated, "the token is not valid, or no longer").help("log in again")
+        })
+    }
+
+    /// A sealed token for a declared principal. One for a certificate's opens nothing without the certificate.
     ///
     /// # Errors
     /// When the system gives no randomness.
     pub fn token(&self, principal: &Principal) -> Result<String, Error> {
         let token = Token {
             user: principal.id.clone(),
-            password: fingerprint(&self.served.mesh(), &principal.id).unwrap_or_default(),
+            credential: fingerprint(&self.served.mesh(), &principal.id).unwrap_or_default(),
         };
         let payload = serde_json::to_vec(&token).map_err(|_| Error::new(Class::Bug, "a token could not be written"))?;
         Ok(URL_SAFE_NO_PAD.encode(self.sealer().seal(Use::Token, &payload, TOKEN_LIFETIME)?))
-    }
-
-    /// The principal behind a token, with the groups and attributes that the mesh gives it now.
-    ///
-    /// # Errors
-    /// Unauthenticated, with one text for every reason.
-    pub fn bearer(&self, token: &str) -> Result<Principal, Error> {
-        if !self.required() {
-            return Ok(anonymous());
-        }
-        self.open(token).ok_or_else(|| {
-            Error::new(Class::Unauthenticated, "the token is not valid, or no longer").help("log in again")
-        })
     }
 
     /// The principal with the purpose that the caller declares.
@@ -175,141 +229,71 @@ impl Auth {
             .map_err(|error| Error::new(Class::Denied, error.to_string()))
     }
 
-    fn open(&self, token: &str) -> Option<Principal> {
+    /// The principal, unless the peer's certificate names another, or it is known by a certificate that was not shown.
+    fn agreed(&self, peer: &Peer, principal: Principal) -> Option<Principal> {
+        let mesh = self.served.mesh();
+        let credential = mesh.user(&principal.id).and_then(|user| user.credential.as_ref());
+        let agrees = match self.by_certificate(peer) {
+            Some(named) => named.id == principal.id,
+            None => !matches!(credential, Some(Credential::Certificate(_))),
+        };
+        if !agrees {
+            tracing::debug!("credentials and certificate do not name the same principal");
+        }
+        agrees.then_some(principal)
+    }
+
+    fn by_certificate(&self, peer: &Peer) -> Option<Principal> {
+        let certificate = peer.certificate.as_ref()?;
+        // TLS looked when the connection began, which may be long ago.
+        if certificate.until < unix_now() {
+            tracing::debug!("a client's certificate has expired");
+            return None;
+        }
+        let mesh = self.served.mesh();
+        mesh.principal(mesh.by_certificate(&certificate.names)?)
+    }
+
+    fn by_api_token(&self, token: &str) -> Option<Principal> {
+        let hash = api_token::hash(token)?;
+        let mesh = self.served.mesh();
+        lasting(&mesh, mesh.by_token(&hash)?)
+    }
+
+    fn by_sealed_token(&self, token: &str) -> Option<Principal> {
         let sealed = URL_SAFE_NO_PAD.decode(token).ok()?;
         let token: Token = serde_json::from_slice(&self.sealer().open(Use::Token, &sealed)?).ok()?;
         let mesh = self.served.mesh();
-        if fingerprint(&mesh, &token.user)? != token.password {
+        if fingerprint(&mesh, &token.user)? != token.credential {
             return None;
         }
-        mesh.principal(&token.user)
+        lasting(&mesh, &token.user)
     }
 }
 
-fn fingerprint(mesh: &Mesh, user: &str) -> Option<String> {
-    let hash = mesh.user(user)?.password_hash.as_ref()?;
-    let digest = Sha256::digest(hash.expose().as_bytes());
+/// A declared principal, unless its token has expired.
+fn lasting(mesh: &Mesh, id: &str) -> Option<Principal> {
+    if let Some(Credential::Token { expires: Some(end), .. }) = mesh.user(id)?.credential
+        && end <= unix_now()
+    {
+        tracing::debug!(id, "an API token has expired");
+        return None;
+    }
+    mesh.principal(id)
+}
+
+/// What tells that a principal is still known by the same.
+fn fingerprint(mesh: &Mesh, id: &str) -> Option<String> {
+    let known_by = match mesh.user(id)?.credential.as_ref()? {
+        Credential::Password(hash) => format!("password {}", hash.expose()),
+        Credential::Token { hash, .. } => format!("token {}", URL_SAFE_NO_PAD.encode(hash)),
+        Credential::Certificate(holder) => format!("certificate {holder}"),
+    };
+    let digest = Sha256::digest(known_by.as_bytes());
     Some(URL_SAFE_NO_PAD.encode(digest.get(..12)?))
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::fs;
-    use std::path::Path;
-
-    use argon2::Argon2;
-    use argon2::password_hash::{PasswordHasher, SaltString};
-
-    use super::*;
-
-    const USERS: &str = r#"
-mesh: testland
-groups: [analysts, fraud-team]
-purposes: { fraud: { groups: [fraud-team] } }
-keys: { mesh: "${file:mesh.key}" }
-auth:
-  users:
-    - { name: ada, password_hash: "${file:ada.argon2}", groups: [analysts] }
-    - { name: eve, password_hash: "${file:eve.argon2}", groups: [fraud-team] }
-    - { name: embedded, groups: [analysts] }
-"#;
-
-    /// A mesh whose users have their own name as password.
-    fn mesh(dir: &Path, yaml: &str) -> Auth {
-        fs::write(dir.join("mesh.yaml"), yaml).unwrap();
-        fs::write(dir.join("mesh.key"), "a key that is long enough").unwrap();
-        for user in ["ada", "eve"] {
-            set_password(dir, user, user);
-        }
-        load(dir)
-    }
-
-    fn set_password(dir: &Path, user: &str, password: &str) {
-        let salt = SaltString::encode_b64(b"a salt of tests.").unwrap();
-        let hash = Argon2::default().hash_password(password.as_bytes(), &salt).unwrap().to_string();
-        fs::write(dir.join(format!("{user}.argon2")), hash).unwrap();
-    }
-
-    fn load(dir: &Path) -> Auth {
-        Auth::new(Served::new(Mesh::load(dir).unwrap())).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_password_gives_the_principal_and_every_refusal_reads_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        let auth = mesh(dir.path(), USERS);
-        let ada = auth.password("ada", "ada").await.unwrap();
-        assert_eq!((ada.id.as_str(), ada.groups.contains("analysts")), ("ada", true));
-        let mut refusals = BTreeSet::new();
-        for (user, password) in [("ada", "eve"), ("nobody", "ada"), ("embedded", "embedded"), ("embedded", "nobody")] {
-            let error = auth.password(user, password).await.unwrap_err();
-            assert_eq!(error.class, Class::Unauthenticated);
-            refusals.insert(error.to_string());
-        }
-        assert_eq!(refusals.len(), 1, "{refusals:?}");
-        assert_eq!(auth.nobody().unwrap_err().class, Class::Unauthenticated);
-    }
-
-    #[tokio::test]
-    async fn a_token_is_its_user_as_the_mesh_knows_it_now() {
-        let dir = tempfile::tempdir().unwrap();
-        let auth = mesh(dir.path(), USERS);
-        let token = auth.token(&auth.password("ada", "ada").await.unwrap()).unwrap();
-        assert_eq!(auth.bearer(&token).unwrap().id, "ada");
-
-        fs::write(
-            dir.path().join("mesh.yaml"),
-            USERS.replace("groups: [analysts] }\n    - { name: eve", "groups: [fraud-team] }\n    - { name: eve"),
-        )
-        .unwrap();
-        let moved = load(dir.path()).bearer(&token).unwrap();
-        assert_eq!(moved.groups.into_iter().collect::<Vec<_>>(), ["fraud-team"]);
-    }
-
-    #[tokio::test]
-    async fn a_changed_password_a_changed_key_and_a_lost_user_end_a_token() {
-        let dir = tempfile::tempdir().unwrap();
-        let auth = mesh(dir.path(), USERS);
-        let token = auth.token(&auth.password("ada", "ada").await.unwrap()).unwrap();
-        let mut refusals = BTreeSet::from([auth.bearer("made up").unwrap_err().to_string()]);
-        refusals.insert(auth.bearer("").unwrap_err().to_string());
-
-        set_password(dir.path(), "ada", "changed");
-        refusals.insert(load(dir.path()).bearer(&token).unwrap_err().to_string());
-        set_password(dir.path(), "ada", "ada");
-        assert!(load(dir.path()).bearer(&token).is_ok());
-
-        fs::write(dir.path().join("mesh.key"), "another key, long enough too").unwrap();
-        refusals.insert(load(dir.path()).bearer(&token).unwrap_err().to_string());
-        fs::write(dir.path().join("mesh.key"), "a key that is long enough").unwrap();
-
-        fs::write(dir.path().join("mesh.yaml"), USERS.replace("name: ada", "name: anna")).unwrap();
-        refusals.insert(load(dir.path()).bearer(&token).unwrap_err().to_string());
-        assert_eq!(refusals.len(), 1, "{refusals:?}");
-    }
-
-    #[tokio::test]
-    async fn a_purpose_is_for_those_whom_the_mesh_entitles() {
-        let dir = tempfile::tempdir().unwrap();
-        let auth = mesh(dir.path(), USERS);
-        let (ada, eve) = (auth.password("ada", "ada").await.unwrap(), auth.password("eve", "eve").await.unwrap());
-        assert_eq!(auth.with_purpose(eve.clone(), "fraud").unwrap().purpose.as_deref(), Some("fraud"));
-        assert_eq!(auth.with_purpose(ada, "fraud").unwrap_err().class, Class::Denied);
-        assert_eq!(auth.with_purpose(eve, "gossip").unwrap_err().class, Class::Denied);
-    }
-
-    #[tokio::test]
-    async fn without_auth_everyone_is_anonymous() {
-        let dir = tempfile::tempdir().unwrap();
-        let auth = mesh(dir.path(), "mesh: testland\n");
-        let principals = [
-            auth.nobody().unwrap(),
-            auth.password("ada", "wrong").await.unwrap(),
-            auth.bearer("a token of another process").unwrap(),
-        ];
-        assert!(principals.iter().all(|principal| *principal == anonymous()));
-        assert!(!auth.required());
-    }
+fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(now).unwrap_or(i64::MAX)
 }

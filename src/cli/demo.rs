@@ -10,10 +10,10 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::print::table;
 use super::serve::{Listen, until_stopped};
 use super::{Limits, Outcome, engine, terminal};
 use crate::error::{Class, Error};
+use crate::format::table;
 use crate::packly::{DENIED_QUERY, DOMAINS, QUERY, USERS, rows, write_domain, write_files};
 use crate::server::Follow;
 use crate::session::{Engine, Pins};
@@ -42,7 +42,7 @@ impl Demo {
     pub async fn run(self) -> Outcome {
         let Self { dir, once, listen, limits } = self;
         write_files(&dir)?;
-        let engine = engine(&dir, &limits)?;
+        let engine = engine(&dir, limits.options())?;
         make_tables(&engine).await?;
         show_queries(&engine).await?;
         if once {
@@ -121,8 +121,9 @@ async fn ask(engine: &Arc<Engine>, user: &str, sql: &str) -> Result<(String, Vec
         .ok_or_else(|| Error::new(Class::Drift, format!("the demo's user `{user}` is not declared")))?;
     let planned = engine.plan(&principal, sql, &Pins::new()).await?;
     let notices = planned.notices().to_vec();
+    let schema = planned.schema();
     let batches: Vec<_> = planned.run()?.try_collect().await?;
-    let table =
-        table(&batches).map_err(|error| Error::new(Class::Bug, format!("the rows cannot be shown: {error}")))?;
+    let table = table(schema, &batches)
+        .map_err(|error| Error::new(Class::Bug, format!("the rows cannot be shown: {error}")))?;
     Ok((table, notices))
 }

@@ -48,7 +48,7 @@ pub struct Explain {
 impl Explain {
     /// Runs the command.
     pub async fn run(self) -> Outcome {
-        let engine = engine(&self.mesh, &self.limits)?;
+        let engine = engine(&self.mesh, self.limits.options())?;
         let principal = embedded_principal(&engine, Some(&self.user), self.purpose.as_deref())?;
         let (sql, of_query) = match (&self.command, &self.name) {
             (Some(sql), _) => (sql.clone(), true),

@@ -8,12 +8,14 @@ mod demo;
 mod diff;
 mod explain;
 mod log;
-mod print;
 mod serve;
+mod shell;
 mod sql;
 mod statements;
 mod terminal;
 mod test;
+mod token;
+mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,6 +46,7 @@ enum Command {
     Check(check::Check),
     Test(test::Test),
     Diff(diff::Diff),
+    Token(token::Token),
 }
 
 /// What queries may use, for the commands that run them.
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
             Command::Check(check) => check.run(),
             Command::Test(test) => test.run().await,
             Command::Diff(diff) => diff.run(),
+            Command::Token(token) => token.run(),
         }
     });
     // Not dropped: a thread that reads from a terminal cannot be stopped.
@@ -173,9 +177,9 @@ fn report(dir: &Path, findings: &[Finding]) {
 }
 
 /// Starts an engine over the mesh in `dir`, and says which domains are out.
-fn engine(dir: &Path, limits: &Limits) -> Result<Arc<Engine>, Failure> {
+fn engine(dir: &Path, options: Options) -> Result<Arc<Engine>, Failure> {
     let mesh = load(dir)?;
-    Ok(Engine::start(mesh, limits.options())?)
+    Ok(Engine::start(mesh, options)?)
 }
 
 /// Whether anything found keeps something from being served.

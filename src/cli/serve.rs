@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Failure, Limits, Outcome, engine, terminal};
+use crate::flight::tls::TlsFiles;
 use crate::server::{self, Follow};
-use crate::session::Engine;
+use crate::session::{Engine, Options};
 
 /// How long running queries may go on after the first signal.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -18,6 +19,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 ///
 /// A change of the mesh's files is served within seconds, at once after a SIGHUP. A domain with a broken file is out until
 /// it is mended; a `mesh.yaml` that does not load changes nothing. POLDER_LOG=info tells more of what happens.
+/// TLS files are followed too: new connections get a renewed certificate.
 /// Ends on SIGINT or SIGTERM: running queries have 30 seconds to finish.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -32,6 +34,9 @@ pub struct Serve {
     /// Seconds between two looks at the mesh's files
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     follow: u64,
+    /// Seconds that rows may wait for a client that reads none, before they and their query are dropped
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    patience: u64,
     #[command(flatten)]
     limits: Limits,
 }
@@ -42,7 +47,7 @@ pub struct Listen {
     /// Where Flight SQL is served; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
-    /// Where health and metrics are served; port 0 takes a free one
+    /// Where SQL over HTTP, health and metrics are served; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
     /// The server's certificate chain, PEM
@@ -51,6 +56,9 @@ pub struct Listen {
     /// The certificate's key, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// The authorities whose certificates clients may show to come in, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
 }
 
 impl Listen {
@@ -63,7 +71,8 @@ impl Listen {
 impl Serve {
     /// Runs the command.
     pub async fn run(self) -> Outcome {
-        let engine = engine(&self.mesh, &self.limits)?;
+        let options = Options { patience: Duration::from_secs(self.patience), ..self.limits.options() };
+        let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
         until_stopped(engine, self.listen, follow).await
     }
@@ -71,7 +80,8 @@ impl Serve {
 
 /// Serves `engine` until a signal, and follows the mesh's files meanwhile.
 pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) -> Outcome {
-    let tls = listen.tls_cert.zip(listen.tls_key);
+    let client_ca = listen.tls_client_ca;
+    let tls = listen.tls_cert.zip(listen.tls_key).map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
     let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
     let mesh = engine.mesh();
     let probe = Arc::clone(&engine);
@@ -90,6 +100,7 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
     ));
     if let Some(http) = running.http {
         terminal::say(&format!("health and metrics at http://{http}/readyz and http://{http}/metrics"));
+        terminal::say(&format!("SQL over HTTP, for this machine alone, at http://{http}/v1/sql"));
     }
     if !mesh.has_auth() {
         terminal::say("the mesh declares no users: everyone is anonymous, and only this machine is served");

@@ -1,37 +1,49 @@
 //! `polder sql`: statements to an embedded mesh or a server, rows to stdout.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
-use std::path::PathBuf;
+mod profile;
+mod progress;
+mod run;
+mod sink;
+mod target;
+mod toml;
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use polder_catalog::principal::Principal;
 use polder_catalog::secret::Secret;
 
-use super::print::{Format, Printer};
+use self::profile::Profile;
 use super::statements::{is_blank, split};
-use super::{Failure, Limits, Outcome, engine, terminal};
-use crate::error::{Class, Error};
-use crate::flight::client::{Credentials, Remote};
-use crate::session::{Engine, Pins, Session, declared};
+use super::{Failure, Limits, Outcome, engine, shell, terminal};
+use crate::flight::client::{Certificates, Credentials, Remote, authorities};
+use crate::format::{Expanded, Format, Look};
+use crate::session::Engine;
+
+pub use progress::Progress;
+pub use run::{Counted, Show, run};
+pub use sink::{Sink, Size, keeps_colors, pager};
+pub use target::Target;
 
 /// Run SQL against a mesh on this machine or a server
 ///
-/// Statements come from -c, from -f, or from standard input: line by line on a terminal (a statement ends with a
-/// semicolon, \q leaves), all at once otherwise. Rows go to stdout, everything else to stderr.
+/// Statements come from -c, from -f, or from standard input. On a terminal they are typed: a statement ends with a
+/// semicolon, Tab completes what you may see, \? lists the commands and \q leaves. Rows go to stdout, everything else to
+/// stderr.
 ///
 /// With --mesh the engine runs in this process, and --as names any user of the mesh without a password: who can read
 /// the mesh's files and keys on this machine needs none. With --url the server asks who you are: the password is taken
-/// from POLDER_PASSWORD or asked for, or a token from POLDER_TOKEN.
+/// from POLDER_PASSWORD or asked for, or a token from POLDER_TOKEN. With --profile an ADBC connection profile says all of
+/// that.
 #[derive(Args)]
-#[command(group(ArgGroup::new("where").required(true).args(["mesh", "url"])))]
+#[command(group(ArgGroup::new("where").required(true).args(["mesh", "url", "profile"])))]
 #[command(group(ArgGroup::new("what").args(["command", "file"])))]
 #[command(after_help = "Examples:\n  \
+    polder sql --mesh packly --as analyst-eu\n  \
     polder sql --mesh packly --as analyst-eu -c 'SHOW TABLES'\n  \
     polder sql --url grpc://127.0.0.1:50051 --as analyst-eu -c 'SELECT * FROM storefront.customers LIMIT 5'\n  \
+    polder sql --profile packly -c 'SELECT * FROM storefront.customers LIMIT 5'\n  \
     polder sql --mesh packly --as privacy-officer -f report.sql --format parquet > report.parquet")]
 pub struct Sql {
     /// A mesh directory, queried in this process
@@ -40,6 +52,9 @@ pub struct Sql {
     /// A server: grpc://HOST:PORT, or grpc+tls://HOST:PORT
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// An ADBC connection profile: its name, or its file
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// The user to ask as
     #[arg(long = "as", value_name = "USER")]
     user: Option<String>,
@@ -47,7 +62,7 @@ pub struct Sql {
     #[arg(long, value_name = "PURPOSE")]
     purpose: Option<String>,
     /// PEM certificates to trust instead of the system's
-    #[arg(long, value_name = "FILE", requires = "url")]
+    #[arg(long, value_name = "FILE", conflicts_with = "mesh")]
     ca: Option<PathBuf>,
     /// Run these statements
     #[arg(short, long, value_name = "SQL")]
@@ -62,55 +77,23 @@ pub struct Sql {
     limits: Limits,
 }
 
-/// Where statements go.
-enum Target {
-    Embedded(Session),
-    Remote(Box<Remote>),
-}
-
-/// A running statement.
-struct Answer {
-    schema: SchemaRef,
-    rows: BoxStream<'static, Result<RecordBatch, Error>>,
-    notices: Vec<String>,
-}
-
-impl Target {
-    async fn ask(&mut self, sql: &str) -> Result<Answer, Error> {
-        match self {
-            Self::Embedded(session) => {
-                let planned = session.plan(sql, &Pins::new()).await?;
-                let notices = planned.notices().to_vec();
-                let rows = planned.run()?;
-                Ok(Answer { schema: rows.schema(), rows: rows.boxed(), notices })
-            }
-            Self::Remote(remote) => {
-                let (schema, rows, notices) = match declared(sql) {
-                    // The server keeps no session: the purpose goes with each call from here.
-                    Some(purpose) => remote.declare(purpose.as_deref()).await?,
-                    None => remote.query(sql).await?,
-                };
-                Ok(Answer { schema, rows, notices })
-            }
-        }
-    }
-}
-
 impl Sql {
     /// Runs the command.
     pub async fn run(self) -> Outcome {
-        let format = self.format.unwrap_or(if std::io::stdout().is_terminal() { Format::Table } else { Format::Csv });
+        let on_terminal = std::io::stdout().is_terminal();
+        let format = self.format.unwrap_or(if on_terminal { Format::Table } else { Format::Csv });
         let script = match (&self.command, &self.file) {
             (Some(command), _) => Some(command.clone()),
-            (None, Some(file)) => Some(std::fs::read_to_string(file).map_err(|error| {
-                Failure::Environment(format!("the script `{}` cannot be read: {error}", file.display()))
-            })?),
+            (None, Some(file)) => Some(read_script(file)?),
             (None, None) => None,
         };
+        if format.is_binary() && on_terminal {
+            return Err(Failure::Environment("this format is no text for a terminal: send it to a file".to_owned()));
+        }
         let mut target = self.target().await?;
         match script {
             Some(script) => run_script(&mut target, &script, format).await,
-            None if std::io::stdin().is_terminal() => converse(&mut target, format).await,
+            None if std::io::stdin().is_terminal() => shell::converse(target, format).await,
             None => {
                 let mut script = String::new();
                 std::io::stdin().read_to_string(&mut script)?;
@@ -120,21 +103,60 @@ impl Sql {
     }
 
     async fn target(&self) -> Result<Target, Failure> {
-        match (&self.mesh, &self.url) {
-            (Some(dir), _) => {
-                let engine = engine(dir, &self.limits)?;
+        match (&self.mesh, &self.url, &self.profile) {
+            (Some(dir), ..) => {
+                let engine = engine(dir, self.limits.options())?;
                 let principal = embedded_principal(&engine, self.user.as_deref(), self.purpose.as_deref())?;
-                Ok(Target::Embedded(Session::new(engine, principal)))
+                Ok(Target::embedded(engine, principal))
             }
-            (None, Some(url)) => {
-                let credentials = credentials(self.user.as_deref())?;
-                let remote = Remote::connect(url, credentials, self.purpose.as_deref(), self.ca.as_deref()).await;
-                let remote = remote.map_err(|error| Failure::Environment(error.to_string()))?;
-                Ok(Target::Remote(Box::new(remote)))
+            (None, Some(url), _) => self.connect(Profile { url: Some(url.clone()), ..Profile::default() }).await,
+            (None, None, Some(name)) => {
+                let profile = Profile::find(name)?;
+                for option in &profile.unused {
+                    terminal::say(&format!("note: option `{option}` of the profile has no effect here"));
+                }
+                self.connect(profile).await
             }
-            (None, None) => Err(Failure::Environment("name a mesh with --mesh or a server with --url".to_owned())),
+            (None, None, None) => {
+                Err(Failure::Environment("name a mesh with --mesh, or a server with --url or --profile".to_owned()))
+            }
         }
     }
+
+    /// Connects as the profile says. What the command line says goes before it.
+    async fn connect(&self, profile: Profile) -> Result<Target, Failure> {
+        let Profile { url, user, password, token, purpose, mut certificates, unused: _ } = profile;
+        let Some(url) = url else {
+            return Err(Failure::Environment("the profile names no server in its option `uri`".to_owned()));
+        };
+        // Another user has other credentials.
+        let credentials = match &self.user {
+            Some(other) if user.as_ref() != Some(other) => credentials(Some(other))?,
+            _ => match (token, password, &user) {
+                (Some(token), ..) => Credentials::Token(token),
+                (None, Some(password), Some(user)) => Credentials::Password { user: user.clone(), password },
+                (None, Some(_), None) => {
+                    return Err(Failure::Environment("the profile has a `password` and no `username`".to_owned()));
+                }
+                // Who shows a certificate is known by it.
+                (None, None, None) if certificates.identity.is_some() => Credentials::None,
+                (None, None, user) => credentials(user.as_deref())?,
+            },
+        };
+        let failed = |error: crate::error::Error| Failure::Environment(error.to_string());
+        if let Some(file) = &self.ca {
+            certificates = Certificates { authorities: Some(authorities(file).map_err(failed)?), ..certificates };
+        }
+        let purpose = self.purpose.as_deref().or(purpose.as_deref());
+        let remote = Remote::open(&url, credentials, purpose, &certificates).await.map_err(failed)?;
+        Ok(Target::Remote(Box::new(remote)))
+    }
+}
+
+/// The text of a script.
+pub fn read_script(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::Environment(format!("the script `{}` cannot be read: {error}", file.display())))
 }
 
 /// The user that the operator of this machine asks as.
@@ -179,70 +201,13 @@ async fn run_script(target: &mut Target, script: &str, format: Format) -> Outcom
     if !is_blank(&rest) {
         statements.push(rest);
     }
+    let watched = terminal::watched();
+    let counted = if format == Format::Table && watched { Counted::Rows } else { Counted::Silent };
+    let look = Look { expanded: Expanded::Off, columns: None, color: false };
     for statement in statements {
-        run_one(target, &statement, format).await?;
+        let progress = Progress::new(watched);
+        let sink = Sink::stdout(&progress);
+        run(target, &statement, Show { format, look, counted }, sink, &progress).await?;
     }
     Ok(())
-}
-
-async fn run_one(target: &mut Target, statement: &str, format: Format) -> Outcome {
-    let interrupted = || Error::new(Class::Cancelled, "the statement was interrupted");
-    let mut answer = tokio::select! {
-        answer = target.ask(statement) => answer?,
-        _ = tokio::signal::ctrl_c() => return Err(interrupted().into()),
-    };
-    for notice in &answer.notices {
-        terminal::say(&format!("note: {notice}"));
-    }
-    let mut printer = Printer::new(format, &answer.schema)?;
-    let mut count = 0;
-    loop {
-        let batch = tokio::select! {
-            batch = answer.rows.next() => batch,
-            _ = tokio::signal::ctrl_c() => return Err(interrupted().into()),
-        };
-        let Some(batch) = batch.transpose()? else { break };
-        count += batch.num_rows();
-        printer.write(batch)?;
-    }
-    printer.finish()?;
-    if format == Format::Table && terminal::watched() {
-        terminal::say(&format!("{count} {}", if count == 1 { "row" } else { "rows" }));
-    }
-    Ok(())
-}
-
-/// Reads statements from a terminal until its end. An error ends its statement and not the conversation.
-async fn converse(target: &mut Target, format: Format) -> Outcome {
-    terminal::say("a statement ends with a semicolon; \\q leaves");
-    let mut pending = String::new();
-    loop {
-        let prompt = if pending.trim().is_empty() { "polder> " } else { "   ...> " };
-        let Some(line) = read_line(prompt).await? else { return Ok(()) };
-        if pending.trim().is_empty() && matches!(line.trim(), "\\q" | "quit" | "exit") {
-            return Ok(());
-        }
-        pending.push_str(&line);
-        let (statements, rest) = split(&pending);
-        pending = rest;
-        for statement in statements {
-            match run_one(target, &statement, format).await {
-                Err(Failure::Error(error)) => terminal::say_error(&error),
-                other => other?,
-            }
-        }
-    }
-}
-
-/// One line from the terminal, or `None` at its end.
-async fn read_line(prompt: &'static str) -> std::io::Result<Option<String>> {
-    let read = move || {
-        let mut out = std::io::stderr().lock();
-        write!(out, "{prompt}")?;
-        out.flush()?;
-        let mut line = String::new();
-        let read = std::io::stdin().lock().read_line(&mut line)?;
-        Ok((read > 0).then_some(line))
-    };
-    tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?
 }

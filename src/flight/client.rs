@@ -19,13 +19,13 @@ use polder_catalog::secret::Secret;
 use prost::Message as _;
 use serde::Deserialize;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 
 use crate::error::{Class, Error};
 use crate::flight::credentials::{AUTHORIZATION, PURPOSE, bearer};
-use crate::flight::listen::pem;
 use crate::flight::status::to_error;
+use crate::flight::tls::pem;
 
 /// As much as ADBC takes: a single long row may exceed what our own server aims at.
 const MESSAGE: usize = 16 * 1024 * 1024;
@@ -57,12 +57,35 @@ pub enum Credentials {
 /// The rows of a remote query, and what there is to say of it.
 pub type Answer = (SchemaRef, BoxStream<'static, Result<RecordBatch, Error>>, Vec<String>);
 
-/// A connection to a server.
+/// The certificates of a connection with TLS, in PEM.
+#[derive(Debug, Clone, Default)]
+pub struct Certificates {
+    /// The authorities that are trusted instead of the system's.
+    pub authorities: Option<Vec<u8>>,
+    /// The certificate that this side shows, with what leads to its authority, and its key.
+    pub identity: Option<(Vec<u8>, Secret)>,
+    /// The name that the server's certificate must have instead of that in the URL.
+    pub server_name: Option<String>,
+}
+
+/// A connection to a server. Clones share it.
+#[derive(Clone)]
 pub struct Remote {
     url: String,
     client: FlightServiceClient<Channel>,
+    /// The user and the password that a new token can be had for.
+    login: Option<(String, Secret)>,
     authorization: Option<MetadataValue<Ascii>>,
     purpose: Option<MetadataValue<Ascii>>,
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.login {
+            Some((user, _)) => write!(f, "{} as {user}", self.url),
+            None => f.write_str(&self.url),
+        }
+    }
 }
 
 impl fmt::Debug for Remote {
@@ -90,17 +113,39 @@ impl Remote {
         purpose: Option<&str>,
         tls_ca: Option<&Path>,
     ) -> Result<Self, Error> {
-        let endpoint = endpoint(url, tls_ca)?;
+        let authorities = tls_ca.map(authorities).transpose()?;
+        Self::open(url, credentials, purpose, &Certificates { authorities, ..Certificates::default() }).await
+    }
+
+    /// The same with certificates that are at hand already, and one's own among them.
+    ///
+    /// # Errors
+    /// Those of [`Remote::connect`].
+    pub async fn open(
+        url: &str,
+        credentials: Credentials,
+        purpose: Option<&str>,
+        certificates: &Certificates,
+    ) -> Result<Self, Error> {
+        let endpoint = endpoint(url, certificates)?;
         let purpose = header(purpose)?;
         let channel = endpoint.connect().await.map_err(|cause| unreachable(url, &cause))?;
         let client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE);
-        let mut remote = Self { url: url.to_owned(), client, authorization: None, purpose };
+        let mut remote = Self { url: url.to_owned(), client, login: None, authorization: None, purpose };
         match credentials {
             Credentials::None => {}
             Credentials::Token(token) => remote.authorization = Some(bearer(token.expose())?),
-            Credentials::Password { user, password } => remote.log_in(&user, &password).await?,
+            Credentials::Password { user, password } => {
+                remote.log_in(&user, &password).await?;
+                remote.login = Some((user, password));
+            }
         }
         Ok(remote)
+    }
+
+    /// The purpose that is declared with every query.
+    pub fn purpose(&self) -> Option<&str> {
+        self.purpose.as_ref().and_then(|purpose| purpose.to_str().ok())
     }
 
     /// Declares a purpose for the next queries, or none. Whether the caller may do so shows at the first of them; where
@@ -134,11 +179,23 @@ impl Remote {
         Ok(())
     }
 
-    /// Runs one statement. Dropping the rows cancels it.
+    /// Runs one statement. Dropping the rows cancels it. A token that has expired meanwhile is exchanged for a new one.
     ///
     /// # Errors
     /// Every class that the server answers with, and storage when it cannot be reached.
     pub async fn query(&mut self, sql: &str) -> Result<Answer, Error> {
+        let answer = self.try_query(sql).await;
+        let expired = answer.as_ref().err().is_some_and(|error| error.class == Class::Unauthenticated);
+        match self.login.clone() {
+            Some((user, password)) if expired => {
+                self.log_in(&user, &password).await?;
+                self.try_query(sql).await
+            }
+            _ => answer,
+        }
+    }
+
+    async fn try_query(&mut self, sql: &str) -> Result<Answer, Error> {
         let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
         let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
         let request = self.request(descriptor);
@@ -194,7 +251,7 @@ fn reached(url: &str, status: &Status) -> Error {
     }
 }
 
-fn endpoint(url: &str, tls_ca: Option<&Path>) -> Result<Endpoint, Error> {
+fn endpoint(url: &str, certificates: &Certificates) -> Result<Endpoint, Error> {
     let not_a_url = || {
         Error::new(Class::BadRequest, format!("`{url}` is not the URL of a server"))
             .help("write `grpc://HOST:PORT`, or `grpc+tls://HOST:PORT` for a server with TLS")
@@ -216,14 +273,36 @@ fn endpoint(url: &str, tls_ca: Option<&Path>) -> Result<Endpoint, Error> {
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     if !tls {
-        return Ok(endpoint);
+        return match certificates.identity {
+            None => Ok(endpoint),
+            // It would not travel, and its owner would ask as somebody else or as nobody.
+            Some(_) => Err(Error::new(Class::BadRequest, format!("a certificate cannot be shown to `{url}`"))
+                .help("write `grpc+tls://HOST:PORT` for a server with TLS")),
+        };
     }
-    let trusted = match tls_ca {
-        Some(file) => pem(file, "CERTIFICATE")?,
-        None => pem(&system_authorities()?, "CERTIFICATE")?,
+    let trusted = match &certificates.authorities {
+        Some(authorities) => authorities.clone(),
+        None => authorities(&system_authorities()?)?,
     };
-    let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted));
-    endpoint.tls_config(config).map_err(|_| not_a_url())
+    let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted));
+    if let Some((certificate, key)) = &certificates.identity {
+        config = config.identity(Identity::from_pem(certificate, key.expose()));
+    }
+    if let Some(name) = &certificates.server_name {
+        config = config.domain_name(name);
+    }
+    endpoint.tls_config(config).map_err(|_| match certificates.identity {
+        Some(_) => Error::new(Class::BadRequest, "the certificate and its key cannot be used"),
+        None => not_a_url(),
+    })
+}
+
+/// Reads the PEM file of authorities to trust.
+///
+/// # Errors
+/// When it cannot be read or holds no certificate.
+pub fn authorities(file: &Path) -> Result<Vec<u8>, Error> {
+    pem(file, "CERTIFICATE")
 }
 
 fn system_authorities() -> Result<PathBuf, Error> {
@@ -254,11 +333,20 @@ mod tests {
 
     #[test]
     fn only_urls_of_servers_are_taken() {
-        assert_eq!(endpoint("grpc://127.0.0.1:50051", None).unwrap().uri(), "http://127.0.0.1:50051");
-        assert_eq!(endpoint("grpc://[::1]:50051/", None).unwrap().uri(), "http://[::1]:50051");
+        let plain = Certificates::default();
+        assert_eq!(endpoint("grpc://127.0.0.1:50051", &plain).unwrap().uri(), "http://127.0.0.1:50051");
+        assert_eq!(endpoint("grpc://[::1]:50051/", &plain).unwrap().uri(), "http://[::1]:50051");
         for url in ["127.0.0.1:50051", "http://a:1", "grpc://a", "grpc://user:secret@a:1", "grpc://a:1/b", ""] {
-            assert_eq!(endpoint(url, None).unwrap_err().class, Class::BadRequest, "{url}");
+            assert_eq!(endpoint(url, &plain).unwrap_err().class, Class::BadRequest, "{url}");
         }
+    }
+
+    #[test]
+    fn a_certificate_is_not_left_behind_in_silence() {
+        let identity = Some((b"certificate".to_vec(), Secret::new("key")));
+        let certificates = Certificates { identity, ..Certificates::default() };
+        let error = endpoint("grpc://127.0.0.1:50051", &certificates).unwrap_err();
+        assert!(error.message.contains("cannot be shown"), "{error}");
     }
 
     #[tokio::test]

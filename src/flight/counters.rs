@@ -17,7 +17,7 @@ pub struct Counters {
 
 /// A query that is running until this is dropped.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Counters>);
+pub(crate) struct Running(Arc<Counters>);
 
 impl Default for Counters {
     fn default() -> Self {
@@ -27,14 +27,14 @@ impl Default for Counters {
 
 impl Counters {
     /// Counts a query that starts, and holds it as running.
-    pub(super) fn start(self: &Arc<Self>) -> Running {
+    pub(crate) fn start(self: &Arc<Self>) -> Running {
         self.started.fetch_add(1, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
         Running(Arc::clone(self))
     }
 
     /// Counts a call that failed.
-    pub(super) fn fail(&self, error: &Error) {
+    pub(crate) fn fail(&self, error: &Error) {
         if let Some(count) = self.failed.get(error.class as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -46,10 +46,10 @@ impl Counters {
             "# HELP polder_queries_started_total Queries whose rows were asked for.\n\
              # TYPE polder_queries_started_total counter\n\
              polder_queries_started_total {}\n\
-             # HELP polder_queries_running Queries whose rows are being sent.\n\
+             # HELP polder_queries_running Queries that run, or whose rows wait to be read.\n\
              # TYPE polder_queries_running gauge\n\
              polder_queries_running {}\n\
-             # HELP polder_calls_failed_total Flight calls that failed, planning and running alike, by class of error.\n\
+             # HELP polder_calls_failed_total Calls that failed, planning and running alike, by class of error.\n\
              # TYPE polder_calls_failed_total counter\n",
             self.started.load(Ordering::Relaxed),
             self.running.load(Ordering::Relaxed),

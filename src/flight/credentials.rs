@@ -1,13 +1,19 @@
 //! The `authorization` header: who calls, and the token that a Basic login gets in return.
+//!
+//! ```text
+//! Flight: peer, metadata --caller-------------> Caller
+//! HTTP:   peer, headers  --caller_by_headers--> Caller
+//! ```
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use polder_catalog::principal::Principal;
 use polder_catalog::secret::Secret;
+use tonic::codegen::http::{Extensions, HeaderMap};
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Peer};
 use crate::error::{Class, Error};
 
 /// The header that carries credentials in both directions.
@@ -32,15 +38,22 @@ pub(super) enum Presented {
 }
 
 /// Who calls.
-pub(super) struct Caller {
-    pub(super) principal: Principal,
+#[derive(Debug)]
+pub struct Caller {
+    /// The principal, with the purpose that the call declares.
+    pub principal: Principal,
     /// The token that answers a Basic login.
     pub(super) token: Option<MetadataValue<Ascii>>,
 }
 
+/// The other end of the connection that a call came over.
+pub(super) fn peer(extensions: &Extensions) -> Peer {
+    extensions.get::<Peer>().cloned().unwrap_or_default()
+}
+
 /// Reads the header. The scheme's case does not matter.
-pub(super) fn presented(metadata: &MetadataMap) -> Result<Presented, Error> {
-    let mut values = metadata.get_all(AUTHORIZATION).iter();
+pub(super) fn presented(headers: &HeaderMap) -> Result<Presented, Error> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(Presented::Nothing) };
     if values.next().is_some() {
         return Err(unreadable());
@@ -58,21 +71,29 @@ pub(super) fn presented(metadata: &MetadataMap) -> Result<Presented, Error> {
     Ok(Presented::Basic { user: user.to_owned(), password: Secret::new(password) })
 }
 
-/// Who calls, and for what, by the headers of the call.
-pub(super) async fn caller(auth: &Auth, metadata: &MetadataMap) -> Result<Caller, Error> {
-    let caller = admit(auth, presented(metadata)?).await?;
-    let Some(purpose) = metadata.get(PURPOSE) else { return Ok(caller) };
+/// Who calls, and for what, by the metadata of a Flight call.
+pub(super) async fn caller(auth: &Auth, peer: &Peer, metadata: &MetadataMap) -> Result<Caller, Error> {
+    caller_by_headers(auth, peer, metadata.as_ref()).await
+}
+
+/// Who calls, and for what, by the headers of a call.
+///
+/// # Errors
+/// Unauthenticated; denied for a purpose that the caller may not declare; a limit when too many log in at once.
+pub async fn caller_by_headers(auth: &Auth, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Error> {
+    let caller = admit(auth, peer, presented(headers)?).await?;
+    let Some(purpose) = headers.get(PURPOSE) else { return Ok(caller) };
     let purpose = purpose.to_str().map_err(|_| Error::new(Class::BadRequest, "the declared purpose is not text"))?;
     Ok(Caller { principal: auth.with_purpose(caller.principal, purpose)?, ..caller })
 }
 
 /// Who presents these credentials.
-pub(super) async fn admit(auth: &Auth, presented: Presented) -> Result<Caller, Error> {
+pub(super) async fn admit(auth: &Auth, peer: &Peer, presented: Presented) -> Result<Caller, Error> {
     match presented {
-        Presented::Nothing => Ok(Caller { principal: auth.nobody()?, token: None }),
-        Presented::Bearer(token) => Ok(Caller { principal: auth.bearer(token.expose())?, token: None }),
+        Presented::Nothing => Ok(Caller { principal: auth.silent(peer)?, token: None }),
+        Presented::Bearer(token) => Ok(Caller { principal: auth.bearer(peer, token.expose()).await?, token: None }),
         Presented::Basic { user, password } => {
-            let principal = auth.password(&user, password.expose()).await?;
+            let principal = auth.password(peer, &user, password.expose()).await?;
             let token = bearer(&auth.token(&principal)?)?;
             Ok(Caller { principal, token: Some(token) })
         }
@@ -96,10 +117,10 @@ fn unreadable() -> Error {
 mod tests {
     use super::*;
 
-    fn header(value: &str) -> MetadataMap {
-        let mut metadata = MetadataMap::new();
-        metadata.insert(AUTHORIZATION, value.parse().unwrap());
-        metadata
+    fn header(value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, value.parse().unwrap());
+        headers
     }
 
     #[test]

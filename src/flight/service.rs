@@ -29,8 +29,9 @@ use crate::auth::Auth;
 use crate::error::{Class, Error};
 use crate::flight::command::{ACTIONS, Act, Asked, Held, Query, command, read_only};
 use crate::flight::counters::Counters;
-use crate::flight::credentials::{AUTHORIZATION, Caller, Presented, admit, bearer, caller, presented};
-use crate::flight::encode::{encode, schema_bytes, wire_schema};
+use crate::flight::credentials::{AUTHORIZATION, Caller, Presented, admit, bearer, caller, peer, presented};
+use crate::flight::encode::{self, Form, Types, encode, schema_bytes};
+use crate::flight::planned::Plans;
 use crate::flight::status::to_status;
 use crate::flight::ticket::Statement;
 use crate::session::{Engine, Pins, Planned};
@@ -44,6 +45,7 @@ pub struct Service {
     engine: Arc<Engine>,
     auth: Arc<Auth>,
     counters: Arc<Counters>,
+    plans: Plans,
     /// Ends every stream of rows, when a shutdown has waited long enough.
     abort: CancellationToken,
 }
@@ -57,11 +59,11 @@ type Replies<T> = BoxStream<'static, Result<T, Status>>;
 impl Service {
     /// A service over an engine. `abort` ends all its streams.
     pub fn new(engine: Arc<Engine>, auth: Arc<Auth>, counters: Arc<Counters>, abort: CancellationToken) -> Self {
-        Self { engine, auth, counters, abort }
+        Self { engine, auth, counters, plans: Plans::default(), abort }
     }
 
     async fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Error> {
-        caller(&self.auth, request.metadata()).await
+        caller(&self.auth, &peer(request.extensions()), request.metadata()).await
     }
 
     fn refuse(&self, error: &Error) -> Status {
@@ -89,15 +91,22 @@ impl Service {
         Ok(planned)
     }
 
-    async fn info(&self, principal: &Principal, descriptor: FlightDescriptor) -> Result<FlightInfo, Error> {
+    async fn info(
+        &self,
+        principal: &Principal,
+        descriptor: FlightDescriptor,
+        types: Types,
+    ) -> Result<FlightInfo, Error> {
         let (schema, ticket, notes) = match Asked::read(&descriptor)? {
             Asked::Query(query) => {
                 let mut statement = self.statement(principal, query)?;
                 let planned = self.plan(principal, &statement).await?;
                 statement.pins = planned.pins().clone();
                 let sealed = statement.ticket(&self.auth.sealer())?;
+                let (schema, notes) = (types.schema(&planned.schema()), notes(&planned));
+                self.plans.keep(&sealed, planned);
                 let ticket = TicketStatementQuery { statement_handle: sealed.into() }.as_any().encode_to_vec().into();
-                (wire_schema(&planned.schema()), ticket, notes(&planned))
+                (schema, ticket, notes)
             }
             Asked::Listing(listing) => (listing.schema()?, descriptor.cmd.clone(), Bytes::new()),
         };
@@ -113,17 +122,22 @@ impl Service {
         Ok(info)
     }
 
-    async fn schema(&self, principal: &Principal, descriptor: &FlightDescriptor) -> Result<SchemaRef, Error> {
+    async fn schema(
+        &self,
+        principal: &Principal,
+        descriptor: &FlightDescriptor,
+        types: Types,
+    ) -> Result<SchemaRef, Error> {
         match Asked::read(descriptor)? {
             Asked::Query(query) => {
                 let statement = self.statement(principal, query)?;
-                Ok(wire_schema(&self.plan(principal, &statement).await?.schema()))
+                Ok(types.schema(&self.plan(principal, &statement).await?.schema()))
             }
             Asked::Listing(listing) => listing.schema(),
         }
     }
 
-    async fn rows(&self, principal: &Principal, ticket: &Ticket) -> Result<Replies<FlightData>, Error> {
+    async fn rows(&self, principal: &Principal, ticket: &Ticket, form: Form) -> Result<Replies<FlightData>, Error> {
         let sealed = match Held::read(&ticket.ticket)? {
             Held::Statement(sealed) => sealed,
             Held::Listing(listing) => {
@@ -134,14 +148,14 @@ impl Service {
             }
         };
         let statement = Statement::from_ticket(&self.auth.sealer(), principal, &sealed)?;
-        let planned = self.plan(principal, &statement).await?;
+        let planned = match self.plans.take(&sealed, principal) {
+            Some(planned) => planned,
+            None => self.plan(principal, &statement).await?,
+        };
+        self.auth.confirm(principal)?;
         let running = self.counters.start();
-        let (schema, notes) = (planned.schema(), notes(&planned));
-        let rows = planned.run()?.map(move |rows| {
-            let _held_while_it_runs = &running;
-            rows
-        });
-        Ok(self.send(encode(&schema, notes, rows)))
+        let notes = notes(&planned);
+        Ok(self.send(encode::query(planned, notes, form, running)?.boxed()))
     }
 
     /// Encoded rows as a response: failures are counted, and a shutdown ends it.
@@ -157,14 +171,14 @@ impl Service {
             .boxed()
     }
 
-    async fn act(&self, principal: &Principal, act: Act) -> Result<Option<ActionResult>, Error> {
+    async fn act(&self, principal: &Principal, act: Act, types: Types) -> Result<Option<ActionResult>, Error> {
         match act {
             Act::Prepare(sql) => {
                 let statement = Statement::new(principal, sql, Pins::new());
                 let planned = self.plan(principal, &statement).await?;
                 let result = ActionCreatePreparedStatementResult {
                     prepared_statement_handle: statement.handle(&self.auth.sealer())?.into(),
-                    dataset_schema: schema_bytes(&wire_schema(&planned.schema()))?,
+                    dataset_schema: schema_bytes(&types.schema(&planned.schema()))?,
                     parameter_schema: schema_bytes(&Schema::empty())?,
                 };
                 Ok(Some(ActionResult::new(result.as_any().encode_to_vec())))
@@ -208,7 +222,8 @@ impl Service {
 
     /// Says who calls. A password is exchanged for a new token; a token stays as it is, so that nothing outlives it.
     async fn greet(&self, request: Request<Streaming<HandshakeRequest>>) -> Result<(Caller, String), Error> {
-        let shown = match presented(request.metadata())? {
+        let peer = peer(request.extensions());
+        let shown = match presented(request.metadata().as_ref())? {
             // Others say it in the first message.
             Presented::Nothing => {
                 let mut messages = request.into_inner();
@@ -223,7 +238,7 @@ impl Service {
             Presented::Bearer(token) => Some(token.expose().to_owned()),
             _ => None,
         };
-        let mut caller = admit(&self.auth, shown).await?;
+        let mut caller = admit(&self.auth, &peer, shown).await?;
         let token = match own {
             Some(token) => token,
             None => self.auth.token(&caller.principal)?,
@@ -234,7 +249,7 @@ impl Service {
 }
 
 /// The rows, which end after their first error, or with one when the server gives up waiting for them.
-fn until<T: Send + 'static>(
+pub(crate) fn until<T: Send + 'static>(
     abort: CancellationToken,
     rows: BoxStream<'static, Result<T, Error>>,
 ) -> impl Stream<Item = Result<T, Error>> + Send + 'static {
@@ -314,7 +329,8 @@ impl FlightService for Service {
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
         let answered = async {
             let caller = self.caller(&request).await?;
-            let info = self.info(&caller.principal, request.into_inner()).await?;
+            let types = Form::read(request.metadata())?.types;
+            let info = self.info(&caller.principal, request.into_inner(), types).await?;
             Ok(answer(caller, info))
         };
         answered.await.map_err(|error| self.refuse(&error))
@@ -323,7 +339,8 @@ impl FlightService for Service {
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Reply<SchemaResult> {
         let answered = async {
             let caller = self.caller(&request).await?;
-            let schema = self.schema(&caller.principal, request.get_ref()).await?;
+            let types = Form::read(request.metadata())?.types;
+            let schema = self.schema(&caller.principal, request.get_ref(), types).await?;
             Ok(answer(caller, SchemaResult { schema: schema_bytes(&schema)? }))
         };
         answered.await.map_err(|error| self.refuse(&error))
@@ -332,7 +349,8 @@ impl FlightService for Service {
     async fn do_get(&self, request: Request<Ticket>) -> Reply<Self::DoGetStream> {
         let answered = async {
             let caller = self.caller(&request).await?;
-            let rows = self.rows(&caller.principal, request.get_ref()).await?;
+            let form = Form::read(request.metadata())?;
+            let rows = self.rows(&caller.principal, request.get_ref(), form).await?;
             Ok(answer(caller, rows))
         };
         answered.await.map_err(|error| self.refuse(&error))
@@ -350,9 +368,9 @@ impl FlightService for Service {
     async fn do_action(&self, request: Request<Action>) -> Reply<Self::DoActionStream> {
         let answered = async {
             let caller = self.caller(&request).await?;
-            let act = Act::read(request.get_ref())?;
+            let (act, types) = (Act::read(request.get_ref())?, Form::read(request.metadata())?.types);
             let served = !matches!(act, Act::Other);
-            let result = self.act(&caller.principal, act).await;
+            let result = self.act(&caller.principal, act, types).await;
             Ok((served, caller, result))
         };
         match answered.await {

@@ -7,12 +7,13 @@
 //!        +-- broken -------------------> no: the mesh before stays, and is told to be old
 //! ```
 //!
-//! A broken domain goes out as it does at the start. Files that change while they are read are read again. Queries go on
+//! The files of TLS are followed beside it, in the same way: a renewed certificate is served to new connections, and one that
+//! is broken is told and not served. A broken domain goes out as it does at the start. Files that change while they are read are read again. Queries go on
 //! meanwhile: everything slow happens on threads that serve nobody.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::guard_exposure;
 use crate::auth::Auth;
 use crate::error::{Class, Error};
+use crate::flight::tls::Tls;
 use crate::session::Engine;
 
 /// How long files must rest after they were read. Who writes several at once has not finished in less.
@@ -43,6 +45,10 @@ pub(super) struct Changes {
     served: AtomicU64,
     refused: AtomicU64,
     ended: AtomicU64,
+    renewed: AtomicU64,
+    unrenewed: AtomicU64,
+    /// Whether an older certificate is served than the one on disk.
+    expiring: AtomicBool,
     /// Why what is on disk is not served, if it is not.
     stale: Mutex<Option<String>>,
 }
@@ -72,6 +78,19 @@ impl Changes {
             "Whether an older mesh is served than the one on disk.",
             u64::from(self.stale().is_some()),
         );
+        add("polder_tls_renewals_total", "counter", "Changes of the TLS files that are served.", count(&self.renewed));
+        add(
+            "polder_tls_renewals_refused_total",
+            "counter",
+            "Changes of the TLS files that could not be served.",
+            count(&self.unrenewed),
+        );
+        add(
+            "polder_tls_stale",
+            "gauge",
+            "Whether other TLS files are served than those on disk.",
+            u64::from(self.expiring.load(Ordering::Relaxed)),
+        );
         add("polder_queries_revoked_total", "counter", "Running queries that a change ended.", count(&self.ended));
         text
     }
@@ -84,6 +103,7 @@ pub(super) struct Follower {
     pub(super) auth: Arc<Auth>,
     pub(super) listen: SocketAddr,
     pub(super) changes: Arc<Changes>,
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 impl Follower {
@@ -102,7 +122,35 @@ impl Follower {
                 let this = Arc::clone(&self);
                 let _ = apart(move || this.take(loaded)).await;
             }
+            if let Some(tls) = self.tls.clone() {
+                self.renew(tls).await;
+            }
         }
+    }
+
+    /// Serves the certificate that is on disk. Whether clients must show one is for the mesh to say.
+    async fn renew(&self, tls: Arc<Tls>) {
+        let (demanded, looked) = (self.engine.mesh().admits_certificates_alone(), Arc::clone(&tls));
+        if apart(move || looked.has_changed(demanded)).await == Some(false) {
+            return;
+        }
+        // Certificate and key are two files, and are seldom written at once.
+        tokio::time::sleep(SETTLE).await;
+        let renewed = apart(move || tls.renew(demanded)).await;
+        let broken = match renewed {
+            Some(Ok(())) => {
+                self.changes.renewed.fetch_add(1, Ordering::Relaxed);
+                tracing::info!("the TLS files changed and are served as they are now");
+                false
+            }
+            Some(Err(error)) => {
+                self.changes.unrenewed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(why = error.message, "the TLS files on disk are not served: those before stay");
+                true
+            }
+            None => return,
+        };
+        self.changes.expiring.store(broken, Ordering::Relaxed);
     }
 
     /// Loads what is on disk, once it rests.

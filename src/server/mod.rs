@@ -1,27 +1,31 @@
 //! The life of the serving process: listeners, readiness, signals, the files that it follows, and a stop that drains.
+//! What is served over HTTP is here too; Flight is in a room of its own.
 
 mod follow;
 mod http;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use polder_catalog::mesh::Mesh;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::error::{Class, Error};
 use crate::flight::Service;
 use crate::flight::counters::Counters;
-use crate::flight::listen::{self, Health, Tls};
+use crate::flight::listen::{self, Health};
+use crate::flight::tls::{Tls, TlsFiles};
 use crate::session::Engine;
 pub use follow::Follow;
 use follow::{Changes, Follower};
+use http::Sql;
 
 /// How long streams may take to say that they were aborted.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -31,10 +35,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Options {
     /// Where Flight SQL listens. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where health and metrics are served over HTTP, if anywhere.
+    /// Where SQL, health and metrics are served over HTTP, if anywhere.
     pub http: Option<SocketAddr>,
-    /// The PEM files of the certificate and of its key.
-    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The files of TLS, where it is served.
+    pub tls: Option<TlsFiles>,
 }
 
 /// A server that runs. Dropping it stops it at once; [`Running::stop`] lets queries end.
@@ -42,13 +46,15 @@ pub struct Options {
 pub struct Running {
     /// Where Flight SQL listens.
     pub address: SocketAddr,
-    /// Where health and metrics are served.
+    /// Where SQL over HTTP, health and metrics are served.
     pub http: Option<SocketAddr>,
     health: Health,
     ready: Arc<AtomicBool>,
     drain: CancellationToken,
     abort: CancellationToken,
     close_http: CancellationToken,
+    /// The statements that run over HTTP.
+    over_http: TaskTracker,
     flight_task: JoinHandle<Result<(), Error>>,
     http_task: Option<JoinHandle<()>>,
     follower: Arc<Follower>,
@@ -71,7 +77,9 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
     if !options.listen.ip().to_canonical().is_loopback() && options.tls.is_none() {
         tracing::warn!(address = %options.listen, "serving without TLS: passwords and data can be read on the network");
     }
-    let tls = options.tls.as_ref().map(|(certificate, key)| Tls::read(certificate, key)).transpose()?;
+    let demanded = engine.mesh().admits_certificates_alone();
+    let tls = options.tls.clone().map(|files| Tls::read(files, demanded)).transpose()?.map(Arc::new);
+    guard_certificates(&engine.mesh(), &options);
     let listener = bind(options.listen).await?;
     let address = local(&listener)?;
     let http_listener = match options.http {
@@ -88,12 +96,22 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         auth: Arc::clone(&auth),
         listen: options.listen,
         changes: Arc::clone(&changes),
+        tls: tls.clone(),
     });
-    let service = Service::new(engine, auth, Arc::clone(&counters), abort.clone());
-    let (health, serving) = listen::serve(service, listener, tls, drain.clone().cancelled_owned()).await?;
+    let over_http = TaskTracker::new();
+    let sql = Arc::new(Sql {
+        engine: Arc::clone(&engine),
+        auth: Arc::clone(&auth),
+        counters: Arc::clone(&counters),
+        drain: drain.clone(),
+        abort: abort.clone(),
+        running: over_http.clone(),
+    });
+    let service = Service::new(engine, auth, counters, abort.clone());
+    let (health, serving) = listen::serve(service, listener, tls, drain.clone().cancelled_owned()).await;
     let flight_task = tokio::spawn(serving);
     let http_task = http_listener.map(|listener| {
-        tokio::spawn(http::serve(listener, Arc::clone(&ready), counters, changes, close_http.clone().cancelled_owned()))
+        tokio::spawn(http::serve(listener, Arc::clone(&ready), sql, changes, close_http.clone().cancelled_owned()))
     });
     Ok(Running {
         address,
@@ -103,6 +121,7 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         drain,
         abort,
         close_http,
+        over_http,
         flight_task,
         http_task,
         follower,
@@ -120,6 +139,13 @@ fn guard_exposure(listen: SocketAddr, auth: bool) -> Result<(), Error> {
         format!("the mesh has no `auth`, so it is not served on `{listen}`, which other machines can reach"),
     )
     .help("declare `auth` in mesh.yaml, or listen on 127.0.0.1"))
+}
+
+/// Says so where certificates are declared and none can be shown.
+fn guard_certificates(mesh: &Mesh, options: &Options) {
+    if mesh.admits_certificates() && options.tls.as_ref().is_none_or(|files| files.client_ca.is_none()) {
+        tracing::warn!("the mesh declares certificates, but no authority of them is given: nobody comes in by one");
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
@@ -147,11 +173,14 @@ impl Running {
         self.ready.store(false, Ordering::Relaxed);
         self.health.draining().await;
         self.drain.cancel();
-        let mut ended = tokio::time::timeout(deadline, &mut self.flight_task).await;
+        self.over_http.close();
+        let (flight, over_http) = (&mut self.flight_task, &self.over_http);
+        let mut ending = std::pin::pin!(async { tokio::join!(flight, over_http.wait()).0 });
+        let mut ended = tokio::time::timeout(deadline, &mut ending).await;
         if ended.is_err() {
             tracing::warn!("queries still ran at the deadline of the shutdown and are ended");
             self.abort.cancel();
-            ended = tokio::time::timeout(LAST_WORDS, &mut self.flight_task).await;
+            ended = tokio::time::timeout(LAST_WORDS, &mut ending).await;
         }
         if let Ok(Ok(Err(error))) = ended {
             tracing::error!(%error, "the server had already failed");

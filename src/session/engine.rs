@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -53,6 +54,9 @@ pub struct Engine {
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
     pub(super) timeout: Duration,
+    patience: Duration,
+    /// Statements that were ended since nobody read their rows.
+    pub(super) stalled: AtomicU64,
     planning: Threads,
     execution: Threads,
 }
@@ -139,7 +143,9 @@ impl Engine {
             .build();
         let served = Served::new(mesh);
         let running = Running::new(Arc::clone(&served));
-        Ok(Arc::new(Self { served, running, lake, base, timeout: options.timeout, planning, execution }))
+        let Options { timeout, patience, .. } = options;
+        let stalled = AtomicU64::new(0);
+        Ok(Arc::new(Self { served, running, lake, base, timeout, patience, stalled, planning, execution }))
     }
 
     /// The mesh that is served now.
@@ -161,6 +167,16 @@ impl Engine {
     /// The open lakes.
     pub fn lake(&self) -> Arc<Lake> {
         Arc::clone(&self.lake)
+    }
+
+    /// How long rows may wait for a reader that takes none.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// How many statements were ended since nobody read their rows.
+    pub fn stalled(&self) -> u64 {
+        self.stalled.load(Ordering::Relaxed)
     }
 
     /// Bytes that running queries hold now.

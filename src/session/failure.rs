@@ -49,6 +49,15 @@ pub(super) fn timeout(after: Duration) -> Error {
         .help("ask for less at once, or ask the platform team for a longer timeout")
 }
 
+/// The error for a statement whose rows nobody took.
+pub(super) fn stalled(after: Duration) -> Error {
+    Error::new(
+        Class::Limit,
+        format!("the rows were not read for {} s, and the statement was ended", after.as_secs_f64()),
+    )
+    .help("read rows as they come, and ask for fewer when you want to look at them slowly")
+}
+
 /// The error for a statement that the mesh of now would not allow as it was planned.
 pub(super) fn revoked() -> Error {
     Error::new(Class::Cancelled, "the policies changed while the statement ran, and it is no longer allowed as it was")

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,122 +11,211 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
-use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::running::{Leave, Registered};
 use super::{Planned, failure};
 use crate::error::Error;
 
-/// How many batches may wait for a slow reader.
-const AHEAD: usize = 2;
+/// How many bytes of a query may wait for its reader, unless a single parcel is larger.
+const AHEAD: usize = 8 << 20;
+
+/// What becomes of the batches of a query before they leave, on the threads that make them.
+pub trait Packer: Send + 'static {
+    /// What leaves.
+    type Parcel: Send + 'static;
+
+    /// Takes the next batch in, once there is no parcel of the one before.
+    ///
+    /// # Errors
+    /// When it cannot be packed.
+    fn load(&mut self, batch: RecordBatch) -> Result<(), Error>;
+
+    /// The next parcel of what was taken in.
+    ///
+    /// # Errors
+    /// When it cannot be packed.
+    fn next(&mut self) -> Result<Option<Self::Parcel>, Error>;
+
+    /// Says that there are no more batches; there may be parcels still.
+    ///
+    /// # Errors
+    /// When it cannot be packed.
+    fn close(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The bytes that a parcel holds.
+    fn size(parcel: &Self::Parcel) -> usize;
+}
+
+/// Leaves batches as they are.
+#[derive(Debug, Default)]
+pub(super) struct Unpacked(Option<RecordBatch>);
+
+impl Packer for Unpacked {
+    type Parcel = RecordBatch;
+
+    fn load(&mut self, batch: RecordBatch) -> Result<(), Error> {
+        self.0 = Some(batch);
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
+        Ok(self.0.take())
+    }
+
+    fn size(batch: &RecordBatch) -> usize {
+        // Two of them wait, however large they are: what they hold may be shared.
+        batch.get_array_memory_size().max(AHEAD / 2)
+    }
+}
 
 /// The rows of a running query. Dropping it cancels the query.
 ///
-/// A batch leaves only while the mesh that is served allows the query, also one that waited here. The deadline stands
+/// A parcel leaves only while the mesh that is served allows the query, also one that waited here. The deadline stands
 /// here and not beside the work: an operator that computes for long between two batches would not
 /// see it, and its caller would wait.
-pub struct Rows {
+pub struct Rows<T = RecordBatch> {
     schema: SchemaRef,
-    /// Those that wait; none once the query was ended.
-    batches: Option<mpsc::Receiver<Result<RecordBatch, Error>>>,
+    /// Those that wait; none once the query has ended.
+    parcels: Option<Queue<T>>,
     registered: Arc<Registered>,
-    driver: Option<AbortOnDropHandle<()>>,
+    driver: AbortOnDropHandle<()>,
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
+    patience: Option<Duration>,
 }
 
-impl fmt::Debug for Rows {
+impl<T> fmt::Debug for Rows<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rows").field("schema", &self.schema).finish_non_exhaustive()
     }
 }
 
-impl Rows {
+impl<T> Rows<T> {
     /// The columns of the result.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 }
 
-/// Starts a planned query on the query threads.
-pub(super) fn start(planned: Planned) -> Result<Rows, Error> {
+/// Starts a planned query on the query threads. Its reader is waited for as long as `patience` says. `held` is dropped
+/// when nothing of the query is left to read, or nobody to read it.
+pub(super) fn start<P: Packer>(
+    planned: Planned,
+    packer: P,
+    patience: Option<Duration>,
+    held: impl Send + 'static,
+) -> Result<Rows<P::Parcel>, Error> {
     let schema = planned.schema();
-    let (sender, batches) = mpsc::channel(AHEAD);
+    let (feeder, parcels) = queue(AHEAD, patience, held);
     let engine = Arc::clone(&planned.engine);
     let deadline = Box::pin(tokio::time::sleep_until(planned.deadline));
     let registered = Arc::new(engine.running.register(planned.basis.clone()));
-    let driver = engine.execute(drive(planned, Arc::clone(&registered), sender))?;
+    let driver = engine.execute(drive(planned, packer, Arc::clone(&registered), feeder))?;
     registered.statement.driven_by(driver.abort_handle());
-    let (batches, driver, timeout) = (Some(batches), Some(driver), engine.timeout);
-    Ok(Rows { schema, batches, registered, driver, deadline, timeout })
+    Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout: engine.timeout, patience })
 }
 
-async fn drive(planned: Planned, registered: Arc<Registered>, sender: mpsc::Sender<Result<RecordBatch, Error>>) {
+async fn drive<P: Packer>(planned: Planned, packer: P, registered: Arc<Registered>, feeder: Feeder<P::Parcel>) {
     if !registered.may_execute() {
         return;
     }
-    let Planned { state, plan, guarded, .. } = planned;
-    let mut stream = match execute_stream(plan, state.task_ctx()) {
-        Ok(stream) => stream,
-        Err(error) => {
-            let _ = sender.send(Err(failure::running(&error, guarded.as_ref()))).await;
-            return;
-        }
+    let engine = Arc::clone(&planned.engine);
+    // When this returns all that the query held is free, and only what waits is left.
+    let finished = match pass(planned, packer, &feeder).await {
+        Ok(()) => feeder.finish(Ok(())).await,
+        Err(Halt::Failed(error)) => feeder.finish(Err(error)).await,
+        Err(Halt::Unwanted(unwanted)) => Err(unwanted),
     };
-    loop {
-        let Some(item) = stream.next().await else { return };
-        let item = item.map_err(|error| failure::running(&error, guarded.as_ref()));
-        let last = item.is_err();
-        // A closed channel is a reader that has gone, and then there is nobody to tell.
-        if sender.send(item).await.is_err() || last {
-            return;
-        }
+    if finished == Err(Unwanted::Stalled) {
+        engine.stalled.fetch_add(1, Ordering::Relaxed);
+        tracing::info!("a statement was ended, since nobody read its rows");
     }
 }
 
-impl Rows {
+/// Why a query does not go on.
+enum Halt {
+    Failed(Error),
+    Unwanted(Unwanted),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Unwanted> for Halt {
+    fn from(unwanted: Unwanted) -> Self {
+        Self::Unwanted(unwanted)
+    }
+}
+
+async fn pass<P: Packer>(planned: Planned, mut packer: P, feeder: &Feeder<P::Parcel>) -> Result<(), Halt> {
+    let Planned { state, plan, guarded, .. } = planned;
+    let failed = |error| failure::running(&error, guarded.as_ref());
+    let mut batches = execute_stream(plan, state.task_ctx()).map_err(failed)?;
+    while let Some(batch) = batches.next().await {
+        packer.load(batch.map_err(failed)?)?;
+        while let Some(parcel) = packer.next()? {
+            let size = P::size(&parcel);
+            feeder.put(parcel, size).await?;
+        }
+    }
+    packer.close()?;
+    while let Some(parcel) = packer.next()? {
+        let size = P::size(&parcel);
+        feeder.put(parcel, size).await?;
+    }
+    Ok(())
+}
+
+impl<T> Rows<T> {
     /// Ends the query and what waits of it, with an error.
-    fn end(&mut self, error: Error) -> Poll<Option<Result<RecordBatch, Error>>> {
-        self.driver = None;
-        self.batches = None;
+    fn end(&mut self, error: Error) -> Poll<Option<Result<T, Error>>> {
+        self.driver.abort();
+        self.parcels = None;
         Poll::Ready(Some(Err(error)))
     }
+
+    /// What made the parcels ended without a word: it was revoked, or it panicked.
+    fn broken(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, Error>>> {
+        let Poll::Ready(ended) = Pin::new(&mut self.driver).poll(context) else { return Poll::Pending };
+        match (self.registered.may_leave(context.waker()), ended) {
+            (Leave::Clear | Leave::Wait, Err(error)) => self.end(failure::ended(&error)),
+            (Leave::Revoked, _) | (_, Ok(())) => self.end(failure::revoked()),
+        }
+    }
 }
 
-impl Stream for Rows {
-    type Item = Result<RecordBatch, Error>;
+impl<T> Stream for Rows<T> {
+    type Item = Result<T, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some(batches) = this.batches.as_mut() else { return Poll::Ready(None) };
+        let Some(parcels) = this.parcels.as_ref() else { return Poll::Ready(None) };
         let next = match this.registered.may_leave(context.waker()) {
-            Leave::Clear => batches.poll_recv(context),
+            Leave::Clear => parcels.poll_take(context),
             Leave::Wait => Poll::Pending,
             Leave::Revoked => return this.end(failure::revoked()),
         };
         match next {
-            Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
-            Poll::Ready(None) => {}
-            Poll::Pending if this.driver.is_some() && this.deadline.as_mut().poll(context).is_ready() => {
-                let error = failure::timeout(this.timeout);
-                return this.end(error);
+            Poll::Ready(Ok(parcel)) => Poll::Ready(Some(Ok(parcel))),
+            Poll::Ready(Err(End::Whole)) => {
+                this.parcels = None;
+                Poll::Ready(None)
             }
-            Poll::Pending => return Poll::Pending,
-        }
-        // The channel is closed: at the end of the rows, or because the driver panicked.
-        let Some(driver) = this.driver.as_mut() else { return Poll::Ready(None) };
-        match Pin::new(driver).poll(context) {
+            Poll::Ready(Err(End::Failed(error))) => this.end(error),
+            Poll::Ready(Err(End::Stalled)) => this.end(failure::stalled(this.patience.unwrap_or_default())),
+            Poll::Ready(Err(End::Broken)) => this.broken(context),
+            Poll::Pending if this.deadline.as_mut().poll(context).is_ready() => {
+                this.end(failure::timeout(this.timeout))
+            }
             Poll::Pending => Poll::Pending,
-            Poll::Ready(ended) => {
-                this.driver = None;
-                // It may have ended because it was revoked after the look above.
-                match this.registered.may_leave(context.waker()) {
-                    Leave::Revoked => this.end(failure::revoked()),
-                    _ => Poll::Ready(ended.err().map(|error| Err(failure::ended(&error)))),
-                }
-            }
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! text --gate--> statement --resolve--> governed tables --DataFusion--> optimized plan --guard::verify--> Planned
-//! Planned --run--> Rows: record batches until the end, the deadline, or the drop of the handle
+//! Planned --run--> Rows: record batches, or what a Packer makes of them, until the end, the deadline, or the drop of the
+//!                  handle
 //! ```
 //!
 //! A statement is planned against a catalog that holds exactly the tables it names, already governed; those that it
@@ -10,6 +11,7 @@
 //! execution happen on threads of their own with large stacks, so that deep plans cannot overflow and busy queries do
 //! not keep the network waiting. Nothing here knows a wire protocol or a user's password.
 
+mod ahead;
 mod alike;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod caution;
@@ -18,6 +20,7 @@ mod dialect;
 mod engine;
 mod explain;
 mod failure;
+mod functions;
 mod gate;
 mod life;
 mod outer;
@@ -32,7 +35,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use engine::Engine;
-pub use life::Rows;
+pub use functions::functions;
+pub use life::{Packer, Rows};
 pub use planning::Planned;
 pub use purpose::{Session, declared};
 
@@ -48,6 +52,8 @@ pub struct Options {
     pub spill: Option<PathBuf>,
     /// How long one statement may take.
     pub timeout: Duration,
+    /// How long rows may wait for a reader that takes none, before they and their query are dropped.
+    pub patience: Duration,
     /// Threads that plan and execute, and partitions of a query; the machine's cores by default.
     pub threads: Option<usize>,
     /// The most rows that a query works on at once.
@@ -56,7 +62,9 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory: 2 << 30, spill: None, timeout: Duration::from_secs(300), threads: None, batch: 8192 }
+        let timeout = Duration::from_secs(300);
+        // Who does not read holds a query no longer than who computes.
+        Self { memory: 2 << 30, spill: None, timeout, patience: timeout, threads: None, batch: 8192 }
     }
 }
 

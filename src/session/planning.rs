@@ -11,7 +11,9 @@ use datafusion::catalog::{
     SchemaProvider, TableProvider,
 };
 use datafusion::common::TableReference;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use datafusion::datasource::provider_as_source;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
@@ -20,6 +22,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use polder_catalog::policy::{Access, ColumnGrant};
+use polder_catalog::principal::Principal;
 use tokio::time::Instant;
 
 use super::caution::cautious;
@@ -28,7 +31,7 @@ use super::gate::{Admitted, admit, normal};
 use super::outer::{Shadows, outer_names};
 use super::running::Basis;
 use super::travel::{self, Key, Named, Travel};
-use super::{Engine, Pins, Rows, explain, failure, life, purpose};
+use super::{Engine, Packer, Pins, Rows, explain, failure, life, purpose};
 use crate::error::{Class, Error};
 use crate::guard::WithoutFigures;
 use crate::guard::flow::{Flow, flow};
@@ -88,12 +91,46 @@ impl Planned {
         &self.flow
     }
 
-    /// Runs it.
+    /// How many files it names.
+    pub fn files(&self) -> usize {
+        let (mut files, mut rest) = (0, vec![Arc::clone(&self.plan)]);
+        while let Some(plan) = rest.pop() {
+            let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
+            if let Some(config) = source.and_then(|source| source.downcast_ref::<FileScanConfig>()) {
+                files += config.file_groups.iter().map(FileGroup::len).sum::<usize>();
+            }
+            rest.extend(plan.children().into_iter().cloned());
+        }
+        files
+    }
+
+    /// Whether it was planned for this very principal in the mesh that is served now.
+    pub fn holds_for(&self, principal: &Principal) -> bool {
+        self.basis.principal == *principal && self.basis.epoch == self.engine.served().epoch()
+    }
+
+    /// The same with all the time that a statement has.
+    #[must_use]
+    pub fn anew(self) -> Self {
+        Self { deadline: Instant::now() + self.engine.timeout, ..self }
+    }
+
+    /// Runs it for a reader of this process, who may take its time.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn run(self) -> Result<Rows, Error> {
-        life::start(self)
+        life::start(self, life::Unpacked::default(), None, ())
+    }
+
+    /// Runs it for a reader elsewhere, who is given up when it does not read. Its rows are packed where they are made;
+    /// `held` is dropped when nothing of it is left.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn send<P: Packer>(self, packer: P, held: impl Send + 'static) -> Result<Rows<P::Parcel>, Error> {
+        let patience = self.engine.patience();
+        life::start(self, packer, Some(patience), held)
     }
 }
 

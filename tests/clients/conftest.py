@@ -12,8 +12,10 @@ import pytest
 from adbc_driver_flightsql import dbapi
 from adbc_driver_manager import Error
 
+from authority import Authority
 from oracle import Lake
 from serving import Server, binary
+from ways import Ways
 
 # The whole demo promises a minute; a loaded machine gets some more.
 DEMO = 240
@@ -48,6 +50,18 @@ def serve(mesh):
             return server
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Who signs the certificates of servers and clients."""
+    return Authority(tmp_path_factory.mktemp("authority") / "ca")
+
+
+@pytest.fixture
+def ways(mesh, tmp_path):
+    """The demo mesh with ways in that the test declares."""
+    return Ways(mesh, tmp_path / "ways")
 
 
 @pytest.fixture(scope="session")

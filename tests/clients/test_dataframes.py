@@ -1,5 +1,6 @@
-"""Data frames: pandas and Polars read from a connection as from any database."""
+"""Data frames: pandas, Polars and DuckDB read from a connection as from any database."""
 
+import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow.compute as pc
@@ -73,3 +74,13 @@ def test_a_cursor_gives_frames(shared):
         frame = cursor.fetch_df()
         cursor.execute("SELECT count(*) AS n FROM fulfillment.warehouses")
         assert cursor.fetch_polars()["n"].to_list() == list(frame["n"])
+
+
+def test_duckdb_queries_what_a_connection_streams(shared, lake):
+    with shared("analyst-eu").cursor() as cursor:
+        cursor.execute("SELECT customer_id, country FROM storefront.customers")
+        customers = cursor.fetch_record_batch()
+        # DuckDB finds the stream by the name of its variable.
+        counted = duckdb.sql("SELECT country, count(*) AS n FROM customers GROUP BY country ORDER BY country").fetchall()
+    expected = per_country(lake).to_pylist()
+    assert counted == [(row["country"], row["customers"]) for row in expected]

@@ -1,7 +1,6 @@
 """The life of the server: health, metrics, a stop that lets queries end, TLS, and the shell against it."""
 
 import contextlib
-import datetime
 import os
 import socket
 import subprocess
@@ -9,11 +8,8 @@ import subprocess
 import pytest
 from adbc_driver_flightsql import DatabaseOptions
 from adbc_driver_manager import Error
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+import jdbc
 from conftest import open_connection
 from serving import START, binary, eventually
 
@@ -95,53 +91,18 @@ def test_a_mesh_that_is_not_there_is_said_at_once(tmp_path):
     assert done.stdout == ""
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """A certificate authority, and a server's certificate for this machine under it."""
-    directory = tmp_path_factory.mktemp("certificates")
-    now = datetime.datetime.now(datetime.timezone.utc)
-
-    def certificate(name, key, issuer, issuer_key):
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
-        builder = builder.not_valid_after(now + datetime.timedelta(days=1))
-        if key is issuer_key:
-            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        else:
-            names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
-            builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            builder = builder.add_extension(names, critical=False)
-            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-            builder = builder.add_extension(usage, critical=False)
-        return builder.sign(issuer_key, hashes.SHA256())
-
-    def named(name):
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = certificate(named("Packly test authority"), authority_key, named("Packly test authority"), authority_key)
-    own = certificate(named("localhost"), key, named("Packly test authority"), authority_key)
-    pem = serialization.Encoding.PEM
-    (directory / "ca.pem").write_bytes(authority.public_bytes(pem))
-    (directory / "server.pem").write_bytes(own.public_bytes(pem))
-    (directory / "server.key").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return directory
-
-
 @pytest.fixture
-def sealed(serve, certificates):
+def sealed(serve, authority):
     """A server with TLS."""
-    server = serve("--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key"))
+    certificate, key = authority.issue("CN=localhost")
+    server = serve("--tls-cert", str(certificate), "--tls-key", str(key))
     assert server.scheme == "grpc+tls"
     return server
 
 
-def test_tls_serves_who_trusts_it_and_nobody_in_plain_text(sealed, certificates):
+def test_tls_serves_who_trusts_it_and_nobody_in_plain_text(sealed, authority):
     name = f"grpc+tls://localhost:{sealed.port}"
-    roots = (certificates / "ca.pem").read_text()
+    roots = authority.ca.read_text()
     sql = "SELECT count(*) > 0 FROM storefront.customers"
     with open_connection(sealed, "analyst-eu", uri=name, options={ROOTS: roots}) as connection:
         with connection.cursor() as cursor:
@@ -153,6 +114,14 @@ def test_tls_serves_who_trusts_it_and_nobody_in_plain_text(sealed, certificates)
                 with connection.cursor() as cursor:
                     cursor.execute(sql)
         assert uri != name or "certificate" in str(caught.value), uri
+
+
+def test_java_asks_a_server_over_tls(sealed, certificates):
+    settings = {"user": "guest", "password": "guest", "useEncryption": "true", "tlsRootCerts": certificates / "ca.pem"}
+    name = f"localhost:{sealed.port}"
+    with contextlib.closing(jdbc.connect(sealed, address=name, **settings)) as connection:
+        with contextlib.closing(connection.createStatement()) as statement:
+            assert jdbc.rows(statement.executeQuery("SELECT 1 AS one")) == [{"one": 1}]
 
 
 def shell(*arguments, **environment):
@@ -167,8 +136,8 @@ def shell(*arguments, **environment):
     )
 
 
-def test_the_shell_asks_a_server_over_tls(sealed, certificates):
-    url, ca = f"grpc+tls://localhost:{sealed.port}", str(certificates / "ca.pem")
+def test_the_shell_asks_a_server_over_tls(sealed, authority):
+    url, ca = f"grpc+tls://localhost:{sealed.port}", str(authority.ca)
     sql = "SELECT count(*) AS n FROM fulfillment.warehouses WHERE city IS NULL"
     done = shell("--url", url, "--ca", ca, "--as", "guest", "-c", sql, POLDER_PASSWORD="guest")
     assert (done.returncode, done.stdout) == (0, "n\n0\n"), done.stderr

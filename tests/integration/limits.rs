@@ -7,6 +7,7 @@ use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::Int64Type;
 use futures::{StreamExt, TryStreamExt};
 use polder::error::{Class, Error};
+use polder::flight::encode::{Encoder, Form};
 use polder::packly::write_files;
 use polder::session::{Engine, Options, Pins};
 use polder_catalog::mesh::Mesh;
@@ -97,5 +98,30 @@ fn killers_of_the_planner_are_refused_at_once() {
         // What is just admitted is planned.
         let chain = format!("SELECT CAST(1{} AS BIGINT)", " + 1".repeat(300));
         assert_eq!(ask(&engine, &chain).await.unwrap(), [301]);
+    });
+}
+
+#[test]
+fn a_query_whose_rows_nobody_reads_gives_its_memory_back() {
+    packly().block_on(async {
+        let engine = engine(Options { patience: Duration::from_millis(300), ..Options::default() });
+        let sql = "SELECT x, y FROM unnest(range(0, 20000)) AS a(x) CROSS JOIN unnest(range(0, 20000)) AS b(y)";
+        let principal = engine.mesh().principal("guest").unwrap();
+        let planned = engine.plan(&principal, sql, &Pins::new()).await.unwrap();
+        let held = Arc::new(());
+        let encoder = Encoder::new(&planned.schema(), Form::default()).unwrap();
+        let mut rows = planned.send(encoder, Arc::clone(&held)).unwrap();
+        assert!(rows.next().await.unwrap().is_ok());
+        assert!(engine.memory_in_use() > 0, "the join holds one side");
+        let begun = Instant::now();
+        // Nobody asks for rows, and all the same the query ends.
+        while engine.stalled() == 0 || engine.memory_in_use() > 0 || Arc::strong_count(&held) > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let error = rows.next().await.unwrap().unwrap_err();
+        assert_eq!(error.class, Class::Limit, "{error}");
+        assert!(error.message.contains("were not read for 0.3 s"), "{error}");
+        assert!(rows.next().await.is_none());
     });
 }

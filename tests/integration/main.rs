@@ -9,8 +9,10 @@
 //! - `requests`: what a query on a table of a thousand files asks of the object store
 //! - `features`: versions, row lineage, bloom filters and hidden keys of the tables of other writers
 //! - `wire`: what a Flight SQL client meets: handshake, tokens, tickets, metadata, cancellation, shutdown, TLS
+//! - `forms`: the announced schema and the sent one, rich types, compression
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
+//! - `refusals`: every call without the right credentials, by every kind of them
 //! - `reload`: the mesh's files change while it is served
 //! - `limits`: time and memory, and what a query does that wants more
 //! - `noninterference`: two lakes that look the same to somebody give the same answers, errors and plans
@@ -27,11 +29,13 @@ mod canary;
 mod command;
 mod explanations;
 mod features;
+mod forms;
 mod harbour;
 mod limits;
 mod noninterference;
 mod own;
 mod packly;
+mod refusals;
 mod reload;
 mod requests;
 mod rooms;

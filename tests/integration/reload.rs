@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use polder::auth::new_token;
 use polder::packly::write_files;
 use polder::server::{self, Follow, Running};
 use polder::session::{Engine, Pins};
@@ -186,6 +187,31 @@ fn users_passwords_and_keys_follow() {
         again = stranger_at(mesh.running.address).await;
         again.handshake("analyst-eu", "analyst-us").await.unwrap();
         again.execute(sql, None).await.unwrap();
+    });
+}
+
+#[test]
+fn a_running_query_ends_with_the_token_of_its_service() {
+    packly().block_on(async {
+        let mesh = Changing::serve().await;
+        let (token, hash) = new_token().unwrap();
+        fs::write(mesh.file("secrets/etl.sha256"), hash).unwrap();
+        let declared = "\nauth:\n  tokens: [ { name: etl, token_hash: \"${file:secrets/etl.sha256}\", groups: [analysts], attributes: { region: EU } } ]\n";
+        mesh.change("mesh.yaml", "\nauth:\n", declared).await;
+        let mut service = stranger_at(mesh.running.address).await;
+        service.set_token(token.expose().to_owned());
+        let sql = "SELECT c.customer_id, r.n FROM storefront.customers AS c CROSS JOIN unnest(range(0, 20000)) AS r(n)";
+        let (_, mut rows) = begun(&mut service, sql).await;
+        mesh.change("mesh.yaml", declared, "\nauth:\n").await;
+        let ended = loop {
+            match rows.next().await.expect("it does not end as if it were whole") {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(ended.contains("the policies changed while the statement ran"), "{ended}");
+        let refused = said(service.execute("SELECT 1".to_owned(), None).await.unwrap_err());
+        assert!(refused.contains("the token is not valid"), "{refused}");
     });
 }
 

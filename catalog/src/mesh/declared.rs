@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use super::User;
+use super::auth::User;
+use super::issuer::Issuer;
 use crate::document::fields::{Fields, map, text, texts};
 use crate::document::file::Tree;
 use crate::document::yaml::{Key, Kind, Node};
@@ -26,7 +27,10 @@ pub(crate) struct Declared {
     pub keys: BTreeMap<String, Secret>,
     /// The names of all keys.
     pub key_names: BTreeSet<String>,
+    /// The principals that are declared one by one, by their ids.
     pub users: BTreeMap<String, User>,
+    /// The identity providers, by their names.
+    pub issuers: BTreeMap<String, Issuer>,
     pub has_auth: bool,
 }
 
@@ -52,10 +56,14 @@ pub(crate) struct Tag {
 
 /// The type of a principal's attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AttributeType {
+pub enum AttributeType {
+    /// One text.
     String,
+    /// A whole number.
     Long,
+    /// A truth value.
     Bool,
+    /// Several texts.
     Strings,
 }
 
@@ -150,18 +158,24 @@ impl Declared {
         groups.into_iter().map(|(group, _)| group.to_owned()).collect()
     }
 
+    /// The type of an attribute, which must be declared.
+    pub fn declared_attribute(&self, key: &Key, report: &mut Report) -> Option<AttributeType> {
+        let kind = self.attributes.get(&key.text).copied();
+        if kind.is_none() {
+            let message = format!("the attribute {} is not declared", quote(&key.text));
+            report
+                .error("mesh/unknown-attribute", &key.place, message)
+                .did_you_mean(&key.text, self.attributes.keys().map(String::as_str));
+        }
+        kind
+    }
+
     /// A principal's attributes, each of which must be declared and of its type.
     pub fn declared_attributes(&self, entries: &[(Key, Node)], report: &mut Report) -> BTreeMap<String, Attribute> {
         let mut attributes = BTreeMap::new();
         for (key, node) in entries {
-            let Some(kind) = self.attributes.get(&key.text) else {
-                let message = format!("the attribute {} is not declared", quote(&key.text));
-                report
-                    .error("mesh/unknown-attribute", &key.place, message)
-                    .did_you_mean(&key.text, self.attributes.keys().map(String::as_str));
-                continue;
-            };
-            match attribute(node, *kind) {
+            let Some(kind) = self.declared_attribute(key, report) else { continue };
+            match attribute(node, kind) {
                 Some(value) => {
                     attributes.insert(key.text.clone(), value);
                 }
@@ -214,53 +228,6 @@ impl Declared {
             tag.close(report);
             self.tags.insert(key.text.clone(), Tag { mask, unmasked_for });
         }
-    }
-
-    fn read_auth(&mut self, node: &Node, tree: &Tree<'_>, report: &mut Report, secrets: &mut Report) {
-        let Some(mut auth) = Fields::of(node, "`auth`", report) else { return };
-        for node in auth.list("users", report) {
-            self.read_user(node, tree, report, secrets);
-        }
-        for (key, message) in [
-            ("oidc", "identity providers are not served yet: nobody can log in through them"),
-            ("tokens", "declared tokens are not served yet: nobody can log in with them"),
-        ] {
-            if let Some(node) = auth.get(key)
-                && !matches!(&node.kind, Kind::List(items) if items.is_empty())
-            {
-                report.warning("mesh/not-served", auth.key_place(key), message);
-            }
-        }
-        auth.close(report);
-    }
-
-    fn read_user(&mut self, node: &Node, tree: &Tree<'_>, report: &mut Report, secrets: &mut Report) {
-        let Some(mut user) = Fields::of(node, "a user", report) else { return };
-        let name = user.required("name", report);
-        let password_hash = user.get("password_hash").and_then(|node| {
-            let hash = secret(node, "password_hash", tree, report, secrets)?;
-            if hash.expose().starts_with("$argon2") {
-                return Some(hash);
-            }
-            secrets
-                .error("secret/not-a-hash", &node.place, "this secret is not an argon2 hash, so the user cannot log in")
-                .help("a hash begins with `$argon2id$`");
-            None
-        });
-        let groups = self.declared_groups(user.texts("groups", report), report);
-        let attributes = self.declared_attributes(user.map("attributes", report), report);
-        let place = user.key_place("name");
-        if let Some(name) = name {
-            if name.is_empty() || name.contains(':') || name.chars().any(char::is_control) {
-                report
-                    .error("mesh/user-name", place, format!("{} is not a user's name", quote(name)))
-                    .help("names with `:` belong to users of identity providers");
-            }
-            if self.users.insert(name.to_owned(), User { password_hash, groups, attributes }).is_some() {
-                report.error("mesh/duplicate-user", place, format!("the user {} stands here twice", quote(name)));
-            }
-        }
-        user.close(report);
     }
 }
 

@@ -88,8 +88,6 @@ fn faults_of_mesh_yaml() {
     at("level: 3", "level: three", All, "mesh/attribute-type", "17:75", "whole number");
     at("name: guest", "name: ann", All, "mesh/duplicate-user", "18:9", "twice");
     at("name: guest", "name: corp:ann", All, "mesh/user-name", "18:9", "identity providers");
-    at("  users:", "  oidc: [{ name: corp }]\n  users:", Nothing, "mesh/not-served", "15:3", "not served yet");
-    at("  users:", "  tokens: { a: b }\n  users:", Nothing, "mesh/not-served", "15:3", "not served yet");
     at("auth:", "limits: { rows: 1 }\nauth:", Nothing, "mesh/not-served", "14:11", "not served yet");
     at("auth:", "mesh: again\nauth:", All, "yaml/duplicate-key", "14:1", "twice");
     at("secrets/ann", "secrets/gone", Nothing, "secret/missing", "16:35", "secrets/gone");

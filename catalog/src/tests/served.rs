@@ -19,8 +19,8 @@ fn the_small_mesh_is_read_as_written() {
     assert_eq!(mesh.name(), "small");
     assert!(mesh.has_auth());
     assert_eq!(mesh.key("mesh").unwrap().expose(), "polder-catalog");
-    assert!(mesh.user("ann").unwrap().password_hash.as_ref().unwrap().expose().ends_with("aGFzaGhhc2g"));
-    assert!(mesh.user("pia").unwrap().password_hash.is_none());
+    assert!(mesh.user("ann").unwrap().password_hash().unwrap().expose().ends_with("aGFzaGhhc2g"));
+    assert!(mesh.user("pia").unwrap().password_hash().is_none());
 
     let shop = mesh.domain(&"shop".parse().unwrap()).unwrap();
     let CatalogConfig::Sql { name, uri, warehouse } = &shop.catalog else { panic!() };
@@ -328,7 +328,7 @@ fn a_missing_secret_disables_what_needs_it_and_no_more() {
         .change("mesh.yaml", "keys: { mesh: \"${env:CARGO_PKG_NAME}\"", "keys: { mesh: \"${env:POLDER_NO_SUCH}\"")
         .load()
         .unwrap();
-    assert!(mesh.user("ann").unwrap().password_hash.is_none());
+    assert!(mesh.user("ann").unwrap().password_hash().is_none());
     assert!(mesh.key("mesh").is_none());
     assert_eq!(mesh.domains().count(), 2);
     let found: Vec<_> = mesh.findings().iter().map(|f| (f.code, f.place.line)).collect();

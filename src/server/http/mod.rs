@@ -1,25 +1,36 @@
-//! Health and metrics over HTTP: `/livez`, `/readyz`, `/metrics`.
+//! What is served over HTTP: statements at `/v1/sql`, health and metrics at `/livez`, `/readyz` and `/metrics`.
+
+mod accept;
+mod door;
+mod problem;
+mod sql;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{StatusCode, header};
-use axum::routing::get;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
+use self::door::{Door, Peer};
 use super::follow::Changes;
-use crate::flight::counters::Counters;
+use crate::session::Engine;
+pub(super) use sql::Sql;
 
 /// Serves until `close`. An accept that fails is tried again by axum itself.
 pub(super) async fn serve(
     listener: TcpListener,
     ready: Arc<AtomicBool>,
-    counters: Arc<Counters>,
+    sql: Arc<Sql>,
     changes: Arc<Changes>,
     close: impl Future<Output = ()> + Send + 'static,
 ) {
+    let (door, counters) = (Door::new(listener, sql.engine.patience()), Arc::clone(&sql.counters));
     let state = Arc::clone(&changes);
     let readiness = move || async move {
         match (ready.load(Ordering::Relaxed), state.stale()) {
@@ -29,16 +40,36 @@ pub(super) async fn serve(
             (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         }
     };
+    let engine = Arc::clone(&sql.engine);
     let metrics = move || async move {
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], counters.render() + &changes.render())
+        let text = counters.render() + &stalled(&engine) + &changes.render();
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
     };
     let router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readiness))
-        .route("/metrics", get(metrics));
-    if let Err(cause) = axum::serve(listener, router).with_graceful_shutdown(close).await {
+        .route("/metrics", get(metrics))
+        .route("/v1/sql", post(sql::answer).with_state(sql))
+        .layer(from_fn(keep));
+    let served = router.into_make_service_with_connect_info::<Peer>();
+    if let Err(cause) = axum::serve(door, served).with_graceful_shutdown(close).await {
         tracing::error!(%cause, "the HTTP listener ended");
     }
+}
+
+fn stalled(engine: &Engine) -> String {
+    let count = engine.stalled();
+    format!(
+        "# HELP polder_queries_stalled_total Queries that were ended since nobody read their rows.\n\
+         # TYPE polder_queries_stalled_total counter\n\
+         polder_queries_stalled_total {count}\n"
+    )
+}
+
+/// Keeps the connection while a request is answered.
+async fn keep(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    let _busy = peer.busy();
+    next.run(request).await
 }
 
 #[cfg(test)]
@@ -48,7 +79,28 @@ mod tests {
     use tokio::net::TcpStream;
     use tokio_util::sync::CancellationToken;
 
+    use polder_catalog::mesh::Mesh;
+    use std::collections::BTreeMap;
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+    use crate::auth::Auth;
+    use crate::session::Options;
+
+    /// What answers for an empty mesh.
+    fn empty() -> Arc<Sql> {
+        let files = BTreeMap::from([("mesh.yaml".to_owned(), "mesh: empty".to_owned())]);
+        let options = Options { threads: Some(1), ..Options::default() };
+        let engine = Engine::start(Mesh::from_files(&files).unwrap(), options).unwrap();
+        Arc::new(Sql {
+            auth: Arc::new(Auth::new(engine.served()).unwrap()),
+            engine,
+            counters: Arc::default(),
+            drain: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            running: TaskTracker::new(),
+        })
+    }
 
     async fn ask(address: std::net::SocketAddr, path: &str) -> String {
         let mut connection = TcpStream::connect(address).await.unwrap();
@@ -64,13 +116,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (ready, close) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
-        let serving = tokio::spawn(serve(
-            listener,
-            Arc::clone(&ready),
-            Arc::default(),
-            Arc::default(),
-            close.clone().cancelled_owned(),
-        ));
+        let serving =
+            tokio::spawn(serve(listener, Arc::clone(&ready), empty(), Arc::default(), close.clone().cancelled_owned()));
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         ready.store(false, Ordering::Relaxed);
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 503"));

@@ -1,6 +1,12 @@
-//! Record batches as text or bytes on stdout, in the format that was asked for.
+//! Record batches as text or bytes, in the format that was asked for, wherever they go.
+//!
+//! Rows are written as they come. Only a table holds some back: as many as it takes to know how wide its columns are. This
+//! room knows nothing of where rows come from or who reads them.
 
-use std::io::{BufWriter, ErrorKind, Stdout, Write};
+mod cell;
+mod table;
+
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -10,9 +16,10 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter, WriterBuilder};
-use datafusion::arrow::util::display::FormatOptions;
-use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use parquet::arrow::ArrowWriter;
+
+pub use cell::{harmless, width};
+pub use table::{Expanded, Look, Table};
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,33 +40,42 @@ pub enum Format {
     Parquet,
 }
 
-type Out = BufWriter<Stdout>;
+impl Format {
+    /// Whether it is bytes that no terminal should see.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::Arrow | Self::Parquet)
+    }
 
-/// Writes one result.
-pub enum Printer {
-    /// A table is as wide as its widest value, so all rows are held.
-    Table { schema: SchemaRef, batches: Vec<RecordBatch>, out: Out },
-    /// Comma- or tab-separated. Lists and structs have no form there and are written as JSON.
-    Csv { schema: SchemaRef, writer: Box<csv::Writer<Out>> },
-    /// One array.
-    Json(ArrayWriter<Out>),
-    /// One object per line.
-    Ndjson(LineDelimitedWriter<Out>),
-    /// An IPC stream.
-    Arrow(Box<StreamWriter<Out>>),
-    /// A file.
-    Parquet(Box<ArrowWriter<Out>>),
+    /// Whether several results can follow each other in one file.
+    pub fn goes_on(self) -> bool {
+        matches!(self, Self::Table | Self::Csv | Self::Tsv | Self::Ndjson)
+    }
 }
 
-impl Printer {
+/// Writes one result.
+pub enum Printer<W: Write + Send> {
+    /// A table for people.
+    Table(Box<Table<W>>),
+    /// Comma- or tab-separated. Lists and structs have no form there and are written as JSON.
+    Csv { schema: SchemaRef, writer: Box<csv::Writer<W>> },
+    /// One array.
+    Json(ArrayWriter<W>),
+    /// One object per line.
+    Ndjson(LineDelimitedWriter<W>),
+    /// An IPC stream.
+    Arrow(Box<StreamWriter<W>>),
+    /// A file.
+    Parquet(Box<ArrowWriter<W>>),
+}
+
+impl<W: Write + Send> Printer<W> {
     /// Begins a result with these columns.
     ///
     /// # Errors
-    /// When stdout cannot be written or the format cannot hold the columns.
-    pub fn new(format: Format, schema: &SchemaRef) -> std::io::Result<Self> {
-        let out = BufWriter::new(std::io::stdout());
+    /// When `out` cannot be written or the format cannot hold the columns.
+    pub fn new(format: Format, look: Look, schema: &SchemaRef, out: W) -> std::io::Result<Self> {
         Ok(match format {
-            Format::Table => Self::Table { schema: schema.clone(), batches: Vec::new(), out },
+            Format::Table => Self::Table(Box::new(Table::new(schema.clone(), look, out))),
             Format::Csv => Self::csv(csv::WriterBuilder::new(), schema, out),
             Format::Tsv => Self::csv(csv::WriterBuilder::new().with_delimiter(b'\t'), schema, out),
             Format::Json => Self::Json(WriterBuilder::new().with_explicit_nulls(true).build(out)),
@@ -71,20 +87,17 @@ impl Printer {
         })
     }
 
-    fn csv(builder: csv::WriterBuilder, schema: &SchemaRef, out: Out) -> Self {
+    fn csv(builder: csv::WriterBuilder, schema: &SchemaRef, out: W) -> Self {
         Self::Csv { schema: schema.clone(), writer: Box::new(builder.with_header(true).build(out)) }
     }
 
     /// Writes a batch.
     ///
     /// # Errors
-    /// When stdout cannot be written or the format cannot hold a value.
+    /// When `out` cannot be written or the format cannot hold a value.
     pub fn write(&mut self, batch: RecordBatch) -> std::io::Result<()> {
         match self {
-            Self::Table { batches, .. } => {
-                batches.push(batch);
-                Ok(())
-            }
+            Self::Table(table) => table.write(batch),
             Self::Csv { writer, .. } => writer.write(&flat(&batch).map_err(failed)?).map_err(failed),
             Self::Json(writer) => writer.write(&batch).map_err(failed),
             Self::Ndjson(writer) => writer.write(&batch).map_err(failed),
@@ -93,37 +106,36 @@ impl Printer {
         }
     }
 
-    /// Ends the result.
+    /// Ends the result and gives back what it was written to.
     ///
     /// # Errors
-    /// When stdout cannot be written.
-    pub fn finish(self) -> std::io::Result<()> {
-        match self {
-            Self::Table { schema, mut batches, mut out } => {
-                if batches.is_empty() {
-                    batches.push(RecordBatch::new_empty(schema));
-                }
-                writeln!(out, "{}", table(&batches).map_err(failed)?)?;
-                out.flush()
-            }
+    /// When `out` cannot be written.
+    pub fn finish(self) -> std::io::Result<W> {
+        let mut out = match self {
+            Self::Table(table) => table.finish()?,
             Self::Csv { schema, mut writer } => {
                 // The header is there also when there are no rows.
                 writer.write(&flat(&RecordBatch::new_empty(schema)).map_err(failed)?).map_err(failed)?;
-                writer.into_inner().flush()
+                writer.into_inner()
             }
             Self::Json(mut writer) => {
                 writer.finish().map_err(failed)?;
                 let mut out = writer.into_inner();
                 writeln!(out)?;
-                out.flush()
+                out
             }
             Self::Ndjson(mut writer) => {
                 writer.finish().map_err(failed)?;
-                writer.into_inner().flush()
+                writer.into_inner()
             }
-            Self::Arrow(mut writer) => writer.finish().map_err(failed),
-            Self::Parquet(writer) => writer.into_inner().map_err(failed)?.flush(),
-        }
+            Self::Arrow(mut writer) => {
+                writer.finish().map_err(failed)?;
+                writer.into_inner().map_err(failed)?
+            }
+            Self::Parquet(writer) => writer.into_inner().map_err(failed)?,
+        };
+        out.flush()?;
+        Ok(out)
     }
 }
 
@@ -131,9 +143,11 @@ impl Printer {
 ///
 /// # Errors
 /// When a value has no written form.
-pub fn table(batches: &[RecordBatch]) -> Result<String, ArrowError> {
-    let options = FormatOptions::default().with_null("NULL").with_types_info(false);
-    Ok(pretty_format_batches_with_options(batches, &options)?.to_string())
+pub fn table(schema: SchemaRef, batches: &[RecordBatch]) -> std::io::Result<String> {
+    let mut table = Table::new(schema, Look::default(), Vec::new());
+    batches.iter().try_for_each(|batch| table.write(batch.clone()))?;
+    let text = String::from_utf8(table.finish()?).map_err(failed)?;
+    Ok(text.trim_end().to_owned())
 }
 
 /// A batch with its nested columns as JSON text.
@@ -159,7 +173,7 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }
 
-/// The error of a writer. That of stdout may be inside it, or in its text.
+/// The error of a writer. That of its stream may be inside it, or in its text.
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {
     let kind = if error.to_string().contains("Broken pipe") { ErrorKind::BrokenPipe } else { ErrorKind::Other };
     std::io::Error::new(kind, error)

@@ -1,0 +1,231 @@
+//! Connections, one after the other: plain ones as they come, those with TLS when they have shaken hands.
+//!
+//! ```text
+//! accept -> plain ------------------------------> served
+//!        -> TLS: shakes hands beside the others -> served
+//!                 +-- too slow, or crowded out: gone
+//! ```
+//!
+//! Who is slow to shake hands holds up nobody: at most so many are about to, and when one more comes, the one that has taken
+//! longest goes.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::stream::{self, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+use crate::auth::Peer;
+use crate::flight::tls::Tls;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many may be shaking hands at once.
+const SHAKING: usize = 256;
+/// After an accept that failed: without file descriptors it would fail again at once, and spin.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// A connection that is ready to be served.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Bytes,
+    pub(super) peer: Peer,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What comes in at a listener.
+struct Incoming {
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    shaking: JoinSet<Option<Connection>>,
+    /// The handshakes in the order in which they began.
+    begun: VecDeque<AbortHandle>,
+}
+
+/// Connections, for ever: an accept that fails is tried again.
+pub(super) fn incoming(listener: TcpListener, tls: Option<Arc<Tls>>) -> impl Stream<Item = io::Result<Connection>> {
+    let incoming = Incoming { listener, tls, shaking: JoinSet::new(), begun: VecDeque::new() };
+    stream::unfold(incoming, async |mut incoming| Some((Ok(incoming.next().await), incoming)))
+}
+
+impl Incoming {
+    async fn next(&mut self) -> Connection {
+        loop {
+            tokio::select! {
+                Some(done) = self.shaking.join_next() => {
+                    self.begun.retain(|handshake| !handshake.is_finished());
+                    if let Ok(Some(connection)) = done {
+                        return connection;
+                    }
+                }
+                accepted = self.listener.accept() => match accepted {
+                    Ok((connection, address)) => {
+                        // Without it the last bytes of a small result wait for the client's acknowledgement.
+                        if let Err(cause) = connection.set_nodelay(true) {
+                            tracing::debug!(%cause, "a connection ended before it was accepted");
+                            continue;
+                        }
+                        let peer = Peer::at(address);
+                        match &self.tls {
+                            None => return Connection { stream: Bytes::Plain(connection), peer },
+                            Some(tls) => {
+                                let acceptor = TlsAcceptor::from(tls.config());
+                                self.begin(shake(acceptor, connection, peer));
+                            }
+                        }
+                    }
+                    Err(cause) => {
+                        tracing::warn!(%cause, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
+                    }
+                },
+            }
+        }
+    }
+
+    fn begin(&mut self, handshake: impl Future<Output = Option<Connection>> + Send + 'static) {
+        if self.begun.len() >= SHAKING
+            && let Some(longest) = self.begun.pop_front()
+        {
+            longest.abort();
+        }
+        self.begun.push_back(self.shaking.spawn(handshake));
+    }
+}
+
+async fn shake(acceptor: TlsAcceptor, connection: TcpStream, peer: Peer) -> Option<Connection> {
+    match tokio::time::timeout(HANDSHAKE, acceptor.accept(connection)).await {
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let peer = match shown {
+                Some(certificate) => peer.with_certificate(certificate),
+                None => peer,
+            };
+            Some(Connection { stream: Bytes::Tls(Box::new(stream)), peer })
+        }
+        Ok(Err(cause)) => {
+            tracing::debug!(%cause, ?peer, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(?peer, "a TLS handshake took too long");
+            None
+        }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Bytes::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Bytes::Tls(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Bytes::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Bytes::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Bytes::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            Bytes::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Bytes::Plain(stream) => stream.is_write_vectored(),
+            Bytes::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Bytes::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Bytes::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Bytes::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Bytes::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    async fn listener() -> (TcpListener, std::net::SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn connections_come_in_one_after_the_other() {
+        let (listener, address) = listener().await;
+        let mut connections = Box::pin(incoming(listener, None));
+        for _ in 0..3 {
+            let client = TcpStream::connect(address).await.unwrap();
+            let server = connections.next().await.unwrap().unwrap();
+            let Bytes::Plain(stream) = &server.stream else { unreachable!() };
+            assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
+            assert!(stream.nodelay().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_shakes_hands_longest_makes_room() {
+        let (quiet, elsewhere) = (listener().await.0, listener().await);
+        let mut incoming = Incoming { listener: quiet, tls: None, shaking: JoinSet::new(), begun: VecDeque::new() };
+        for _ in 0..SHAKING + 2 {
+            incoming.begin(std::future::pending());
+        }
+        // The two that were crowded out end; the others go on, and one that is ready passes them all.
+        for _ in 0..2 {
+            assert!(incoming.shaking.join_next().await.unwrap().unwrap_err().is_cancelled());
+        }
+        let (client, peer) = (TcpStream::connect(elsewhere.1).await.unwrap(), Peer::at(elsewhere.1));
+        incoming.begin(async move { Some(Connection { stream: Bytes::Plain(client), peer }) });
+        assert!(matches!(incoming.next().await.stream, Bytes::Plain(_)));
+        assert_eq!(incoming.begun.len(), SHAKING - 1);
+    }
+}
