@@ -1,12 +1,17 @@
 //! A product's contract: the Open Data Contract Standard, read into what the engine serves.
 
+mod freshness;
 mod keys;
 pub(crate) mod kind;
 pub(crate) mod read;
+mod reference;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::document::Place;
+
+pub use reference::Reference;
 
 /// Where a major version stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +47,21 @@ pub struct Contract {
     pub tags: BTreeSet<String>,
     /// The columns, in the order in which they are served.
     pub columns: Vec<Column>,
+    /// The foreign keys that it declares.
+    pub references: Vec<Reference>,
     /// Where users of the product get help: `slack: #storefront-data`, …
     pub support: Vec<String>,
     /// The service levels as written: `freshness 1 h`, …
     pub sla: Vec<String>,
     /// Where the schema object stands.
     pub place: Place,
+}
+
+impl Contract {
+    /// The longest time since the last change of the data that the contract allows, where it promises one.
+    pub fn freshness(&self) -> Option<Duration> {
+        freshness::promised(&self.sla)
+    }
 }
 
 /// A column of a contract.

@@ -1,4 +1,4 @@
-//! Sealing: what leaves the process to come back later (tokens, tickets, statement handles) is encrypted and
+//! Sealing: what leaves the process to come back later (tokens, tickets, statement handles, sessions) is encrypted and
 //! authenticated, expires, and serves only the use that it was made for.
 //!
 //! ```text
@@ -34,6 +34,8 @@ pub enum Use {
     Ticket,
     /// The handle of a prepared statement.
     Statement,
+    /// What a client has set for its calls.
+    Session,
 }
 
 impl Use {
@@ -42,6 +44,7 @@ impl Use {
             Self::Token => b"polder token",
             Self::Ticket => b"polder ticket",
             Self::Statement => b"polder statement",
+            Self::Session => b"polder session",
         }
     }
 }
@@ -51,6 +54,7 @@ pub struct Sealer {
     token: LessSafeKey,
     ticket: LessSafeKey,
     statement: LessSafeKey,
+    session: LessSafeKey,
     random: SystemRandom,
 }
 
@@ -88,6 +92,7 @@ impl Sealer {
             token: derive(&master, Use::Token)?,
             ticket: derive(&master, Use::Ticket)?,
             statement: derive(&master, Use::Statement)?,
+            session: derive(&master, Use::Session)?,
             random,
         })
     }
@@ -136,6 +141,7 @@ impl Sealer {
             Use::Token => &self.token,
             Use::Ticket => &self.ticket,
             Use::Statement => &self.statement,
+            Use::Session => &self.session,
         }
     }
 }
@@ -190,7 +196,7 @@ mod tests {
     #[test]
     fn one_use_never_serves_as_another() {
         let sealer = Sealer::new(None).unwrap();
-        let all = [Use::Token, Use::Ticket, Use::Statement];
+        let all = [Use::Token, Use::Ticket, Use::Statement, Use::Session];
         for made in all {
             let sealed = sealer.seal(made, b"payload", MINUTE).unwrap();
             for used in all {

@@ -1,11 +1,14 @@
 //! What a client asks for: the protobuf `Any` in a descriptor, a ticket or an action becomes one of ours.
 
 use arrow_flight::sql::{Any, Command};
-use arrow_flight::{Action, FlightDescriptor};
+use arrow_flight::{
+    Action, CancelFlightInfoRequest, FlightDescriptor, FlightEndpoint, FlightInfo, RenewFlightEndpointRequest,
+};
 use bytes::Bytes;
 use prost::Message as _;
 
 use crate::error::{Class, Error};
+use crate::flight::messages::SetSessionOptionsRequest;
 use crate::flight::metadata::Listing;
 
 /// A statement, however a client names it.
@@ -42,24 +45,57 @@ pub(super) enum Act {
     Prepare(String),
     /// To forget a prepared one.
     Close,
+    /// To end a query that runs.
+    Cancel(FlightInfo),
+    /// The same, as it was asked for before Arrow 13.
+    CancelQuery(FlightInfo),
+    /// To keep a ticket alive.
+    Renew(FlightEndpoint),
+    /// To set options of a session, which begins with that.
+    SetOptions(SetSessionOptionsRequest),
+    /// To tell the options of a session.
+    GetOptions,
     /// To end a session, which ADBC does whenever it disconnects.
     CloseSession,
-    /// Something that is not served.
-    Other,
 }
 
 /// The actions that work, with what they are for.
-pub(super) const ACTIONS: [(&str, &str); 3] = [
+pub(super) const ACTIONS: [(&str, &str); 8] = [
     (
         CREATE_PREPARED_STATEMENT,
-        "prepares a statement: ActionCreatePreparedStatementRequest in, its schema and a handle out",
+        "prepares a statement: ActionCreatePreparedStatementRequest in, its schemas and a handle out",
     ),
     (CLOSE_PREPARED_STATEMENT, "ends a prepared statement: ActionClosePreparedStatementRequest in, nothing out"),
+    (CANCEL_FLIGHT_INFO, "ends a query that runs: CancelFlightInfoRequest in, CancelFlightInfoResult out"),
+    (CANCEL_QUERY, "ends a query that runs: ActionCancelQueryRequest in, ActionCancelQueryResult out"),
+    (RENEW_FLIGHT_ENDPOINT, "keeps a ticket alive: RenewFlightEndpointRequest in, FlightEndpoint out"),
+    (SET_SESSION_OPTIONS, "sets options of a session: SetSessionOptionsRequest in, SetSessionOptionsResult out"),
+    (GET_SESSION_OPTIONS, "tells the options of a session: GetSessionOptionsRequest in, GetSessionOptionsResult out"),
     (CLOSE_SESSION, "ends a session: CloseSessionRequest in, CloseSessionResult out"),
 ];
-const CLOSE_SESSION: &str = "CloseSession";
 const CREATE_PREPARED_STATEMENT: &str = "CreatePreparedStatement";
 const CLOSE_PREPARED_STATEMENT: &str = "ClosePreparedStatement";
+const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
+const CANCEL_QUERY: &str = "CancelQuery";
+const RENEW_FLIGHT_ENDPOINT: &str = "RenewFlightEndpoint";
+const SET_SESSION_OPTIONS: &str = "SetSessionOptions";
+const GET_SESSION_OPTIONS: &str = "GetSessionOptions";
+const CLOSE_SESSION: &str = "CloseSession";
+
+/// Why something is not done.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It is a part of the protocol that is not served, for which clients look by a code of its own.
+    Unserved(Error),
+    /// It went wrong.
+    Wrong(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Wrong(error)
+    }
+}
 
 impl Asked {
     pub(super) fn read(descriptor: &FlightDescriptor) -> Result<Self, Error> {
@@ -86,23 +122,52 @@ impl Held {
 }
 
 impl Act {
-    pub(super) fn read(action: &Action) -> Result<Self, Error> {
+    pub(super) fn read(action: &Action) -> Result<Self, Refusal> {
+        let body = &action.body;
         match action.r#type.as_str() {
-            CREATE_PREPARED_STATEMENT => match command(&action.body)? {
+            CREATE_PREPARED_STATEMENT => match command(body)? {
                 Command::ActionCreatePreparedStatementRequest(request) => {
                     no_transaction(request.transaction_id.as_ref())?;
                     Ok(Self::Prepare(request.query))
                 }
-                _ => Err(malformed()),
+                _ => Err(malformed().into()),
             },
-            CLOSE_PREPARED_STATEMENT => match command(&action.body)? {
+            CLOSE_PREPARED_STATEMENT => match command(body)? {
                 Command::ActionClosePreparedStatementRequest(_) => Ok(Self::Close),
-                _ => Err(malformed()),
+                _ => Err(malformed().into()),
             },
+            CANCEL_QUERY => match command(body)? {
+                Command::ActionCancelQueryRequest(request) => Ok(Self::CancelQuery(read(&request.info)?)),
+                _ => Err(malformed().into()),
+            },
+            CANCEL_FLIGHT_INFO => {
+                let request: CancelFlightInfoRequest = read(body)?;
+                Ok(Self::Cancel(request.info.ok_or_else(malformed)?))
+            }
+            RENEW_FLIGHT_ENDPOINT => {
+                let request: RenewFlightEndpointRequest = read(body)?;
+                Ok(Self::Renew(request.endpoint.ok_or_else(malformed)?))
+            }
+            SET_SESSION_OPTIONS => Ok(Self::SetOptions(read(body)?)),
+            GET_SESSION_OPTIONS => Ok(Self::GetOptions),
             CLOSE_SESSION => Ok(Self::CloseSession),
-            _ => Ok(Self::Other),
+            "BeginTransaction" | "EndTransaction" | "BeginSavepoint" | "EndSavepoint" => {
+                let error = Error::new(Class::BadRequest, "there are no transactions");
+                Err(Refusal::Unserved(
+                    error.help("one statement reads one snapshot of each table, and nothing is written"),
+                ))
+            }
+            "CreatePreparedSubstraitPlan" => {
+                let error = Error::new(Class::BadRequest, "Substrait plans are not served");
+                Err(Refusal::Unserved(error.help("send SQL")))
+            }
+            _ => Err(Refusal::Unserved(Error::new(Class::BadRequest, "this action is not served"))),
         }
     }
+}
+
+fn read<T: prost::Message + Default>(bytes: &Bytes) -> Result<T, Error> {
+    T::decode(bytes.clone()).map_err(|_| malformed())
 }
 
 /// Reads a Flight SQL message.
@@ -192,6 +257,9 @@ mod tests {
         let prepare = Action::new(CREATE_PREPARED_STATEMENT, body.clone());
         assert!(matches!(Act::read(&prepare).unwrap(), Act::Prepare(sql) if sql == "SELECT 1"));
         assert!(Act::read(&Action::new(CLOSE_PREPARED_STATEMENT, body)).is_err());
-        assert!(matches!(Act::read(&Action::new("CancelFlightInfo", "")).unwrap(), Act::Other));
+        assert!(matches!(Act::read(&Action::new("CancelFlightInfo", "")), Err(Refusal::Wrong(_))));
+        for unserved in ["BeginTransaction", "CreatePreparedSubstraitPlan", "Dance"] {
+            assert!(matches!(Act::read(&Action::new(unserved, "")), Err(Refusal::Unserved(_))), "{unserved}");
+        }
     }
 }

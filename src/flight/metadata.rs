@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder, GetTablesBuilder};
-use arrow_flight::sql::{Command, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTables, CommandGetXdbcTypeInfo};
+use arrow_flight::sql::{
+    Command, CommandGetDbSchemas, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTables, CommandGetXdbcTypeInfo,
+};
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::stream::{self, StreamExt};
@@ -17,6 +19,7 @@ use crate::error::{Class, Error};
 use crate::flight::command::read_only;
 use crate::flight::encode::wire_schema;
 use crate::flight::info;
+use crate::flight::keys::{self, Foreign};
 use crate::session::{Engine, Listed};
 
 /// Tables that are opened at once to tell their schemas.
@@ -31,10 +34,9 @@ pub(super) enum Listing {
     TableTypes,
     SqlInfo(CommandGetSqlInfo),
     TypeInfo(CommandGetXdbcTypeInfo),
-    /// No product declares a key to its readers, so there are none to list.
-    PrimaryKeys,
-    /// Exported, imported, or between two tables: as above.
-    ForeignKeys,
+    PrimaryKeys(CommandGetPrimaryKeys),
+    /// Exported, imported, or between two tables.
+    ForeignKeys(Foreign),
 }
 
 impl Listing {
@@ -47,10 +49,10 @@ impl Listing {
             Command::CommandGetTableTypes(_) => Ok(Self::TableTypes),
             Command::CommandGetSqlInfo(command) => Ok(Self::SqlInfo(command)),
             Command::CommandGetXdbcTypeInfo(command) => Ok(Self::TypeInfo(command)),
-            Command::CommandGetPrimaryKeys(_) => Ok(Self::PrimaryKeys),
-            Command::CommandGetExportedKeys(_)
-            | Command::CommandGetImportedKeys(_)
-            | Command::CommandGetCrossReference(_) => Ok(Self::ForeignKeys),
+            Command::CommandGetPrimaryKeys(command) => Ok(Self::PrimaryKeys(command)),
+            Command::CommandGetExportedKeys(command) => Ok(Self::ForeignKeys(command.into())),
+            Command::CommandGetImportedKeys(command) => Ok(Self::ForeignKeys(command.into())),
+            Command::CommandGetCrossReference(command) => Ok(Self::ForeignKeys(command.into())),
             Command::CommandStatementUpdate(_)
             | Command::CommandPreparedStatementUpdate(_)
             | Command::CommandStatementIngest(_) => Err(read_only()),
@@ -67,8 +69,8 @@ impl Listing {
             Self::TableTypes => table_types(),
             Self::SqlInfo(_) => info::sql_info(&[])?.schema(),
             Self::TypeInfo(_) => info::type_info(None)?.schema(),
-            Self::PrimaryKeys => primary_keys(),
-            Self::ForeignKeys => foreign_keys(),
+            Self::PrimaryKeys(_) => keys::primary_schema(),
+            Self::ForeignKeys(_) => keys::foreign_schema(),
         };
         Ok(wire_schema(&schema))
     }
@@ -115,8 +117,8 @@ impl Listing {
             }
             Self::SqlInfo(command) => info::sql_info(&command.info),
             Self::TypeInfo(command) => info::type_info(command.data_type),
-            Self::PrimaryKeys => Ok(RecordBatch::new_empty(primary_keys())),
-            Self::ForeignKeys => Ok(RecordBatch::new_empty(foreign_keys())),
+            Self::PrimaryKeys(command) => keys::primary(command, mesh.name(), engine.keys(principal).await?),
+            Self::ForeignKeys(asked) => keys::foreign(asked, mesh.name(), engine.keys(principal).await?),
         }
     }
 }
@@ -208,35 +210,6 @@ enum Part {
 
 fn table_types() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("table_type", DataType::Utf8, false)]))
-}
-
-fn primary_keys() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("catalog_name", DataType::Utf8, true),
-        Field::new("db_schema_name", DataType::Utf8, true),
-        Field::new("table_name", DataType::Utf8, false),
-        Field::new("column_name", DataType::Utf8, false),
-        Field::new("key_name", DataType::Utf8, true),
-        Field::new("key_sequence", DataType::Int32, false),
-    ]))
-}
-
-fn foreign_keys() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("pk_catalog_name", DataType::Utf8, true),
-        Field::new("pk_db_schema_name", DataType::Utf8, true),
-        Field::new("pk_table_name", DataType::Utf8, false),
-        Field::new("pk_column_name", DataType::Utf8, false),
-        Field::new("fk_catalog_name", DataType::Utf8, true),
-        Field::new("fk_db_schema_name", DataType::Utf8, true),
-        Field::new("fk_table_name", DataType::Utf8, false),
-        Field::new("fk_column_name", DataType::Utf8, false),
-        Field::new("key_sequence", DataType::Int32, false),
-        Field::new("fk_key_name", DataType::Utf8, true),
-        Field::new("pk_key_name", DataType::Utf8, true),
-        Field::new("update_rule", DataType::UInt8, false),
-        Field::new("delete_rule", DataType::UInt8, false),
-    ]))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! One value as a table shows it: on one line, in characters that move no cursor, and NULL unlike any text.
 
+use std::borrow::Cow;
+
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::DataType;
@@ -23,8 +25,11 @@ pub struct Cell {
 
 impl Cell {
     /// A text that holds no value, such as a column's name.
-    pub fn of(text: &str) -> Self {
-        let text = harmless(text, |_| false);
+    pub fn of(text: String) -> Self {
+        let text = match harmless(&text, |_| false) {
+            Cow::Owned(written) => written,
+            Cow::Borrowed(_) => text,
+        };
         Self { width: width(&text), text, null: false }
     }
 }
@@ -56,20 +61,23 @@ impl<'a> Cells<'a> {
             let text = if null { text } else { format!("\"{text}\"") };
             return Cell { width: text.len(), text, null };
         }
-        Cell::of(&text)
+        Cell::of(text)
     }
 }
 
 /// The text with what would move a cursor, ring a bell, begin an escape sequence or turn the order of letters written out,
 /// but for what is kept.
-pub fn harmless(text: &str, keep: impl Fn(char) -> bool) -> String {
+pub fn harmless(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let harms = |c: char| (c.is_control() || turns(c)) && !keep(c);
+    if !text.contains(&harms) {
+        return Cow::Borrowed(text);
+    }
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         if harms(letter) { safe.extend(letter.escape_default()) } else { safe.push(letter) }
     }
-    safe
+    Cow::Owned(safe)
 }
 
 /// How many columns of a terminal a text takes.

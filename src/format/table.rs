@@ -20,6 +20,9 @@ use super::failed;
 /// How many rows decide how wide the columns are.
 const SAMPLE: usize = 1000;
 
+/// How wide a column is at most. Longer values push their lines out of shape rather than filling all others with spaces.
+const WIDEST: usize = 1000;
+
 /// How far the line over an expanded row reaches at least.
 const RULE: usize = 32;
 
@@ -64,8 +67,8 @@ pub struct Table<W> {
 enum Shape {
     /// A line for each row, in columns of these widths.
     Lines(Vec<Column>),
-    /// A block for each row, with names padded to this width.
-    Blocks { names: Vec<Cell>, width: usize, rule: usize },
+    /// A block for each row, with these names under a line of this length.
+    Blocks { names: Vec<String>, rule: usize },
 }
 
 struct Column {
@@ -102,7 +105,7 @@ impl<W: Write> Table<W> {
             self.begin()?;
         }
         if let Some(Shape::Lines(columns)) = &self.shape {
-            writeln!(self.out, "{}", border(columns))?;
+            self.out.write_all(border(columns).as_bytes())?;
         }
         Ok(self.out)
     }
@@ -111,10 +114,9 @@ impl<W: Write> Table<W> {
     fn begin(&mut self) -> std::io::Result<()> {
         let shape = self.measure()?;
         if let Shape::Lines(columns) = &shape {
-            writeln!(self.out, "{}", border(columns))?;
             let names = columns.iter().map(|column| (column, &column.name));
-            let names = line(names, |text, _| self.look.styled(text, BOLD));
-            writeln!(self.out, "{names}\n{}", border(columns))?;
+            let names = line(names, |_| self.look.style(BOLD));
+            write!(self.out, "{0}{names}{0}", border(columns))?;
         }
         self.shape = Some(shape);
         self.rows = 0;
@@ -126,7 +128,7 @@ impl<W: Write> Table<W> {
         let mut columns: Vec<Column> = fields
             .iter()
             .map(|field| {
-                let name = Cell::of(field.name());
+                let name = Cell::of(field.name().clone());
                 Column { width: name.width, name, right: field.data_type().is_numeric() }
             })
             .collect();
@@ -136,7 +138,8 @@ impl<W: Write> Table<W> {
             left -= rows;
             for (column, values) in columns.iter_mut().zip(batch.columns()) {
                 let cells = Cells::of(values).map_err(failed)?;
-                column.width = (0..rows).map(|row| cells.at(row).width).fold(column.width, usize::max);
+                let widths = (0..rows).map(|row| cells.at(row).width.min(WIDEST));
+                column.width = widths.fold(column.width, usize::max);
             }
         }
         // A space on each side of a value, and a line between the columns and around them.
@@ -152,42 +155,44 @@ impl<W: Write> Table<W> {
         let width = columns.iter().map(|column| column.name.width).max().unwrap_or(0);
         let values = columns.iter().map(|column| column.width).max().unwrap_or(0);
         let rule = width.saturating_add(values).saturating_add(3).min(self.look.columns.unwrap_or(RULE * 2)).max(RULE);
-        Ok(Shape::Blocks { names: columns.into_iter().map(|column| column.name).collect(), width, rule })
+        let (before, behind) = self.look.style(BOLD);
+        let name = |Column { name, .. }: Column| {
+            let padding = " ".repeat(width.saturating_sub(name.width));
+            format!("{before}{}{behind}{padding}", name.text)
+        };
+        Ok(Shape::Blocks { names: columns.into_iter().map(name).collect(), rule })
     }
 
     fn print(&mut self, batch: &RecordBatch) -> std::io::Result<()> {
         let values = batch.columns().iter().map(Cells::of).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let Some(shape) = &self.shape else { return Ok(()) };
+        let dim = self.look.style(DIM);
+        let dimmed = |cell: &Cell| if cell.null { dim } else { ("", "") };
         for row in 0..batch.num_rows() {
-            let cells = values.iter().map(|column| column.at(row));
+            let cells: Vec<Cell> = values.iter().map(|column| column.at(row)).collect();
             self.rows = self.rows.saturating_add(1);
-            match shape {
-                Shape::Lines(columns) => {
-                    let cells: Vec<Cell> = cells.collect();
-                    let line = line(columns.iter().zip(&cells), |text, null| match null {
-                        true => self.look.styled(text, DIM),
-                        false => text.to_owned(),
-                    });
-                    writeln!(self.out, "{line}")?;
-                }
-                Shape::Blocks { names, width, rule } => {
+            let text = match shape {
+                Shape::Lines(columns) => line(columns.iter().zip(&cells), dimmed),
+                Shape::Blocks { names, rule } => {
                     let head = format!("-[ row {} ]", self.rows);
-                    writeln!(self.out, "{head:-<rule$}")?;
-                    for (name, cell) in names.iter().zip(cells) {
-                        let value = if cell.null { self.look.styled(&cell.text, DIM) } else { cell.text };
-                        let name = padded(&self.look.styled(&name.text, BOLD), width.saturating_sub(name.width), false);
-                        writeln!(self.out, "{name} | {value}")?;
+                    let mut text = format!("{head:-<rule$}\n");
+                    for (name, cell) in names.iter().zip(&cells) {
+                        let (before, behind) = dimmed(cell);
+                        text.extend([name.as_str(), " | ", before, &cell.text, behind, "\n"]);
                     }
+                    text
                 }
-            }
+            };
+            self.out.write_all(text.as_bytes())?;
         }
         Ok(())
     }
 }
 
 impl Look {
-    fn styled(self, text: &str, style: &str) -> String {
-        if self.color { format!("{style}{text}{PLAIN}") } else { text.to_owned() }
+    /// What stands before and behind a text in this style.
+    fn style(self, style: &'static str) -> (&'static str, &'static str) {
+        if self.color { (style, PLAIN) } else { ("", "") }
     }
 }
 
@@ -197,23 +202,30 @@ fn border(columns: &[Column]) -> String {
         text.extend(std::iter::repeat_n('-', column.width.saturating_add(2)));
         text.push('+');
     }
+    text.push('\n');
     text
 }
 
-fn line<'a>(cells: impl Iterator<Item = (&'a Column, &'a Cell)>, style: impl Fn(&str, bool) -> String) -> String {
+fn line<'a>(
+    cells: impl Iterator<Item = (&'a Column, &'a Cell)>,
+    style: impl Fn(&Cell) -> (&'static str, &'static str),
+) -> String {
     let mut text = String::from("|");
     for (column, cell) in cells {
-        let padding = column.width.saturating_sub(cell.width);
+        let padding = std::iter::repeat_n(' ', column.width.saturating_sub(cell.width));
+        let (before, behind) = style(cell);
         text.push(' ');
-        text.push_str(&padded(&style(&cell.text, cell.null), padding, column.right));
+        if column.right {
+            text.extend(padding.clone());
+        }
+        text.extend([before, &cell.text, behind]);
+        if !column.right {
+            text.extend(padding);
+        }
         text.push_str(" |");
     }
+    text.push('\n');
     text
-}
-
-fn padded(text: &str, padding: usize, right: bool) -> String {
-    let spaces = " ".repeat(padding);
-    if right { format!("{spaces}{text}") } else { format!("{text}{spaces}") }
 }
 
 #[cfg(test)]
@@ -270,6 +282,14 @@ mod tests {
         table.write(batch(vec![Some("wider than before")], vec![Some(2)])).unwrap();
         let text = String::from_utf8(table.out).unwrap();
         assert_eq!(&text[begun..], "| wider than before |     2 |\n");
+    }
+
+    #[test]
+    fn one_long_value_does_not_make_every_line_long() {
+        let long = "x".repeat(WIDEST * 3);
+        let text = shown(Look::default(), &[batch(vec![Some(&long), Some("y")], vec![None, None])]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[3].contains(&long) && lines[4].len() < WIDEST + 20);
     }
 
     #[test]

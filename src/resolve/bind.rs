@@ -240,6 +240,7 @@ mod tests {
             table: "shop.p".to_owned(),
             tags: BTreeSet::new(),
             columns,
+            references: Vec::new(),
             support: Vec::new(),
             sla: Vec::new(),
             place,

@@ -54,6 +54,7 @@ impl Resolver {
             descriptions: Vec::new(),
             wanted: Some(self.wanted(&name)),
             snapshot: snapshot.filter(|_| about.of_one_snapshot()).map(|snapshot| snapshot.snapshot_id()),
+            age: None,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted: false,

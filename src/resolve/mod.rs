@@ -11,11 +11,13 @@
 //! There is one way out of this room, [`Resolver::table`], and it hands out governed tables alone. A product that may
 //! not be discovered gives the same error, byte for byte, as one that does not exist, and takes the same way to it.
 
+pub mod age;
 pub mod bind;
 mod cut;
 pub mod denial;
 pub mod describe;
 pub mod explanation;
+pub mod keys;
 mod metadata;
 mod outline;
 mod relied;
@@ -43,6 +45,7 @@ use crate::guard::{Shown, Source, govern};
 use crate::lake::{Lake, OpenTable};
 use crate::scan::IcebergScan;
 
+use age::Age;
 use cut::Cut;
 use denial::Wanted;
 use explanation::leaves;
@@ -85,6 +88,8 @@ pub struct Table {
     pub wanted: Option<Wanted>,
     /// The snapshot that was pinned.
     pub snapshot: Option<i64>,
+    /// How old its data is, where one may know it and the contract promises something.
+    pub age: Option<Age>,
     /// The types that keep columns from being read, by the columns' names.
     pub unavailable: BTreeMap<String, String>,
     /// What the user should know.
@@ -240,6 +245,11 @@ impl Resolver {
             bound.extend(restricted::columns_beyond(schema));
         }
         let unavailable = withheld(name, &mut grants, unavailable)?;
+        // An old version is as old as it was asked for.
+        let newest = at.text.is_none().then(|| metadata.current_snapshot()).flatten();
+        let newest = newest.filter(|snapshot| pin.is_none_or(|pin| pin == snapshot.snapshot_id()));
+        let age = newest.zip(product.contract.freshness());
+        let age = age.and_then(|(snapshot, promised)| Age::of(snapshot.timestamp_ms(), promised));
         let mut cut = Cut::new(name, &bound, &grants, &rows)?;
         let mut scan = IcebergScan::pin(open.clone(), cut.columns.clone(), pin).await.map_err(untold)?;
         if deny_unfit_masks(name, &mut grants, &scan.schema(), &self.keys) {
@@ -278,6 +288,7 @@ impl Resolver {
             descriptions,
             wanted: Some(self.wanted(name)),
             snapshot,
+            age: age.filter(|_| !restricted),
             unavailable,
             notices,
             restricted,

@@ -70,6 +70,7 @@ impl Resolver {
             descriptions: Vec::new(),
             wanted: Some(self.wanted(&name)),
             snapshot: None,
+            age: None,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted,

@@ -173,6 +173,7 @@ impl Resolver {
             descriptions: Vec::new(),
             wanted: None,
             snapshot: None,
+            age: None,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted: false,
@@ -198,7 +199,7 @@ impl Resolver {
     }
 
     /// The products that may be discovered, each with what of it is granted; nothing where that cannot be told.
-    async fn decided(&self) -> Vec<(ProductRef, &Domain, &Product, Option<Grants>)> {
+    pub(super) async fn decided(&self) -> Vec<(ProductRef, &Domain, &Product, Option<Grants>)> {
         let found = self.discoverable();
         let names: Vec<ProductRef> = found.iter().map(|(name, ..)| name.clone()).collect();
         let decided = futures::stream::iter(names).map(|name| async move { self.granted(&name).await });

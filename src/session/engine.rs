@@ -18,8 +18,9 @@ use polder_catalog::principal::Principal;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::alike::Alike;
+use super::life::Life;
 use super::running::{Basis, Running};
-use super::{Line, Listed, Options, Pins, Planned, failure};
+use super::{DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure};
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
@@ -53,7 +54,7 @@ pub struct Engine {
     pub(super) lake: Arc<Lake>,
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
-    pub(super) timeout: Duration,
+    timeout: Duration,
     patience: Duration,
     /// Statements that were ended since nobody read their rows.
     pub(super) stalled: AtomicU64,
@@ -190,34 +191,42 @@ impl Engine {
     /// # Errors
     /// Every class that a statement can fail with before it runs.
     pub async fn plan(self: &Arc<Self>, principal: &Principal, sql: &str, pins: &Pins) -> Result<Planned, Error> {
-        let planned = self.plan_within(principal, sql, pins).await?;
-        match planned.declares {
-            None => Ok(planned),
-            // Each call stands for itself here, so nothing that follows would know of it.
-            Some(_) => {
-                Err(Error::new(Class::BadRequest, "`SET` and `RESET` hold for a session, and there is none here")
-                    .help("declare the purpose with each call, in the header `x-polder-purpose`"))
-            }
-        }
+        let request = Request { pins: pins.clone(), ..Request::new(sql) };
+        self.plan_request(principal, request).await?.alone()
     }
 
-    /// The same for a session, which keeps the purpose that a statement declares.
-    pub(super) async fn plan_within(
-        self: &Arc<Self>,
-        principal: &Principal,
-        sql: &str,
-        pins: &Pins,
-    ) -> Result<Planned, Error> {
-        let (engine, principal, sql, pins) = (Arc::clone(self), principal.clone(), sql.to_owned(), pins.clone());
-        let deadline = tokio::time::Instant::now() + self.timeout;
+    /// The same for a statement that means more than its text. The purpose that it declares is for the caller to keep.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn plan_request(self: &Arc<Self>, principal: &Principal, request: Request) -> Result<Planned, Error> {
+        let (engine, principal) = (Arc::clone(self), principal.clone());
+        let timeout = request.timeout.map_or(self.timeout, |timeout| timeout.min(self.timeout));
+        let within = tokio::time::Instant::now() + timeout;
+        let deadline = request.deadline.map_or(within, |deadline| deadline.min(within));
         let planned = self.apart(async move {
             let Serving { mesh, epoch } = engine.served.now();
             let resolver = engine.resolver_of(mesh, &principal);
-            let mut planned = super::planning::plan(&engine, &resolver, &sql, &pins, deadline).await?;
+            let life = Life { deadline, timeout };
+            let mut planned = super::planning::plan(&engine, &resolver, &request, life).await?;
             planned.basis = Basis { principal, epoch, relied: resolver.relied() };
             Ok(planned)
         });
-        tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(self.timeout)))
+        tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(timeout)))
+    }
+
+    /// How many parameters a statement has, which is told by its text alone.
+    ///
+    /// # Errors
+    /// For what is not admitted.
+    pub async fn parameters(self: &Arc<Self>, sql: &str) -> Result<usize, Error> {
+        let sql = sql.to_owned();
+        self.apart(async move { Ok(super::gate::admit(&sql)?.parameters.len()) }).await
+    }
+
+    /// The longest time that a statement may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// What `principal` may see of a query, and why. It does not run, and its products need not be there.
@@ -233,6 +242,15 @@ impl Engine {
     /// What `principal` may discover, the system tables included, in the order of names.
     pub fn list(&self, principal: &Principal) -> Vec<Listed> {
         self.resolver(principal).list()
+    }
+
+    /// The keys that contracts declare, as far as `principal` may see their columns.
+    ///
+    /// # Errors
+    /// When the engine fails on it.
+    pub async fn keys(self: &Arc<Self>, principal: &Principal) -> Result<DeclaredKeys, Error> {
+        let resolver = self.resolver(principal);
+        self.apart(async move { Ok(resolver.keys().await) }).await
     }
 
     /// The schema under which `principal` sees a table of that listing.

@@ -12,6 +12,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use polder_catalog::document::nearest;
 
+use super::parameters::by_value;
 use crate::error::{Class, Error};
 use crate::resolve::Table;
 use crate::scan::cause;
@@ -64,10 +65,24 @@ pub(super) fn revoked() -> Error {
         .help("run it again, for what you may see now")
 }
 
+/// The error for a statement that its principal has ended.
+pub(super) fn stopped() -> Error {
+    Error::new(Class::Cancelled, "the statement was cancelled")
+}
+
+/// An error of a statement with values in the places of its parameters, which its words could show. What a store or a
+/// limit says has none.
+pub(super) fn valued(error: Error) -> Error {
+    match error.class {
+        Class::BadRequest | Class::Bug => Error { class: error.class, ..by_value() },
+        _ => error,
+    }
+}
+
 /// The error for a task of the engine that did not finish by itself.
 pub(super) fn ended(error: &tokio::task::JoinError) -> Error {
     if error.is_cancelled() {
-        return Error::new(Class::Cancelled, "the statement was cancelled");
+        return stopped();
     }
     tracing::error!("a query panicked");
     Error::new(Class::Bug, "the engine failed on this statement").help("please report it to the platform team")

@@ -6,6 +6,7 @@
 //! our own), samples, locks and hints, and its session would run `COPY`, `CREATE` and `SET`. What is implemented and would cost too much is refused as well.
 
 mod cost;
+mod parameters;
 mod parts;
 mod policy;
 mod version;
@@ -17,6 +18,7 @@ use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use super::dialect::Versioned;
 use crate::error::{Class, Error};
 
+pub use cost::{LONGEST, TABLES};
 pub use version::Version;
 
 /// How deep parentheses and subqueries may nest.
@@ -52,18 +54,29 @@ pub enum Purpose {
     Show,
 }
 
+/// A statement that may be planned, and its parameters.
+#[derive(Debug)]
+pub struct Gated {
+    /// The statement, in which the parameters are `$1`, `$2`…
+    pub statement: Admitted,
+    /// Their names, as the statement writes them.
+    pub parameters: Vec<String>,
+}
+
 /// Parses and admits one statement.
 ///
 /// # Errors
 /// `BadRequest` for everything that is not admitted, saying which part is not.
-pub fn admit(sql: &str) -> Result<Admitted, Error> {
+pub fn admit(sql: &str) -> Result<Gated, Error> {
     let mut tokens = cost::measure(sql)?;
     let of_policy = policy::strip(&mut tokens);
-    match (parse(tokens)?, of_policy) {
-        (admitted, false) => Ok(admitted),
-        (Admitted::Query(query), true) => Ok(Admitted::ExplainPolicy(query)),
-        (_, true) => Err(refused("EXPLAIN POLICY of anything but a query", "explain a SELECT")),
-    }
+    let parameters = parameters::number(&mut tokens)?;
+    let statement = match (parse(tokens)?, of_policy) {
+        (admitted, false) => admitted,
+        (Admitted::Query(query), true) => Admitted::ExplainPolicy(query),
+        (_, true) => return Err(refused("EXPLAIN POLICY of anything but a query", "explain a SELECT")),
+    };
+    Ok(Gated { statement, parameters })
 }
 
 fn parse(tokens: Vec<TokenWithSpan>) -> Result<Admitted, Error> {
@@ -221,7 +234,6 @@ pub fn normal(ident: &ast::Ident) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
-    use super::cost::LONGEST;
     use super::*;
 
     fn check(sql: &str, expect: Result<(), &str>) {
@@ -308,7 +320,7 @@ mod tests {
             ("RESET polder.purpose", Purpose::Reset),
             ("SHOW polder.purpose", Purpose::Show),
         ] {
-            assert!(matches!(admit(sql).unwrap(), Admitted::Purpose(found) if found == purpose), "{sql}");
+            assert!(matches!(admit(sql).unwrap().statement, Admitted::Purpose(found) if found == purpose), "{sql}");
         }
     }
 
@@ -331,7 +343,24 @@ mod tests {
         check("SELECT * INTO x FROM d.p", Err("SELECT INTO"));
         check("SELECT a FROM d.p SORT BY a", Err("SORT BY"));
         check("WITH x AS MATERIALIZED (SELECT 1) SELECT * FROM x", Err("MATERIALIZED"));
-        check("SELECT $1", Err("a parameter"));
+    }
+
+    #[test]
+    fn parameters_stand_where_a_value_stands() {
+        for (sql, parameters) in [
+            ("SELECT a FROM d.p WHERE a > ? AND b IN (?, ?) LIMIT ? OFFSET ?", 5),
+            ("SELECT $2, count(*) FROM d.p WHERE a = $1 GROUP BY $2", 2),
+            ("EXPLAIN SELECT $low WHERE 1 BETWEEN $low AND $high", 2),
+            ("SELECT '?'", 0),
+        ] {
+            assert_eq!(admit(sql).unwrap().parameters.len(), parameters, "{sql}");
+        }
+        check("SELECT :a", Err("this form of a parameter"));
+        check("SELECT * FROM ?", Err("cannot be parsed"));
+        check("SET polder.purpose = ?", Err("this form of SET"));
+        check("SELECT repeat('x', ?)", Err("a plain number"));
+        let list = format!("SELECT 1 IN (?{})", ", ?".repeat(2_000));
+        assert_eq!(admit(&list).unwrap().parameters.len(), 2_001, "a long list is no chain");
     }
 
     #[test]

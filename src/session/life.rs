@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{End, Feeder, Queue, Unwanted, queue};
-use super::running::{Leave, Registered};
+use super::running::{Leave, Registered, Stopper};
 use super::{Planned, failure};
 use crate::error::Error;
 
@@ -73,6 +74,15 @@ impl Packer for Unpacked {
     }
 }
 
+/// How long a statement may live.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Life {
+    /// When it ends at the latest.
+    pub(super) deadline: Instant,
+    /// The time that it was given.
+    pub(super) timeout: Duration,
+}
+
 /// The rows of a running query. Dropping it cancels the query.
 ///
 /// A parcel leaves only while the mesh that is served allows the query, also one that waited here. The deadline stands
@@ -100,6 +110,11 @@ impl<T> Rows<T> {
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
+
+    /// What ends it from elsewhere, also while nobody reads.
+    pub fn stopper(&self) -> Stopper {
+        self.registered.stopper()
+    }
 }
 
 /// Starts a planned query on the query threads. Its reader is waited for as long as `patience` says. `held` is dropped
@@ -113,11 +128,12 @@ pub(super) fn start<P: Packer>(
     let schema = planned.schema();
     let (feeder, parcels) = queue(AHEAD, patience, held);
     let engine = Arc::clone(&planned.engine);
-    let deadline = Box::pin(tokio::time::sleep_until(planned.deadline));
+    let Life { deadline, timeout } = planned.life;
+    let deadline = Box::pin(tokio::time::sleep_until(deadline));
     let registered = Arc::new(engine.running.register(planned.basis.clone()));
     let driver = engine.execute(drive(planned, packer, Arc::clone(&registered), feeder))?;
     registered.statement.driven_by(driver.abort_handle());
-    Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout: engine.timeout, patience })
+    Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout, patience })
 }
 
 async fn drive<P: Packer>(planned: Planned, packer: P, registered: Arc<Registered>, feeder: Feeder<P::Parcel>) {
@@ -156,11 +172,16 @@ impl From<Unwanted> for Halt {
 }
 
 async fn pass<P: Packer>(planned: Planned, mut packer: P, feeder: &Feeder<P::Parcel>) -> Result<(), Halt> {
-    let Planned { state, plan, guarded, .. } = planned;
-    let failed = |error| failure::running(&error, guarded.as_ref());
+    let Planned { state, plan, schema, guarded, valued, .. } = planned;
+    let failed = |error: DataFusionError| {
+        let error = failure::running(&error, guarded.as_ref());
+        if valued { failure::valued(error) } else { error }
+    };
     let mut batches = execute_stream(plan, state.task_ctx()).map_err(failed)?;
     while let Some(batch) = batches.next().await {
-        packer.load(batch.map_err(failed)?)?;
+        // A parameter may be NULL, so that the announced columns may be where these are not.
+        let batch = batch.and_then(|batch| Ok(batch.with_schema(Arc::clone(&schema))?)).map_err(failed)?;
+        packer.load(batch)?;
         while let Some(parcel) = packer.next()? {
             let size = P::size(&parcel);
             feeder.put(parcel, size).await?;
@@ -187,6 +208,7 @@ impl<T> Rows<T> {
         let Poll::Ready(ended) = Pin::new(&mut self.driver).poll(context) else { return Poll::Pending };
         match (self.registered.may_leave(context.waker()), ended) {
             (Leave::Clear | Leave::Wait, Err(error)) => self.end(failure::ended(&error)),
+            (Leave::Stopped, _) => self.end(failure::stopped()),
             (Leave::Revoked, _) | (_, Ok(())) => self.end(failure::revoked()),
         }
     }
@@ -202,6 +224,7 @@ impl<T> Stream for Rows<T> {
             Leave::Clear => parcels.poll_take(context),
             Leave::Wait => Poll::Pending,
             Leave::Revoked => return this.end(failure::revoked()),
+            Leave::Stopped => return this.end(failure::stopped()),
         };
         match next {
             Poll::Ready(Ok(parcel)) => Poll::Ready(Some(Ok(parcel))),

@@ -1,7 +1,8 @@
 //! The only maker of DataFusion sessions: the statement gate, planning, limits, and the life of a query.
 //!
 //! ```text
-//! text --gate--> statement --resolve--> governed tables --DataFusion--> optimized plan --guard::verify--> Planned
+//! text --gate--> statement --resolve--> governed tables --DataFusion--> plan --parameters--> plan with values
+//!      --optimizer--> optimized plan --guard::verify--> Planned
 //! Planned --run--> Rows: record batches, or what a Packer makes of them, until the end, the deadline, or the drop of the
 //!                  handle
 //! ```
@@ -9,7 +10,8 @@
 //! A statement is planned against a catalog that holds exactly the tables it names, already governed; those that it
 //! names with a version are planned by a planner of our own. Planning and
 //! execution happen on threads of their own with large stacks, so that deep plans cannot overflow and busy queries do
-//! not keep the network waiting. Nothing here knows a wire protocol or a user's password.
+//! not keep the network waiting. The values of parameters stand in a plan before it is optimized, as if they had been
+//! written there. Nothing here knows a wire protocol or a user's password.
 
 mod ahead;
 mod alike;
@@ -24,10 +26,14 @@ mod functions;
 mod gate;
 mod life;
 mod outer;
+mod parameters;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
 mod purpose;
+mod request;
 mod running;
+#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
+mod tables;
 mod travel;
 
 use std::collections::BTreeMap;
@@ -36,11 +42,16 @@ use std::time::Duration;
 
 pub use engine::Engine;
 pub use functions::functions;
+pub use gate::{LONGEST as LONGEST_STATEMENT, TABLES as MOST_TABLES};
 pub use life::{Packer, Rows};
 pub use planning::Planned;
 pub use purpose::{Session, declared};
+pub use request::{Request, Values};
+pub use running::Stopper;
 
+pub use crate::resolve::age::Age;
 pub use crate::resolve::explanation::{EVERY, Effect, Line, places, policies};
+pub use crate::resolve::keys::{Declared as DeclaredKeys, KeyColumns};
 pub use crate::resolve::system::Listed;
 
 /// What an engine may use.

@@ -1,15 +1,11 @@
 //! From an admitted statement to a verified physical plan.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
-    SchemaProvider, TableProvider,
-};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use datafusion::datasource::provider_as_source;
@@ -19,26 +15,27 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+use datafusion::sql::sqlparser::ast::Query;
 use polder_catalog::policy::{Access, ColumnGrant};
 use polder_catalog::principal::Principal;
 use tokio::time::Instant;
 
 use super::caution::cautious;
 use super::failure::Guarded;
-use super::gate::{Admitted, admit, normal};
-use super::outer::{Shadows, outer_names};
+use super::gate::{Admitted, Gated, admit};
+use super::life::Life;
+use super::outer::outer_names;
+use super::parameters::{Bound, Unbound, bind, counted};
 use super::running::Basis;
-use super::travel::{self, Key, Named, Travel};
-use super::{Engine, Packer, Pins, Rows, explain, failure, life, purpose};
+use super::tables::{Over, Prepared, Scanned, prepare, reference};
+use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose};
 use crate::error::{Class, Error};
 use crate::guard::WithoutFigures;
 use crate::guard::flow::{Flow, flow};
 use crate::guard::steady::row_by_row;
 use crate::guard::verify::{Cleared, Refusal};
+use crate::resolve::Resolver;
 use crate::resolve::explanation::{self, Line, leaves};
-use crate::resolve::{At, Resolver, Table, versioned};
 
 /// A statement that was admitted, planned and verified for one principal.
 pub struct Planned {
@@ -47,14 +44,18 @@ pub struct Planned {
     pub(super) plan: Arc<dyn ExecutionPlan>,
     /// The products that it reads, where anything of them is kept from the principal.
     pub(super) guarded: Option<Guarded>,
-    pub(super) deadline: Instant,
+    pub(super) life: Life,
     pub(super) basis: Basis,
     /// The purpose that the statement declares for what follows: one, or none any more.
     pub(super) declares: Option<Option<String>>,
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
+    /// Whether values stand in the places of parameters.
+    pub(super) valued: bool,
+    parameters: SchemaRef,
     pins: Pins,
     snapshots: Pins,
     notices: Vec<String>,
+    ages: BTreeMap<String, Age>,
     flow: Flow,
 }
 
@@ -68,6 +69,31 @@ impl Planned {
     /// The columns of the result.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// The parameters: their names and types. Each may be NULL.
+    pub fn parameters(&self) -> SchemaRef {
+        Arc::clone(&self.parameters)
+    }
+
+    /// The purpose that the statement declares for those after it: one, or none any more.
+    pub fn declares(&self) -> Option<&Option<String>> {
+        self.declares.as_ref()
+    }
+
+    /// The same for a caller that keeps nothing from one statement to the next.
+    ///
+    /// # Errors
+    /// When the statement would declare something for those after it.
+    pub fn alone(self) -> Result<Self, Error> {
+        match self.declares {
+            None => Ok(self),
+            Some(_) => {
+                Err(Error::new(Class::BadRequest, "`SET` and `RESET` hold for a session, and there is none here").help(
+                    "set the session option `purpose`, or declare it with each call, in the header `x-polder-purpose`",
+                ))
+            }
+        }
     }
 
     /// The snapshots that it reads.
@@ -84,6 +110,11 @@ impl Planned {
     /// What the user should know, one sentence each: deprecated products, masked columns.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// How old the data of the products is, where the principal may know it and a contract promises something.
+    pub fn ages(&self) -> &BTreeMap<String, Age> {
+        &self.ages
     }
 
     /// Which columns reach which outputs, and how; empty for what is no query.
@@ -112,14 +143,16 @@ impl Planned {
     /// The same with all the time that a statement has.
     #[must_use]
     pub fn anew(self) -> Self {
-        Self { deadline: Instant::now() + self.engine.timeout, ..self }
+        let life = Life { deadline: Instant::now() + self.life.timeout, ..self.life };
+        Self { life, ..self }
     }
 
     /// Runs it for a reader of this process, who may take its time.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be started, and when its parameters have no values yet.
     pub fn run(self) -> Result<Rows, Error> {
+        self.bound()?;
         life::start(self, life::Unpacked::default(), None, ())
     }
 
@@ -127,47 +160,57 @@ impl Planned {
     /// `held` is dropped when nothing of it is left.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be started, and when its parameters have no values yet.
     pub fn send<P: Packer>(self, packer: P, held: impl Send + 'static) -> Result<Rows<P::Parcel>, Error> {
+        self.bound()?;
         let patience = self.engine.patience();
         life::start(self, packer, Some(patience), held)
     }
+
+    fn bound(&self) -> Result<(), Error> {
+        match self.parameters.fields().is_empty() || self.valued {
+            true => Ok(()),
+            false => Err(Error::new(Class::BadRequest, "no values are bound to the parameters of the statement")),
+        }
+    }
 }
 
-/// Plans `sql` for the resolver's principal.
+/// Plans a statement for the resolver's principal.
 pub(super) async fn plan(
     engine: &Arc<Engine>,
     resolver: &Resolver,
-    sql: &str,
-    pins: &Pins,
-    deadline: Instant,
+    request: &Request,
+    life: Life,
 ) -> Result<Planned, Error> {
-    let admitted = admit(sql)?;
-    if let Admitted::Purpose(purpose) = admitted {
+    let Gated { statement, parameters } = admit(&request.sql)?;
+    counted(&parameters, &request.values)?;
+    if let Admitted::Purpose(purpose) = statement {
         let (table, declares) = purpose::answer(resolver, purpose)?;
-        let planned = whole_table(engine, table, deadline).await?;
+        let planned = whole_table(engine, table, life).await?;
         return Ok(Planned { declares, ..planned });
     }
     purpose::entitled(resolver)?;
-    match admitted {
+    let asked = |query| Asked { query, parameters: &parameters, request };
+    match statement {
         Admitted::Query(query) => {
-            let ready = query_plan(resolver, query, pins, engine.base.clone()).await?;
-            Ok(ready.planned(engine, deadline))
+            let ready = query_plan(resolver, asked(query), engine.base.clone()).await?;
+            Ok(ready.planned(engine, life))
         }
         Admitted::Explain(query) => {
-            let ready = query_plan(resolver, query, pins, without_figures(engine)).await?;
+            let ready = query_plan(resolver, asked(query), without_figures(engine)).await?;
             let table = explain::table(&ready.logical, &ready.physical)?;
-            whole_table(engine, table, deadline).await
+            let planned = whole_table(engine, table, life).await?;
+            Ok(Planned { parameters: ready.parameters, valued: ready.valued, ..planned })
         }
         Admitted::ExplainPolicy(query) => {
-            let lines = explained(engine, resolver, query, pins).await?;
-            whole_table(engine, explanation::table(&lines)?, deadline).await
+            let lines = explained(engine, resolver, asked(query)).await?;
+            whole_table(engine, explanation::table(&lines)?, life).await
         }
-        Admitted::ShowTables(schema) => whole_table(engine, resolver.show_tables(schema.as_deref())?, deadline).await,
-        Admitted::ShowSchemas => whole_table(engine, resolver.show_schemas()?, deadline).await,
+        Admitted::ShowTables(schema) => whole_table(engine, resolver.show_tables(schema.as_deref())?, life).await,
+        Admitted::ShowSchemas => whole_table(engine, resolver.show_schemas()?, life).await,
         Admitted::Describe(name) => {
-            let table = resolver.describe(&reference(&name)?).await?;
-            whole_table(engine, table, deadline).await
+            let table = resolver.describe(&request.whole(reference(&name)?)).await?;
+            whole_table(engine, table, life).await
         }
         Admitted::Purpose(_) => Err(Error::new(Class::Bug, "a purpose was declared twice")),
     }
@@ -176,12 +219,23 @@ pub(super) async fn plan(
 /// Explains the query `sql` for the resolver's principal.
 pub(super) async fn explain_policy(engine: &Engine, resolver: &Resolver, sql: &str) -> Result<Vec<Line>, Error> {
     purpose::entitled(resolver)?;
-    match admit(sql)? {
+    let Gated { statement, parameters } = admit(sql)?;
+    match statement {
         Admitted::Query(query) | Admitted::ExplainPolicy(query) => {
-            explained(engine, resolver, query, &Pins::new()).await
+            let request = Request { values: Values::Later, ..Request::new(sql) };
+            explained(engine, resolver, Asked { query, parameters: &parameters, request: &request }).await
         }
         _ => Err(Error::new(Class::BadRequest, "only a query can be explained").help("explain a SELECT")),
     }
+}
+
+/// A query that is asked for.
+#[derive(Clone)]
+struct Asked<'a> {
+    query: Box<Query>,
+    /// The names of its parameters.
+    parameters: &'a [String],
+    request: &'a Request,
 }
 
 /// What planning has made, before it becomes the caller's.
@@ -191,16 +245,19 @@ struct Ready {
     physical: Arc<dyn ExecutionPlan>,
     tables: Vec<Scanned>,
     flow: Flow,
+    parameters: SchemaRef,
+    valued: bool,
 }
 
 impl Ready {
-    fn planned(self, engine: &Arc<Engine>, deadline: Instant) -> Planned {
-        let Self { state, physical, tables, flow, .. } = self;
+    fn planned(self, engine: &Arc<Engine>, life: Life) -> Planned {
+        let Self { state, physical, tables, flow, parameters, valued, .. } = self;
         let mut notices: Vec<String> = Vec::new();
         for (scan, _, table) in &tables {
             let masked = table.masked_notice(flow.sources().filter(|source| source.table == *scan));
             // A table that is read at two versions is told of once.
-            for notice in table.notices.iter().cloned().chain(masked) {
+            let stale = table.age.and_then(|age| age.notice(&table.name));
+            for notice in table.notices.iter().cloned().chain(stale).chain(masked) {
                 if !notices.contains(&notice) {
                     notices.push(notice);
                 }
@@ -214,18 +271,30 @@ impl Ready {
                 .filter(|(_, _, table)| !table.restricted)
                 .filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?)))
                 .collect(),
-            deadline,
+            life,
             // Put in when planning has ended.
             basis: Basis::none(),
             declares: None,
-            schema: physical.schema(),
+            schema: match parameters.fields().is_empty() {
+                true => physical.schema(),
+                // The same columns for every value that may be bound, NULL among them.
+                false => nullable(&physical.schema()),
+            },
+            parameters,
+            valued,
             pins: tables.iter().filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?))).collect(),
             notices,
+            ages: tables.iter().filter_map(|(_, _, table)| Some((table.name.clone(), table.age?))).collect(),
             flow,
             plan: physical,
             state,
         }
     }
+}
+
+fn nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<Field>>(), schema.metadata().clone()))
 }
 
 /// A state for plans that are shown, in which the guards of restricted tables tell no figures.
@@ -234,90 +303,15 @@ fn without_figures(engine: &Engine) -> SessionState {
     SessionStateBuilder::new_from_existing(engine.base.clone()).with_config(config).build()
 }
 
-/// A table that a statement names: the name of its scans, its name in the statement, and what it is.
-type Scanned = (TableReference, TableReference, Table);
-
-/// What a statement is planned over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Over {
-    /// Its tables, opened.
-    Tables,
-    /// Their contracts, with the columns that are denied.
-    Outlines,
-}
-
-/// A statement and its tables, before it is planned.
-struct Prepared {
-    state: SessionState,
-    statement: Statement,
-    tables: Vec<Scanned>,
-    /// Names in subqueries that would be those of outer columns, were they not denied inside.
-    denials: Vec<(String, Error)>,
-}
-
-async fn prepare(
-    resolver: &Resolver,
-    query: Box<Query>,
-    pins: &Pins,
-    mut base: SessionState,
-    over: Over,
-) -> Result<Prepared, Error> {
-    let named = Named::find(&query)?;
-    let shadows = Shadows::find(&query);
-    let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
-    // The one time that `now()` means in this statement.
-    base.mark_start_execution();
-    let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
-    let resolve = async |reference: &TableReference, at: &At| match over {
-        Over::Tables => resolver.table(reference, at).await,
-        Over::Outlines => resolver.outline(reference, at).await,
-    };
-    let mut found: BTreeMap<TableReference, Table> = BTreeMap::new();
-    // A table that is named with versions alone is not read without one.
-    for reference in references.into_iter().filter(|reference| named.plain.contains(reference)) {
-        if let Entry::Vacant(vacant) = found.entry(reference) {
-            let at = At::newest(pins.get(&pin_name(vacant.key(), None)).copied());
-            let table = resolve(vacant.key(), &at).await?;
-            vacant.insert(table);
-        }
-    }
-    let mut travelled: BTreeMap<Key, Table> = BTreeMap::new();
-    for (key, version) in named.versioned {
-        let pin = pins.get(&pin_name(&key.0, Some(&key.1))).copied();
-        let table = resolve(&key.0, &travel::at(&base, &version, pin)?).await?;
-        travelled.insert(key, table);
-    }
-    let providers = travelled.iter().map(|(key, table)| (key.clone(), Arc::clone(&table.provider))).collect();
-    let state = SessionStateBuilder::new_from_existing(base)
-        .with_catalog_list(catalog_of(resolver.mesh.name(), &found)?)
-        .with_relation_planners(vec![Arc::new(Travel { tables: providers })])
-        .build();
-    let denials: Vec<(String, Error)> = shadows
-        .found
-        .into_iter()
-        .filter_map(|(reference, name)| {
-            let versions = travelled.iter().filter(|((named, _), _)| *named == reference).map(|(_, table)| table);
-            let denial = found.get(&reference).into_iter().chain(versions).find_map(|table| table.denial(&name))?;
-            Some((name, denial))
-        })
-        .collect();
-    let plain = found.into_iter().map(|(reference, table)| (reference.clone(), reference, table));
-    let travelled = travelled
-        .into_iter()
-        .map(|((reference, version), table)| (versioned(&reference, Some(&version)), reference, table));
-    let tables = plain.chain(travelled).collect();
-    Ok(Prepared { state, statement, tables, denials })
-}
-
-async fn query_plan(resolver: &Resolver, query: Box<Query>, pins: &Pins, base: SessionState) -> Result<Ready, Error> {
+async fn query_plan(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -> Result<Ready, Error> {
     let Prepared { state, statement, tables, denials } =
-        prepare(resolver, query.clone(), pins, base.clone(), Over::Tables).await?;
+        prepare(resolver, asked.query.clone(), asked.request, base.clone(), Over::Tables).await?;
     let logical = match state.statement_to_plan(statement).await {
         Ok(logical) => logical,
         Err(error) => {
             let nested = |grant: &ColumnGrant| matches!(grant.access, Access::Nested(_));
             let of_fields = tables.iter().any(|(_, _, table)| table.grants.iter().any(nested));
-            let denied = if of_fields { denied(resolver, query, pins, base).await } else { None };
+            let denied = if of_fields { denied(resolver, asked, base).await } else { None };
             return Err(denied.unwrap_or_else(|| failed(&error, &tables)));
         }
     };
@@ -327,20 +321,26 @@ async fn query_plan(resolver: &Resolver, query: Box<Query>, pins: &Pins, base: S
             return Err(denial);
         }
     }
-    let flow = followed(&logical, &tables)?;
-    let (logical, physical) =
-        finish(&state, &logical, tables.iter().map(|(_, _, table)| &table.provider), &tables).await?;
-    Ok(Ready { state, logical, physical, tables, flow })
+    let bound = bind(logical, asked.parameters, &asked.request.values).map_err(|unbound| match unbound {
+        Unbound::Refused(error) => error,
+        Unbound::Failed(error) => failed(&error, &tables),
+    });
+    let Bound { typed, valued, offered } = bound?;
+    let flow = followed(&typed, &tables)?;
+    let (logical, valued) = valued.map_or((typed, false), |valued| (valued, true));
+    let finished = finish(&state, &logical, tables.iter().map(|(_, _, table)| &table.provider), &tables).await;
+    let (logical, physical) = finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
+    Ok(Ready { state, logical, physical, tables, flow, parameters: offered, valued })
 }
 
 /// What an explanation says of a query, which is planned over outlines and does not run.
-async fn explained(engine: &Engine, resolver: &Resolver, query: Box<Query>, pins: &Pins) -> Result<Vec<Line>, Error> {
-    let (flow, tables) = outlined(resolver, query.clone(), pins, engine.base.clone()).await?;
+async fn explained(engine: &Engine, resolver: &Resolver, asked: Asked<'_>) -> Result<Vec<Line>, Error> {
+    let (flow, tables) = outlined(resolver, asked.clone(), engine.base.clone()).await?;
     match flow {
         Ok(flow) => resolver.explain(&flow, &tables),
         // A contract may leave open what a type is; the tables then know it, if they can be opened.
         Err(error) if error.class == Class::BadRequest => {
-            let ready = query_plan(resolver, query, pins, engine.base.clone()).await?;
+            let ready = query_plan(resolver, asked, engine.base.clone()).await?;
             resolver.explain(&ready.flow, &ready.tables)
         }
         Err(error) => Err(error),
@@ -349,11 +349,11 @@ async fn explained(engine: &Engine, resolver: &Resolver, query: Box<Query>, pins
 
 async fn outlined(
     resolver: &Resolver,
-    query: Box<Query>,
-    pins: &Pins,
+    asked: Asked<'_>,
     base: SessionState,
 ) -> Result<(Result<Flow, Error>, Vec<Scanned>), Error> {
-    let Prepared { state, statement, tables, .. } = prepare(resolver, query, pins, base, Over::Outlines).await?;
+    let Prepared { state, statement, tables, .. } =
+        prepare(resolver, asked.query, asked.request, base, Over::Outlines).await?;
     let flow = match state.statement_to_plan(statement).await {
         Ok(logical) => followed(&logical, &tables),
         Err(error) => Err(failed(&error, &tables)),
@@ -363,8 +363,8 @@ async fn outlined(
 
 /// The denial of the first field that a query names and must not, where that is why it cannot be planned: a field that
 /// is denied is not in its struct.
-async fn denied(resolver: &Resolver, query: Box<Query>, pins: &Pins, base: SessionState) -> Option<Error> {
-    let (flow, tables) = outlined(resolver, query, pins, base).await.ok()?;
+async fn denied(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -> Option<Error> {
+    let (flow, tables) = outlined(resolver, asked, base).await.ok()?;
     let flow = flow.ok()?;
     flow.sources().find_map(|source| {
         let (_, _, table) = tables.iter().find(|(scan, ..)| *scan == source.table)?;
@@ -420,50 +420,14 @@ fn unverified(refusal: &Refusal) -> Error {
 }
 
 /// Plans the whole of a table that was made for this statement: the answer to `SHOW`, `DESCRIBE` and `EXPLAIN`.
-async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, deadline: Instant) -> Result<Planned, Error> {
+async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, life: Life) -> Result<Planned, Error> {
     let failed = |error| failure::planning(&error, &[]);
     let state = engine.base.clone();
     let logical = LogicalPlanBuilder::scan("answer", provider_as_source(Arc::clone(&table)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
     let (logical, physical) = finish(&state, &logical, [&table], &[]).await?;
-    Ok(Ready { state, logical, physical, tables: Vec::new(), flow: Flow::default() }.planned(engine, deadline))
-}
-
-/// A catalog of exactly the tables that a statement names.
-fn catalog_of(mesh: &str, tables: &BTreeMap<TableReference, Table>) -> Result<Arc<dyn CatalogProviderList>, Error> {
-    let failed = |error| failure::planning(&error, &[]);
-    let catalog = Arc::new(MemoryCatalogProvider::new());
-    for (reference, table) in tables {
-        let name = reference.schema().unwrap_or_default();
-        let schema = match catalog.schema(name) {
-            Some(schema) => schema,
-            None => {
-                let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
-                catalog.register_schema(name, Arc::clone(&schema)).map_err(failed)?;
-                schema
-            }
-        };
-        if !schema.table_exist(reference.table()) {
-            schema.register_table(reference.table().to_owned(), Arc::clone(&table.provider)).map_err(failed)?;
-        }
-    }
-    let list = MemoryCatalogProviderList::new();
-    list.register_catalog(mesh.to_owned(), catalog);
-    Ok(Arc::new(list))
-}
-
-/// The name by which pins know a table.
-fn pin_name(reference: &TableReference, version: Option<&str>) -> String {
-    versioned(&TableReference::partial(reference.schema().unwrap_or_default(), reference.table()), version).to_string()
-}
-
-fn reference(name: &ObjectName) -> Result<TableReference, Error> {
-    let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(normal)).collect();
-    match parts.as_deref() {
-        Some([table]) => Ok(TableReference::bare(table.as_str())),
-        Some([schema, table]) => Ok(TableReference::partial(schema.as_str(), table.as_str())),
-        Some([catalog, schema, table]) => Ok(TableReference::full(catalog.as_str(), schema.as_str(), table.as_str())),
-        _ => Err(Error::new(Class::BadRequest, format!("`{name}` is not the name of a table"))),
-    }
+    let parameters = Arc::new(Schema::empty());
+    let (tables, flow) = (Vec::new(), Flow::default());
+    Ok(Ready { state, logical, physical, tables, flow, parameters, valued: false }.planned(engine, life))
 }

@@ -6,8 +6,8 @@
 //! RESET polder.purpose             the next statements are for none
 //! ```
 //!
-//! A call over the wire stands for itself and declares its purpose in a header, so a session is what an embedded
-//! caller has, and the shell.
+//! A call over the wire stands for itself: it declares its purpose in a header, or brings a session that it keeps on its
+//! own side. So a session here is what an embedded caller has.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use datafusion::common::TableReference;
 use polder_catalog::principal::Principal;
 
 use super::gate::{Admitted, Purpose, admit};
-use super::{Engine, Pins, Planned};
+use super::{Engine, Pins, Planned, Request};
 use crate::error::{Class, Error};
 use crate::resolve::Resolver;
 use crate::resolve::system::virtual_table;
@@ -48,7 +48,8 @@ impl Session {
     /// Those of [`Engine::plan`]; `Denied` for a purpose that the principal may not declare, and then the one before
     /// stays.
     pub async fn plan(&mut self, sql: &str, pins: &Pins) -> Result<Planned, Error> {
-        let planned = self.engine.plan_within(&self.principal, sql, pins).await?;
+        let request = Request { pins: pins.clone(), ..Request::new(sql) };
+        let planned = self.engine.plan_request(&self.principal, request).await?;
         if let Some(purpose) = &planned.declares {
             self.principal.purpose.clone_from(purpose);
         }
@@ -58,9 +59,9 @@ impl Session {
 
 /// The purpose that a statement declares, `None` inside for none any more; for a shell that keeps it on its own side.
 pub fn declared(sql: &str) -> Option<Option<String>> {
-    match admit(sql) {
-        Ok(Admitted::Purpose(Purpose::Set(purpose))) => Some(Some(purpose)),
-        Ok(Admitted::Purpose(Purpose::Reset)) => Some(None),
+    match admit(sql).ok()?.statement {
+        Admitted::Purpose(Purpose::Set(purpose)) => Some(Some(purpose)),
+        Admitted::Purpose(Purpose::Reset) => Some(None),
         _ => None,
     }
 }

@@ -52,6 +52,7 @@ pub(super) struct Statement {
     /// The latest epoch whose mesh allows it.
     cleared: AtomicU64,
     revoked: AtomicBool,
+    stopped: AtomicBool,
     reader: AtomicWaker,
     driver: OnceLock<AbortHandle>,
 }
@@ -74,6 +75,21 @@ pub(super) enum Leave {
     Wait,
     /// Nothing of this statement leaves any more.
     Revoked,
+    /// Nor of this one, because its principal has ended it.
+    Stopped,
+}
+
+/// Ends a statement that runs, for its principal.
+#[derive(Debug, Clone)]
+pub struct Stopper(Arc<Statement>);
+
+impl Stopper {
+    /// Ends it: its work stops, and its reader is told so instead of the next batch.
+    pub fn stop(&self) {
+        self.0.stopped.store(true, Ordering::SeqCst);
+        self.0.stop();
+        self.0.reader.wake();
+    }
 }
 
 impl Running {
@@ -88,6 +104,7 @@ impl Running {
             cleared: AtomicU64::new(basis.epoch),
             basis,
             revoked: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             driver: OnceLock::new(),
         });
@@ -110,6 +127,11 @@ impl Registered {
         self.statement.decide(&self.running.served.now())
     }
 
+    /// What ends it for its principal.
+    pub(super) fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.statement))
+    }
+
     /// Whether a batch may leave to the reader behind `waker`.
     pub(super) fn may_leave(&self, waker: &Waker) -> Leave {
         self.statement.may_leave(waker, || self.running.served.epoch())
@@ -125,7 +147,8 @@ impl Drop for Registered {
 impl Statement {
     /// The task that executes it, so that a reader who does not read cannot keep it alive.
     pub(super) fn driven_by(&self, driver: AbortHandle) {
-        if self.driver.set(driver).is_ok() && self.revoked.load(Ordering::SeqCst) {
+        let ended = || self.revoked.load(Ordering::SeqCst) || self.stopped.load(Ordering::SeqCst);
+        if self.driver.set(driver).is_ok() && ended() {
             self.stop();
         }
     }
@@ -161,6 +184,8 @@ impl Statement {
         self.reader.register(waker);
         if self.revoked.load(Ordering::SeqCst) {
             Leave::Revoked
+        } else if self.stopped.load(Ordering::SeqCst) {
+            Leave::Stopped
         } else if epoch() <= self.cleared.load(Ordering::SeqCst) {
             Leave::Clear
         } else {
@@ -201,6 +226,15 @@ mod tests {
         let open = served.swap(mesh("mesh: m"));
         running.review(&open);
         assert_eq!(registered.may_leave(Waker::noop()), Leave::Revoked, "it stays so");
+    }
+
+    #[test]
+    fn what_its_principal_ends_lets_nothing_leave_and_starts_no_work() {
+        let served = Served::new(mesh("mesh: m"));
+        let running = Running::new(Arc::clone(&served));
+        let registered = running.register(planned(&served));
+        registered.stopper().stop();
+        assert_eq!(registered.may_leave(Waker::noop()), Leave::Stopped);
     }
 
     #[test]

@@ -134,16 +134,6 @@ def test_a_prepared_statement_runs_again_and_again(connect, lake):
             assert cursor.fetchall() == expected
 
 
-def test_parameters_are_refused_in_words(connect):
-    connection = connect("analyst-eu")
-    for sql in ["SELECT city FROM fulfillment.warehouses WHERE warehouse_id = ?", "SELECT $1"]:
-        with connection.cursor() as cursor, pytest.raises(ProgrammingError, match="INVALID_ARGUMENT"):
-            cursor.execute(sql, parameters=["WH-RTM"])
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        assert cursor.fetchall() == [(1,)]
-
-
 def test_cursors_of_one_connection_take_turns(connect):
     connection = connect("analyst-eu")
     sql = "SELECT shipment_id FROM fulfillment.shipment_status WHERE shipment_id % 3 = {} ORDER BY shipment_id LIMIT 5000"

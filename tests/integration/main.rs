@@ -10,6 +10,7 @@
 //! - `features`: versions, row lineage, bloom filters and hidden keys of the tables of other writers
 //! - `wire`: what a Flight SQL client meets: handshake, tokens, tickets, metadata, cancellation, shutdown, TLS
 //! - `forms`: the announced schema and the sent one, rich types, compression
+//! - `statements`: parameters, sessions, tickets and keys, as clients send and ask for them
 //! - `broken`: a fault in one file takes out what it concerns and nothing more
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
 //! - `refusals`: every call without the right credentials, by every kind of them
@@ -42,6 +43,7 @@ mod rooms;
 mod rows;
 mod s3;
 mod scripts;
+mod statements;
 mod tables;
 mod travel;
 mod wire;

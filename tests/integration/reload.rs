@@ -10,10 +10,13 @@ use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use polder::auth::new_token;
+use polder::error::Class;
+use polder::flight::client::{Credentials, Remote};
 use polder::packly::write_files;
 use polder::server::{self, Follow, Running};
 use polder::session::{Engine, Pins};
 use polder_catalog::mesh::Mesh;
+use polder_catalog::secret::Secret;
 
 use crate::packly::{loopback, make, packly};
 use crate::wire::{Client, get, said, stranger_at, ticket};
@@ -212,6 +215,27 @@ fn a_running_query_ends_with_the_token_of_its_service() {
         assert!(ended.contains("the policies changed while the statement ran"), "{ended}");
         let refused = said(service.execute("SELECT 1".to_owned(), None).await.unwrap_err());
         assert!(refused.contains("the token is not valid"), "{refused}");
+    });
+}
+
+#[test]
+fn our_client_logs_in_again_where_its_token_is_valid_no_more() {
+    packly().block_on(async {
+        let mesh = Changing::serve().await;
+        let login = Credentials::Password { user: "analyst-eu".to_owned(), password: Secret::new("analyst-eu") };
+        let url = format!("grpc://{}", mesh.running.address);
+        let mut client = Remote::connect(&url, login, None, None).await.unwrap();
+        fs::write(mesh.file("secrets/mesh.key"), "a key that is long enough").unwrap();
+        mesh.change("mesh.yaml", "mesh: packly\n", "mesh: packly\nkeys: { mesh: \"${file:secrets/mesh.key}\" }\n")
+            .await;
+        let (_, rows, _) = client.query(EMAIL).await.unwrap();
+        assert_eq!(rows.try_collect::<Vec<_>>().await.unwrap().len(), 1);
+        // With another password it can no more.
+        let hash = fs::read_to_string(mesh.file("secrets/analyst-us.argon2")).unwrap();
+        let old = fs::read_to_string(mesh.file("secrets/analyst-eu.argon2")).unwrap();
+        mesh.change("secrets/analyst-eu.argon2", &old, &hash).await;
+        let Err(refused) = client.query(EMAIL).await else { panic!("the password is another one") };
+        assert_eq!(refused.class, Class::Unauthenticated);
     });
 }
 

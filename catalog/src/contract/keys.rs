@@ -116,6 +116,9 @@ pub(crate) const SLA: &[&str] = &[
     "valueExt",
 ];
 
+/// An entry of `relationships`.
+pub(crate) const RELATIONSHIP: &[&str] = &["customProperties", "from", "id", "to", "type"];
+
 /// An entry of `customProperties`.
 pub(crate) const CUSTOM: &[&str] = &["description", "id", "property", "value", "vendor"];
 

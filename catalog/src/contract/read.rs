@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, logical, physical};
-use super::{Column, Contract, LogicalType, PhysicalType, Status, Type};
+use super::reference::references;
+use super::{Column, Contract, LogicalType, PhysicalType, Reference, Status, Type};
 use crate::document::fields::Fields;
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, nearest, quote};
@@ -249,6 +250,8 @@ fn object(
         report.error("contract/no-columns", place, "the schema object has no properties, so nothing can be served");
     }
     let columns = columns(properties, tags, report);
+    let mut references = references(&mut fields, None, report);
+    references.extend(references_of(properties, report));
     addresses(&columns, report);
     bindings(&columns, report);
     let (major, version) = version?;
@@ -262,6 +265,7 @@ fn object(
         closed_rows,
         tags: own,
         columns,
+        references,
         support: common.support.clone(),
         sla: common.sla.clone(),
         place: node.place.clone(),
@@ -299,6 +303,17 @@ fn bindings(columns: &[Column], report: &mut Report) {
                 .help("one column of a table is one column of a contract");
         }
     }
+}
+
+/// The foreign keys that stand at the properties of an object. Its nested fields have none.
+fn references_of(properties: &[Node], report: &mut Report) -> Vec<Reference> {
+    let of = |node: &Node, report: &mut Report| {
+        // What is wrong with the property itself was said where its column was read.
+        let mut fields = Fields::of(node, "a property", &mut Report::default())?;
+        let name = fields.text("name", &mut Report::default())?;
+        Some(references(&mut fields, Some(name), report))
+    };
+    properties.iter().filter_map(|node| of(node, report)).flatten().collect()
 }
 
 fn columns(nodes: &[Node], tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Column> {

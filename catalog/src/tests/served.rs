@@ -1,7 +1,7 @@
 //! What a valid mesh serves, and to whom.
 
 use super::*;
-use crate::contract::{LogicalType, PhysicalType, Status, Type};
+use crate::contract::{LogicalType, PhysicalType, Reference, Status, Type};
 use crate::mesh::{CatalogConfig, PurposeError};
 use crate::name::DomainName;
 use crate::policy::{Help, Helpful};
@@ -38,6 +38,7 @@ fn the_small_mesh_is_read_as_written() {
     assert_eq!(contract.support, ["slack: #shop"]);
     assert_eq!(contract.sla, ["freshness 1 h"]);
     assert_eq!(contract.place.to_string(), "shop/products/customers.odcs.yaml:12:5");
+    assert_eq!(contract.references, []);
     let column = |name: &str| contract.columns.iter().find(|column| column.name == name).unwrap();
     assert_eq!((column("id").required, column("id").key), (true, Some(1)));
     assert_eq!(column("city").physical_name, "town");
@@ -409,4 +410,41 @@ fn no_policy_text_exhausts_the_stack() {
             Err(findings) => panic!("a domain's policy broke the mesh: {findings:?}"),
         }
     }
+}
+
+#[test]
+fn foreign_keys_are_read_wherever_the_standard_writes_them() {
+    let relationships = |of_object: &str, of_property: &str| {
+        let file = "shop/products/customers.odcs.yaml";
+        let object = format!("    relationships: {of_object}\n    properties:\n      - {{ name: id,");
+        let property = format!("{{ name: id, relationships: {of_property},");
+        let files = Files::valid().change(file, "    properties:\n      - { name: id,", &object).change(
+            file,
+            "{ name: id,",
+            &property,
+        );
+        files.load().unwrap().find("shop.customers").contract.references.clone()
+    };
+    let reference = |columns: &[&str], domain: Option<&str>, object: &str, to: &[&str]| Reference {
+        columns: columns.iter().map(|&column| column.into()).collect(),
+        domain: domain.map(Into::into),
+        object: object.into(),
+        to: to.iter().map(|&column| column.into()).collect(),
+    };
+    assert_eq!(
+        relationships("[{ from: customers.city, to: towns.name }]", "[{ to: depot.people.id, type: foreignKey }]"),
+        [reference(&["city"], None, "towns", &["name"]), reference(&["id"], Some("depot"), "people", &["id"])]
+    );
+    assert_eq!(
+        relationships("[{ from: [customers.id, customers.city], to: [a.b, a.c] }]", "[{ to: schema/a/properties/b }]"),
+        [reference(&["id", "city"], None, "a", &["b", "c"]), reference(&["id"], None, "a", &["b"])]
+    );
+    assert_eq!(
+        relationships(
+            "[{ from: [customers.id], to: [a.b, a.c] }, { from: customers.id, to: [a.b, c.d] }]",
+            "[{ to: 'other.yaml#/schema/a/properties/b' }, { to: a.b, type: lineage }]"
+        ),
+        [],
+        "what cannot be a key of this mesh is left alone"
+    );
 }

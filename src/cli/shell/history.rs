@@ -68,7 +68,7 @@ fn is_secret(text: &str) -> bool {
         || text.match_indices("AKIA").any(|(at, _)| {
             text.get(at..at + 20).is_some_and(|key| key.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()))
         })
-        || text.split_once("://").is_some_and(|(_, rest)| {
+        || text.split("://").skip(1).any(|rest| {
             let authority = rest.split(['/', '?', '#', '\'', '"', ' ']).next().unwrap_or_default();
             authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
         })
@@ -99,6 +99,7 @@ mod tests {
             "SELECT '-----BEGIN PRIVATE KEY-----';",
             "SELECT 'AKIAIOSFODNN7EXAMPLE';",
             "SELECT 'postgres://ada:hunter2@db/x';",
+            "SELECT 'https://a.example', 'https://ada:hunter2@a.example';",
             "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.x",
         ] {
             assert!(!keeps(dropped), "{dropped}");

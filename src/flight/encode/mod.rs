@@ -5,7 +5,8 @@
 //! batch --types--> what travels, scrubbed --pieces--> a few MiB each --> Flight messages, compressed if that was asked for
 //! ```
 //!
-//! The rows of a query become messages on the threads that make them ([`query`]), ahead of the network and never far.
+//! The rows of a query become messages on the threads that make them: an [`Encoder`] packs them, ahead of the network and
+//! never far.
 
 mod form;
 mod pieces;
@@ -26,7 +27,7 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use self::pieces::pieces;
 use self::types::{scrubbed, typed};
 use crate::error::{Class, Error};
-use crate::session::{Packer, Planned, Rows};
+use crate::session::Packer;
 pub use form::{Form, Types};
 pub use types::{wire_batch, wire_schema};
 
@@ -133,20 +134,6 @@ pub(super) fn schema_bytes(schema: &Schema) -> Result<Bytes, Error> {
     arrow_flight::IpcMessage::try_from(SchemaAsIpc::new(schema, &options))
         .map(|message| message.0)
         .map_err(|_| Error::new(Class::Bug, "a schema could not be encoded"))
-}
-
-/// The messages of a query: the schema first, then rows, made where the query runs. `held` is dropped when nothing of it
-/// is left.
-pub(super) fn query(
-    planned: Planned,
-    app_metadata: Bytes,
-    form: Form,
-    held: impl Send + 'static,
-) -> Result<impl Stream<Item = Result<FlightData, Error>> + Send + 'static, Error> {
-    let encoder = Encoder::new(&planned.schema(), form)?;
-    let first = encoder.opening(app_metadata);
-    let rows: Rows<FlightData> = planned.send(encoder, held)?;
-    Ok(stream::once(std::future::ready(Ok(first))).chain(rows))
 }
 
 /// Rows at hand as plain Flight messages: the schema first, then rows, encoded as they are asked for.

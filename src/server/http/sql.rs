@@ -109,7 +109,7 @@ impl Sql {
         let notices = notices(planned.notices());
         let printed = Printed::new(&planned.schema(), format)?;
         let rows = planned.send(printed, running)?;
-        let mut rows = Box::pin(until(self.abort.clone(), rows.boxed()).fuse());
+        let mut rows = Box::pin(until(self.abort.clone(), CancellationToken::new(), rows.boxed()).fuse());
         // What goes wrong up to here is told in words.
         let first = rows.next().await.transpose()?;
         let counters = Arc::clone(&self.counters);

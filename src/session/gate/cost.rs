@@ -11,7 +11,7 @@ use crate::error::{Class, Error};
 use crate::session::dialect;
 
 /// The longest statement that is parsed, in bytes.
-pub(super) const LONGEST: usize = 256 * 1024;
+pub const LONGEST: usize = 256 * 1024;
 
 /// The most words and signs of a statement.
 const WORDS: usize = 50_000;
@@ -37,7 +37,7 @@ const CHAINING: [Keyword; 12] = [
 ];
 
 /// The most tables that a statement reads, each common table expression counted as often as it is used.
-const TABLES: u64 = 128;
+pub const TABLES: u64 = 128;
 
 /// The most columns of a `CUBE` or a `ROLLUP`: each further one doubles the groups of a cube.
 const CUBED: usize = 8;
@@ -89,6 +89,7 @@ pub fn measure(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
         | Token::RBrace
         | Token::Number(..)
         | Token::SingleQuotedString(_)
+        | Token::Placeholder(_)
         | Token::Whitespace(_)
         | Token::EOF => false,
         _ => true,

@@ -186,8 +186,9 @@ impl Visitor for Parts {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
-            Expr::Value(value) if matches!(value.value, ast::Value::Placeholder(_)) => {
-                ControlFlow::Break("a parameter")
+            // Those that the gate has numbered.
+            Expr::Value(value) if matches!(&value.value, ast::Value::Placeholder(name) if !name.starts_with('$')) => {
+                ControlFlow::Break("this form of a parameter")
             }
             _ => ControlFlow::Continue(()),
         }

@@ -36,16 +36,16 @@ impl Version {
     }
 
     fn time(expr: &Expr) -> Result<Self, &'static str> {
-        match expr.visit(&mut NoQuery) {
+        match expr.visit(&mut Constant) {
             ControlFlow::Continue(()) => Ok(Self::Time(Box::new(expr.clone()))),
-            ControlFlow::Break(()) => Err("a query inside a table version"),
+            ControlFlow::Break(what) => Err(what),
         }
     }
 
     fn snapshot(expr: &Expr) -> Result<Self, &'static str> {
         let id = match value(expr) {
             Some(Value::Number(digits, _)) => digits.parse().ok(),
-            Some(Value::Placeholder(_)) => return Err("a parameter"),
+            Some(Value::Placeholder(_)) => return Err("a parameter inside a table version"),
             _ => None,
         };
         id.map(Self::Snapshot).ok_or("a table version that is no snapshot id")
@@ -80,7 +80,7 @@ impl Version {
         match normal(name).as_str() {
             "ref" => match value(arg) {
                 Some(Value::SingleQuotedString(name)) => Ok(Self::Ref(name.clone())),
-                Some(Value::Placeholder(_)) => Err("a parameter"),
+                Some(Value::Placeholder(_)) => Err("a parameter inside a table version"),
                 _ => Err("a branch or tag that is not a text in quotes"),
             },
             "version" => Self::snapshot(arg),
@@ -107,13 +107,21 @@ fn value(expr: &Expr) -> Option<&Value> {
     }
 }
 
-/// Stops at a query inside an expression.
-struct NoQuery;
+/// Stops at what makes an expression more than a constant. A version says which table is meant, so that no parameter
+/// can stand in it.
+struct Constant;
 
-impl Visitor for NoQuery {
-    type Break = ();
+impl Visitor for Constant {
+    type Break = &'static str;
 
-    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-        ControlFlow::Break(())
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<Self::Break> {
+        ControlFlow::Break("a query inside a table version")
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+        match value(expr) {
+            Some(Value::Placeholder(_)) => ControlFlow::Break("a parameter inside a table version"),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }

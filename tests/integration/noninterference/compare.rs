@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::writer::StreamWriter;
@@ -11,7 +11,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use polder::error::Error;
 use polder::flight::encode::{wire_batch, wire_schema};
-use polder::session::{Engine, Pins};
+use polder::session::{Engine, Request, Values};
 use polder_catalog::principal::Principal;
 
 use super::query::Query;
@@ -20,6 +20,8 @@ use super::query::Query;
 #[derive(Debug)]
 pub struct Answer {
     pub rows: Result<Rows, Error>,
+    /// With parameters in the places of its numbers, to which these are bound.
+    pub bound: Option<Result<Rows, Error>>,
     pub plan: Result<Vec<Vec<String>>, String>,
     pub policy: Result<Vec<Vec<String>>, String>,
 }
@@ -35,8 +37,14 @@ pub struct Rows {
 
 /// Asks a statement, what its plan is, and what the policies say of it.
 pub async fn ask(engine: &Arc<Engine>, who: &Principal, query: &Query) -> Answer {
+    let request = |sql: &str, values| Request { values, ..Request::new(sql) };
+    let bound = match parameters(&query.sql) {
+        Some((sql, values)) => Some(rows(engine, who, request(&sql, Values::Row(values, 0))).await),
+        None => None,
+    };
     Answer {
-        rows: rows(engine, who, &query.sql).await,
+        rows: rows(engine, who, request(&query.sql, Values::None)).await,
+        bound,
         plan: told(engine, who, query, "EXPLAIN").await,
         policy: told(engine, who, query, "EXPLAIN POLICY").await,
     }
@@ -44,7 +52,7 @@ pub async fn ask(engine: &Arc<Engine>, who: &Principal, query: &Query) -> Answer
 
 async fn told(engine: &Arc<Engine>, who: &Principal, query: &Query, what: &str) -> Result<Vec<Vec<String>>, String> {
     match query.is_select {
-        true => match rows(engine, who, &format!("{what} {}", query.sql)).await {
+        true => match rows(engine, who, Request::new(format!("{what} {}", query.sql))).await {
             Ok(rows) => Ok(rows.lines),
             Err(error) => Err(error.to_string()),
         },
@@ -52,8 +60,37 @@ async fn told(engine: &Arc<Engine>, who: &Principal, query: &Query, what: &str) 
     }
 }
 
-async fn rows(engine: &Arc<Engine>, who: &Principal, sql: &str) -> Result<Rows, Error> {
-    let planned = engine.plan(who, sql, &Pins::new()).await?;
+/// The statement with parameters in the places of the numbers that are compared or reckoned with, and these numbers.
+fn parameters(sql: &str) -> Option<(String, RecordBatch)> {
+    let (mut made, mut numbers): (String, Vec<ArrayRef>) = (String::new(), Vec::new());
+    let mut quoted: Option<char> = None;
+    let mut rest = sql;
+    while let Some(letter) = rest.chars().next() {
+        quoted = match quoted {
+            Some(quote) if letter == quote => None,
+            None if letter == '\'' || letter == '"' => Some(letter),
+            other => other,
+        };
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let taken = digits.max(letter.len_utf8());
+        let part = matches!(rest[taken..].chars().next(), Some(c) if c.is_alphanumeric() || c == '.' || c == '_');
+        let reckoned = made.trim_end().ends_with(['=', '<', '>', '+', '-', '*', '/', '%']);
+        match rest[..digits].parse::<i64>() {
+            Ok(number) if quoted.is_none() && reckoned && !part => {
+                made.push('?');
+                numbers.push(Arc::new(Int64Array::from(vec![number])));
+            }
+            _ => made.push_str(&rest[..taken]),
+        }
+        rest = &rest[taken..];
+    }
+    let named = numbers.into_iter().enumerate().map(|(place, number)| (place.to_string(), number));
+    let values = RecordBatch::try_from_iter(named).ok()?;
+    Some((made, values)).filter(|(_, values)| values.num_columns() > 0)
+}
+
+async fn rows(engine: &Arc<Engine>, who: &Principal, request: Request) -> Result<Rows, Error> {
+    let planned = engine.plan_request(who, request).await?;
     let schema = planned.schema();
     let (notices, told) = (planned.notices().to_vec(), planned.snapshots().keys().cloned().collect::<Vec<_>>());
     let batches: Vec<RecordBatch> = planned.run()?.try_collect().await?;
@@ -95,7 +132,15 @@ pub fn difference(query: &Query, one_partition: bool, a: &Answer, b: &Answer) ->
     if a.policy != b.policy {
         return told("EXPLAIN POLICY", &a.policy, &b.policy);
     }
-    let (a, b) = match (&a.rows, &b.rows) {
+    let bound = a.bound.as_ref().zip(b.bound.as_ref());
+    let bound = bound.and_then(|(a, b)| rows_differ(query, one_partition, a, b));
+    rows_differ(query, one_partition, &a.rows, &b.rows).or(bound.map(|found| format!("with parameters, {found}")))
+}
+
+fn rows_differ(query: &Query, one_partition: bool, a: &Result<Rows, Error>, b: &Result<Rows, Error>) -> Option<String> {
+    let told =
+        |what: &str, a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| Some(format!("{what}\nA: {a:#?}\nB: {b:#?}"));
+    let (a, b) = match (a, b) {
         (Ok(a), Ok(b)) => (a, b),
         // Which of several values is quoted is chance, where all of them may be.
         (Err(a), Err(b)) if !query.is_restricted && a.class == b.class => return None,

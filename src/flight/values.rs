@@ -1,0 +1,158 @@
+//! Values of parameters as clients send them: an upload of one or several batches becomes one batch, and a stream that can
+//! be sealed.
+//!
+//! An upload comes from outside, and Arrow's reader trusts lengths that a message claims. So a message is looked at before
+//! it is read: compressed ones, which could unfold to any size, are refused, and what is read is read apart, where a
+//! defect of the reader ends this upload and nothing else. What comes back out of a sealed handle is our own.
+
+use std::io::Cursor;
+
+use arrow_flight::FlightData;
+use arrow_flight::decode::FlightRecordBatchStream;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::ipc::reader::StreamReader;
+use datafusion::arrow::ipc::root_as_message;
+use datafusion::arrow::ipc::writer::StreamWriter;
+use futures::stream::{self, TryStreamExt};
+use tonic::Streaming;
+
+use super::ticket::Stream;
+use crate::error::{Class, Error};
+
+/// The most bytes of values. They travel in handles and tickets, both of which stand in one message to a client.
+const LARGEST: usize = 1024 * 1024;
+
+/// The most rows of values: the statement runs once for each.
+const ROWS: usize = 1024;
+
+/// Reads an upload to its end. `None` when it binds nothing: some clients bind also where there is nothing to bind.
+pub(super) async fn upload(first: FlightData, mut rest: Streaming<FlightData>) -> Result<Option<RecordBatch>, Error> {
+    let mut messages = Vec::new();
+    let mut bytes: usize = 0;
+    let mut message = Some(first);
+    while let Some(data) = message {
+        bytes = bytes.saturating_add(data.data_header.len()).saturating_add(data.data_body.len());
+        if bytes > LARGEST {
+            return Err(too_large());
+        }
+        if !data.data_header.is_empty() {
+            plain(&data.data_header)?;
+            messages.push(data);
+        }
+        message = rest.message().await.map_err(|_| Error::new(Class::BadRequest, "the upload broke off"))?;
+    }
+    if messages.is_empty() {
+        return Ok(None);
+    }
+    tokio::spawn(read(messages)).await.map_err(|_| unreadable())?
+}
+
+/// Makes sure that a message can be read in the memory that it has.
+fn plain(header: &[u8]) -> Result<(), Error> {
+    let message = root_as_message(header).map_err(|_| unreadable())?;
+    let batch = match message.header_as_dictionary_batch() {
+        Some(dictionary) => dictionary.data(),
+        None => message.header_as_record_batch(),
+    };
+    match batch.and_then(|batch| batch.compression()) {
+        Some(_) => Err(Error::new(Class::BadRequest, "compressed values of parameters are not supported")),
+        None => Ok(()),
+    }
+}
+
+async fn read(messages: Vec<FlightData>) -> Result<Option<RecordBatch>, Error> {
+    let mut rows = FlightRecordBatchStream::new_from_flight_data(stream::iter(messages.into_iter().map(Ok)));
+    let mut batches = Vec::new();
+    let mut count: usize = 0;
+    while let Some(batch) = rows.try_next().await.map_err(|_| unreadable())? {
+        count = count.saturating_add(batch.num_rows());
+        if count > ROWS {
+            return Err(Error::new(Class::Limit, format!("more than {ROWS} rows of values are bound at once"))
+                .help("bind fewer, or write them as one statement"));
+        }
+        batches.push(batch);
+    }
+    let Some(schema) = rows.schema().filter(|schema| !schema.fields().is_empty() && count > 0) else { return Ok(None) };
+    concat_batches(schema, &batches).map(Some).map_err(|_| unreadable())
+}
+
+/// The values as they travel in a handle.
+pub(super) fn seal(batch: &RecordBatch) -> Result<Stream, Error> {
+    let mut bytes = Vec::new();
+    let written = StreamWriter::try_new(&mut bytes, &batch.schema()).and_then(|mut writer| {
+        writer.write(batch)?;
+        writer.finish()
+    });
+    written.map_err(|_| Error::new(Class::BadRequest, "values of these types cannot be bound"))?;
+    if bytes.len() > LARGEST {
+        return Err(too_large());
+    }
+    Ok(Stream(bytes))
+}
+
+/// The values that travelled in a handle.
+pub(super) fn open(Stream(bytes): &Stream) -> Result<RecordBatch, Error> {
+    let lost = || Error::new(Class::Bug, "the values of a prepared statement could not be read again");
+    let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(|_| lost())?;
+    reader.next().and_then(Result::ok).ok_or_else(lost)
+}
+
+fn too_large() -> Error {
+    Error::new(Class::Limit, format!("the values that are bound take more than {LARGEST} bytes"))
+        .help("bind fewer or shorter values")
+}
+
+fn unreadable() -> Error {
+    Error::new(Class::BadRequest, "the values that are bound cannot be read")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_flight::utils::batches_to_flight_data;
+    use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
+    use datafusion::arrow::ipc::CompressionType;
+    use datafusion::arrow::ipc::writer::{CompressionContext, DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
+
+    use super::*;
+
+    fn batch(numbers: Vec<Option<i64>>) -> RecordBatch {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["x"; numbers.len()]));
+        RecordBatch::try_from_iter([("0", Arc::new(Int64Array::from(numbers)) as ArrayRef), ("1", texts)]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn several_batches_become_one_and_come_back_from_their_seal() {
+        let (one, two) = (batch(vec![Some(1), None]), batch(vec![Some(3)]));
+        let messages = batches_to_flight_data(&one.schema(), vec![one, two]).unwrap();
+        let read = read(messages).await.unwrap().unwrap();
+        assert_eq!(read, batch(vec![Some(1), None, Some(3)]));
+        assert_eq!(open(&seal(&read).unwrap()).unwrap(), read);
+    }
+
+    #[tokio::test]
+    async fn no_columns_and_no_rows_bind_nothing() {
+        let messages = batches_to_flight_data(&batch(vec![]).schema(), vec![batch(vec![])]).unwrap();
+        assert!(read(messages).await.unwrap().is_none());
+        let empty = datafusion::arrow::datatypes::Schema::empty();
+        assert!(read(batches_to_flight_data(&empty, vec![]).unwrap()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn too_many_rows_and_what_is_compressed_are_refused() {
+        let many = batch(vec![Some(1); ROWS + 1]);
+        let messages = batches_to_flight_data(&many.schema(), vec![many.clone()]).unwrap();
+        assert!(messages.iter().all(|message| plain(&message.data_header).is_ok()));
+        assert_eq!(read(messages).await.unwrap_err().class, Class::Limit);
+
+        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD)).unwrap();
+        let (_, packed) = IpcDataGenerator::default()
+            .encode(&many, &mut DictionaryTracker::new(true), &options, &mut CompressionContext::default())
+            .unwrap();
+        assert_eq!(plain(&packed.ipc_message).unwrap_err().class, Class::BadRequest);
+        assert_eq!(plain(b"garbage").unwrap_err().class, Class::BadRequest);
+    }
+}

@@ -1,0 +1,150 @@
+//! The tables of a statement: found under its names, governed, and all that its planner can see.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+    SchemaProvider,
+};
+use datafusion::common::TableReference;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::session_state::SessionState;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+
+use super::gate::normal;
+use super::outer::Shadows;
+use super::travel::{self, Key, Named, Travel};
+use super::{Request, failure};
+use crate::error::{Class, Error};
+use crate::resolve::{At, Resolver, Table, versioned};
+
+/// A table that a statement names: the name of its scans, its name in the statement, and what it is.
+pub(super) type Scanned = (TableReference, TableReference, Table);
+
+/// What a statement is planned over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Its tables, opened.
+    Tables,
+    /// Their contracts, with the columns that are denied.
+    Outlines,
+}
+
+/// A statement and its tables, before it is planned.
+pub(super) struct Prepared {
+    pub(super) state: SessionState,
+    pub(super) statement: Statement,
+    pub(super) tables: Vec<Scanned>,
+    /// Names in subqueries that would be those of outer columns, were they not denied inside.
+    pub(super) denials: Vec<(String, Error)>,
+}
+
+/// Finds the tables of a query.
+pub(super) async fn prepare(
+    resolver: &Resolver,
+    query: Box<Query>,
+    request: &Request,
+    mut base: SessionState,
+    over: Over,
+) -> Result<Prepared, Error> {
+    let named = Named::find(&query)?;
+    let shadows = Shadows::find(&query);
+    let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
+    // The one time that `now()` means in this statement.
+    base.mark_start_execution();
+    let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
+    let resolve = async |reference: &TableReference, at: &At| match over {
+        Over::Tables => resolver.table(reference, at).await,
+        Over::Outlines => resolver.outline(reference, at).await,
+    };
+    let pins = &request.pins;
+    let mut found: BTreeMap<TableReference, Table> = BTreeMap::new();
+    // A table that is named with versions alone is not read without one.
+    for reference in references.into_iter().filter(|reference| named.plain.contains(reference)) {
+        if let Entry::Vacant(vacant) = found.entry(reference) {
+            let whole = request.whole(vacant.key().clone());
+            let at = At::newest(pins.get(&pin_name(&whole, None)).copied());
+            let table = resolve(&whole, &at).await?;
+            vacant.insert(table);
+        }
+    }
+    let mut travelled: BTreeMap<Key, Table> = BTreeMap::new();
+    for (key, version) in named.versioned {
+        let whole = request.whole(key.0.clone());
+        let pin = pins.get(&pin_name(&whole, Some(&key.1))).copied();
+        let table = resolve(&whole, &travel::at(&base, &version, pin)?).await?;
+        travelled.insert(key, table);
+    }
+    let providers = travelled.iter().map(|(key, table)| (key.clone(), Arc::clone(&table.provider))).collect();
+    let mut config = base.config().clone();
+    if let Some(schema) = &request.schema {
+        config = config.with_default_catalog_and_schema(resolver.mesh.name(), schema);
+    }
+    let state = SessionStateBuilder::new_from_existing(base)
+        .with_config(config)
+        .with_catalog_list(catalog_of(resolver.mesh.name(), request, &found)?)
+        .with_relation_planners(vec![Arc::new(Travel { tables: providers })])
+        .build();
+    let denials: Vec<(String, Error)> = shadows
+        .found
+        .into_iter()
+        .filter_map(|(reference, name)| {
+            let versions = travelled.iter().filter(|((named, _), _)| *named == reference).map(|(_, table)| table);
+            let denial = found.get(&reference).into_iter().chain(versions).find_map(|table| table.denial(&name))?;
+            Some((name, denial))
+        })
+        .collect();
+    let plain = found.into_iter().map(|(reference, table)| (reference.clone(), reference, table));
+    let travelled = travelled
+        .into_iter()
+        .map(|((reference, version), table)| (versioned(&reference, Some(&version)), reference, table));
+    let tables = plain.chain(travelled).collect();
+    Ok(Prepared { state, statement, tables, denials })
+}
+
+/// A catalog of exactly the tables that a statement names.
+fn catalog_of(
+    mesh: &str,
+    request: &Request,
+    tables: &BTreeMap<TableReference, Table>,
+) -> Result<Arc<dyn CatalogProviderList>, Error> {
+    let failed = |error| failure::planning(&error, &[]);
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    for (reference, table) in tables {
+        let reference = request.whole(reference.clone());
+        let name = reference.schema().unwrap_or_default();
+        let schema = match catalog.schema(name) {
+            Some(schema) => schema,
+            None => {
+                let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+                catalog.register_schema(name, Arc::clone(&schema)).map_err(failed)?;
+                schema
+            }
+        };
+        if !schema.table_exist(reference.table()) {
+            schema.register_table(reference.table().to_owned(), Arc::clone(&table.provider)).map_err(failed)?;
+        }
+    }
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(mesh.to_owned(), catalog);
+    Ok(Arc::new(list))
+}
+
+/// The name by which pins know a table.
+fn pin_name(reference: &TableReference, version: Option<&str>) -> String {
+    versioned(&TableReference::partial(reference.schema().unwrap_or_default(), reference.table()), version).to_string()
+}
+
+/// The table that a name means.
+pub(super) fn reference(name: &ObjectName) -> Result<TableReference, Error> {
+    let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(normal)).collect();
+    match parts.as_deref() {
+        Some([table]) => Ok(TableReference::bare(table.as_str())),
+        Some([schema, table]) => Ok(TableReference::partial(schema.as_str(), table.as_str())),
+        Some([catalog, schema, table]) => Ok(TableReference::full(catalog.as_str(), schema.as_str(), table.as_str())),
+        _ => Err(Error::new(Class::BadRequest, format!("`{name}` is not the name of a table"))),
+    }
+}
