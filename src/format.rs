@@ -4,6 +4,7 @@
 //! room knows nothing of where rows come from or who reads them.
 
 mod cell;
+mod harmless;
 mod table;
 
 use std::io::{ErrorKind, Write};
@@ -18,7 +19,8 @@ use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter, WriterBuilder};
 use parquet::arrow::ArrowWriter;
 
-pub use cell::{harmless, width};
+pub use cell::width;
+pub use harmless::harmless;
 pub use table::{Expanded, Look, Table};
 
 /// How rows are written.

@@ -27,7 +27,7 @@
 //! | [`session`] | the only maker of DataFusion sessions: gate, planning, limits, the life of a query | speak a wire protocol |
 //! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
 //! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
-//! | [`format`](mod@format) | rows as text or bytes: tables, CSV, JSON, Arrow, Parquet | know where rows come from or go |
+//! | `format` | rows as text or bytes: tables, CSV, JSON, Arrow, Parquet | know where rows come from or go |
 //! | [`served`] | the mesh that is served now, and who somebody is in it | load or decide anything |
 //! | [`server`] | the life of the serving process; it follows the mesh's files; SQL, health and metrics over HTTP | plan or execute by itself |
 //! | [`packly`] | the demo mesh: its files and its data | serve anything |
@@ -45,6 +45,7 @@
 //! - After optimization the verifier walks the plan, subqueries included, and refuses any scan beyond its grants. It
 //!   refuses what it does not know.
 //! - One query pins one snapshot of each table and version when it is planned.
+//! - The value of a parameter stands in the plan before it is optimized, as if it had been written there, and in no error.
 //! - Time travel and metadata tables obey the grants of today; DataFusion's planner never meets a table version.
 //! - A change of the mesh holds from the next execution on, and a running statement that it would not allow as it was
 //!   planned ends before its next batch leaves.
@@ -54,7 +55,7 @@ pub mod auth;
 pub mod cli;
 pub mod error;
 pub mod flight;
-pub mod format;
+mod format;
 pub mod guard;
 pub mod lake;
 pub mod packly;

@@ -28,8 +28,8 @@ const FORGOTTEN: Duration = Duration::from_secs(15 * 60);
 const KEPT: usize = 8192;
 /// Checks of one pair at once: the rest waits for how they end.
 const AT_ONCE: usize = 2;
-/// Logins of one network that may wait at once, so that it does not take everybody's places.
-const OF_NETWORK: usize = 64;
+/// Logins of one network that may wait at once: half of all places, so that there are some left for others.
+const OF_NETWORK: usize = super::password::WAITING / 2;
 
 /// Who failed how often.
 #[derive(Debug, Default)]

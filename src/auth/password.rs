@@ -13,7 +13,7 @@ use crate::error::{Class, Error};
 /// Hashes at once: each takes a core and tens of megabytes.
 const AT_ONCE: usize = 2;
 /// Callers that may wait for their turn. More is an attack or a stampede, and gets an answer at once.
-const WAITING: usize = 256;
+pub(super) const WAITING: usize = 256;
 /// No password is longer. It bounds what a stranger can make us hash.
 const LONGEST: usize = 1024;
 

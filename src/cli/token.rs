@@ -15,10 +15,9 @@ use crate::auth::new_token;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     polder token\n  \
-    polder token | tee >(sed -n 's/^token_hash: //p' > secrets/etl.sha256) | sed -n 's/^token: //p' > etl.token\n\n\
-    In mesh.yaml:\n  \
-    auth:\n    \
-    tokens: [ { name: etl, token_hash: \"${file:secrets/etl.sha256}\", groups: [analysts], expires: 2027-01-01 } ]")]
+    polder token | tee etl.token | sed -n 's/^token_hash: //p' > secrets/etl.sha256\n\n\
+    In mesh.yaml, below `auth`:\n  \
+    tokens: [ { name: etl, token_hash: \"${file:secrets/etl.sha256}\", groups: [analysts] } ]")]
 pub struct Token {}
 
 impl Token {

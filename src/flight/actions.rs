@@ -90,6 +90,7 @@ impl Service {
             _ => return Err(Refusal::Unserved(Error::new(Class::BadRequest, "this upload is not served"))),
         };
         let mut statement = Statement::from_handle(&self.auth.sealer(), principal, &handle)?;
+        let _place = self.queries.admit(&principal.id)?;
         let values = values::upload(first, sent).await?;
         let parameters = self.engine.parameters(&statement.sql).await?;
         let found = values.as_ref().map_or(0, |values| values.num_columns());

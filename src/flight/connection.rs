@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Who is slow to shake hands holds up nobody: at most so many are about to, and when one more comes, the one that has taken
-//! longest goes.
+//! longest goes. Nor does one stay that opens a connection and says nothing: HTTP/2 begins with bytes that every client
+//! sends at once, and no clock of its own waits for them.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -20,6 +21,7 @@ use futures::stream::{self, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -29,6 +31,8 @@ use crate::flight::tls::Tls;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What every HTTP/2 connection begins with, in bytes.
+const PREFACE: usize = 24;
 /// How many may be shaking hands at once.
 const SHAKING: usize = 256;
 /// After an accept that failed: without file descriptors it would fail again at once, and spin.
@@ -39,12 +43,27 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Connection {
     stream: Bytes,
     pub(super) peer: Peer,
+    opening: Option<Opening>,
+}
+
+/// A connection on which nobody has spoken HTTP/2 yet.
+#[derive(Debug)]
+struct Opening {
+    missing: usize,
+    until: Pin<Box<Sleep>>,
 }
 
 #[derive(Debug)]
 enum Bytes {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection {
+    fn new(stream: Bytes, peer: Peer) -> Self {
+        let opening = Opening { missing: PREFACE, until: Box::pin(sleep(HANDSHAKE)) };
+        Self { stream, peer, opening: Some(opening) }
+    }
 }
 
 /// What comes in at a listener.
@@ -81,7 +100,7 @@ impl Incoming {
                         }
                         let peer = Peer::at(address);
                         match &self.tls {
-                            None => return Connection { stream: Bytes::Plain(connection), peer },
+                            None => return Connection::new(Bytes::Plain(connection), peer),
                             Some(tls) => {
                                 let acceptor = TlsAcceptor::from(tls.config());
                                 self.begin(shake(acceptor, connection, peer));
@@ -115,7 +134,7 @@ async fn shake(acceptor: TlsAcceptor, connection: TcpStream, peer: Peer) -> Opti
                 Some(certificate) => peer.with_certificate(certificate),
                 None => peer,
             };
-            Some(Connection { stream: Bytes::Tls(Box::new(stream)), peer })
+            Some(Connection::new(Bytes::Tls(Box::new(stream)), peer))
         }
         Ok(Err(cause)) => {
             tracing::debug!(%cause, ?peer, "a TLS handshake failed");
@@ -138,10 +157,19 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let before = into.filled().len();
+        let read = match &mut self.stream {
             Bytes::Plain(stream) => Pin::new(stream).poll_read(cx, into),
             Bytes::Tls(stream) => Pin::new(stream).poll_read(cx, into),
+        };
+        let Some(opening) = &mut self.opening else { return read };
+        opening.missing = opening.missing.saturating_sub(into.filled().len().saturating_sub(before));
+        if opening.missing == 0 {
+            self.opening = None;
+        } else if read.is_pending() && opening.until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        read
     }
 }
 

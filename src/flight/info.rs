@@ -21,6 +21,9 @@ use crate::flight::queries::AT_ONCE;
 use crate::flight::ticket::STATEMENT_LIFETIME;
 use crate::session::{LONGEST_STATEMENT, MOST_TABLES};
 
+/// The most codes that are asked for at once. There are a hundred.
+const MOST_CODES: usize = 1024;
+
 /// The rows of these codes, or of all when none is named. Codes that are not known have no row.
 pub(super) fn sql_info(codes: &[u32]) -> Result<RecordBatch, Error> {
     let mut info = SqlInfoDataBuilder::new();
@@ -79,6 +82,10 @@ pub(super) fn sql_info(codes: &[u32]) -> Result<RecordBatch, Error> {
     levels(&mut info);
     limits(&mut info);
     let info = info.build().map_err(unbuilt)?;
+    // Each of them takes a column's worth of memory, whether it is known or not.
+    if codes.len() > MOST_CODES {
+        return Err(Error::new(Class::Limit, format!("more than {MOST_CODES} codes are asked for at once")));
+    }
     not_null(&info.record_batch(codes.iter().copied()).map_err(unbuilt)?)
 }
 

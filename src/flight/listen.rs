@@ -15,8 +15,8 @@ use crate::flight::Service;
 use crate::flight::connection::incoming;
 use crate::flight::tls::Tls;
 
-/// The largest request: a statement, a ticket, an empty upload.
-const REQUEST: usize = 4 * 1024 * 1024;
+/// The largest request: a ticket or a prepared statement with the values that are bound to it.
+const REQUEST: usize = 2 * 1024 * 1024;
 /// Calls at once on one connection. Unset, HTTP/2 has no bound.
 const STREAMS: u32 = 256;
 /// Calls that a client may open and reset before it is cut off. Unset, HTTP/2 has no bound.
@@ -26,6 +26,8 @@ const HEADERS: u32 = 32 * 1024;
 const WINDOW: u32 = 1024 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_ANSWERED: Duration = Duration::from_secs(20);
+/// How much longer a call may take to be answered than its statement may take: somebody has to send it.
+const SENDING: Duration = Duration::from_secs(60);
 
 /// Tells the health service's clients whether to come here.
 #[derive(Debug, Clone)]
@@ -52,6 +54,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> (Health, impl Future<Output = Result<(), Error>> + Send + 'static) {
     let mut server = Server::builder()
+        // Until an answer begins: a request that never ends is not waited for.
+        .timeout(service.timeout().saturating_add(SENDING))
         .max_concurrent_streams(STREAMS)
         .http2_max_pending_accept_reset_streams(Some(RESETS))
         .http2_max_local_error_reset_streams(Some(RESETS))

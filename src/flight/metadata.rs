@@ -25,6 +25,9 @@ use crate::session::{Engine, Listed};
 /// Tables that are opened at once to tell their schemas.
 const AT_ONCE: usize = 8;
 
+/// The longest pattern that names are held against, in bytes.
+const LONGEST_PATTERN: usize = 1024;
+
 /// What can be asked about the mesh.
 #[derive(Debug)]
 pub(super) enum Listing {
@@ -44,8 +47,14 @@ impl Listing {
     pub(super) fn read(command: Command) -> Result<Self, Error> {
         match command {
             Command::CommandGetCatalogs(_) => Ok(Self::Catalogs),
-            Command::CommandGetDbSchemas(command) => Ok(Self::Schemas(command)),
-            Command::CommandGetTables(command) => Ok(Self::Tables(command)),
+            Command::CommandGetDbSchemas(command) => {
+                short([&command.db_schema_filter_pattern])?;
+                Ok(Self::Schemas(command))
+            }
+            Command::CommandGetTables(command) => {
+                short([&command.db_schema_filter_pattern, &command.table_name_filter_pattern])?;
+                Ok(Self::Tables(command))
+            }
             Command::CommandGetTableTypes(_) => Ok(Self::TableTypes),
             Command::CommandGetSqlInfo(command) => Ok(Self::SqlInfo(command)),
             Command::CommandGetXdbcTypeInfo(command) => Ok(Self::TypeInfo(command)),
@@ -162,6 +171,14 @@ fn is_catalog(filter: Option<&str>, mesh: &str) -> bool {
 /// JDBC tools ask for `TABLE` where the standard says `BASE TABLE`.
 fn is_type(filter: &[String], kind: &str) -> bool {
     filter.is_empty() || filter.iter().any(|asked| asked == kind || (asked == "TABLE" && kind == "BASE TABLE"))
+}
+
+/// Each pattern is held against each name.
+fn short<const N: usize>(patterns: [&Option<String>; N]) -> Result<(), Error> {
+    match patterns.into_iter().flatten().all(|pattern| pattern.len() <= LONGEST_PATTERN) {
+        true => Ok(()),
+        false => Err(Error::new(Class::Limit, format!("a pattern is longer than {LONGEST_PATTERN} bytes"))),
+    }
 }
 
 /// SQL's LIKE: `%` for anything, `_` for one character, `\` before either takes it literally.

@@ -66,6 +66,11 @@ impl Service {
         Self { engine, auth, counters, queries: Arc::default(), plans: Plans::default(), abort }
     }
 
+    /// The longest time that a statement may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.engine.timeout()
+    }
+
     /// Who calls, with their session, whatever has become of its purpose.
     async fn greeted<T>(&self, request: &Request<T>) -> Result<Call, Error> {
         let caller = caller(&self.auth, &peer(request.extensions()), request.metadata()).await?;
@@ -223,7 +228,7 @@ impl FlightService for Service {
 
     async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Reply<Self::HandshakeStream> {
         let (caller, token) = self.greet(request).await.map_err(|error| self.refuse(&error))?;
-        let call = Call { caller, session: None, cookie: None };
+        let call = Call { caller, session: None, cookie: None, form: Form::default() };
         Ok(answer(call, one(HandshakeResponse { protocol_version: 0, payload: token.into() })))
     }
 

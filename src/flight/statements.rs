@@ -79,7 +79,7 @@ impl Service {
                 let sealed = statement.ticket(&self.auth.sealer())?;
                 let (schema, notes) = (call.form.types.schema(&planned.schema()), notes(&planned));
                 self.plans.keep(&sealed, planned);
-                (schema, endpoint(sealed), notes)
+                (schema, ticketed(sealed), notes)
             }
             Asked::Listing(listing) => {
                 let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(descriptor.cmd.clone()));
@@ -131,7 +131,7 @@ impl Service {
         let _running = self.queries.begin(&statement.id)?;
         let planned = self.plan(principal, &statement, Aim::Rows).await?;
         statement.announced(&wire_schema(&planned.schema()))?;
-        Ok(endpoint(statement.ticket(&self.auth.sealer())?))
+        Ok(ticketed(statement.ticket(&self.auth.sealer())?))
     }
 
     /// Ends the query behind an answer of `GetFlightInfo`, where it runs here.
@@ -156,6 +156,7 @@ impl Service {
             Held::Statement(sealed) => sealed,
             Held::Listing(listing) => {
                 let schema = listing.schema()?;
+                let _place = self.queries.admit(&principal.id)?;
                 let rows = listing.rows(&self.engine, principal).await?;
                 self.auth.confirm(principal)?;
                 let rows = encode(&schema, Bytes::new(), stream::once(ready(Ok(rows))));
@@ -199,7 +200,7 @@ impl Service {
 }
 
 /// Where the rows of an announced statement are.
-fn endpoint(sealed: Vec<u8>) -> FlightEndpoint {
+fn ticketed(sealed: Vec<u8>) -> FlightEndpoint {
     let ticket = TicketStatementQuery { statement_handle: sealed.into() };
     expiring(FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec())))
 }

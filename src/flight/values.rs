@@ -6,15 +6,19 @@
 //! defect of the reader ends this upload and nothing else. What comes back out of a sealed handle is our own.
 
 use std::io::Cursor;
+use std::time::Duration;
 
 use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::ipc::convert::fb_to_schema;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::root_as_message;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use futures::stream::{self, TryStreamExt};
+use prost::Message as _;
 use tonic::Streaming;
 
 use super::ticket::Stream;
@@ -26,26 +30,43 @@ const LARGEST: usize = 1024 * 1024;
 /// The most rows of values: the statement runs once for each.
 const ROWS: usize = 1024;
 
+/// The most messages of an upload, however small: a batch may hold a single row, and dictionaries.
+const MESSAGES: usize = 4 * ROWS;
+
+/// How long an upload may take.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// The widest values of fixed width. A NULL takes as much as any other.
+const WIDEST: i32 = 64;
+
 /// Reads an upload to its end. `None` when it binds nothing: some clients bind also where there is nothing to bind.
-pub(super) async fn upload(first: FlightData, mut rest: Streaming<FlightData>) -> Result<Option<RecordBatch>, Error> {
-    let mut messages = Vec::new();
-    let mut bytes: usize = 0;
-    let mut message = Some(first);
-    while let Some(data) = message {
-        bytes = bytes.saturating_add(data.data_header.len()).saturating_add(data.data_body.len());
-        if bytes > LARGEST {
-            return Err(too_large());
-        }
-        if !data.data_header.is_empty() {
-            plain(&data.data_header)?;
-            messages.push(data);
-        }
-        message = rest.message().await.map_err(|_| Error::new(Class::BadRequest, "the upload broke off"))?;
-    }
+pub(super) async fn upload(first: FlightData, rest: Streaming<FlightData>) -> Result<Option<RecordBatch>, Error> {
+    let late = |_| Error::new(Class::Limit, "the upload took too long");
+    let messages = tokio::time::timeout(WITHIN, collect(first, rest)).await.map_err(late)??;
     if messages.is_empty() {
         return Ok(None);
     }
     tokio::spawn(read(messages)).await.map_err(|_| unreadable())?
+}
+
+/// What of an upload is data. All of it counts, and nothing else is kept.
+async fn collect(first: FlightData, mut rest: Streaming<FlightData>) -> Result<Vec<FlightData>, Error> {
+    let mut messages = Vec::new();
+    let mut bytes: usize = 0;
+    let mut message = Some(first);
+    while let Some(data) = message {
+        bytes = bytes.saturating_add(data.encoded_len());
+        if bytes > LARGEST || messages.len() == MESSAGES {
+            return Err(too_large());
+        }
+        if !data.data_header.is_empty() {
+            plain(&data.data_header)?;
+            let FlightData { data_header, data_body, .. } = data;
+            messages.push(FlightData { data_header, data_body, ..FlightData::default() });
+        }
+        message = rest.message().await.map_err(|_| Error::new(Class::BadRequest, "the upload broke off"))?;
+    }
+    Ok(messages)
 }
 
 /// Makes sure that a message can be read in the memory that it has.
@@ -61,7 +82,31 @@ fn plain(header: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// Whether a NULL of this type takes no more memory than what is sent.
+fn is_flat(kind: &DataType) -> bool {
+    match kind {
+        DataType::FixedSizeBinary(width) => *width <= WIDEST,
+        DataType::Dictionary(_, values) => is_flat(values) && !values.is_nested(),
+        DataType::List(item) | DataType::LargeList(item) => is_flat(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| is_flat(field.data_type())),
+        DataType::Map(entries, _) => is_flat(entries.data_type()),
+        DataType::FixedSizeList(..)
+        | DataType::Union(..)
+        | DataType::RunEndEncoded(..)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_) => false,
+        _ => true,
+    }
+}
+
 async fn read(messages: Vec<FlightData>) -> Result<Option<RecordBatch>, Error> {
+    for message in &messages {
+        let message = root_as_message(&message.data_header).map_err(|_| unreadable())?;
+        let Some(schema) = message.header_as_schema() else { continue };
+        if !fb_to_schema(schema).fields().iter().all(|field| is_flat(field.data_type())) {
+            return Err(unfit());
+        }
+    }
     let mut rows = FlightRecordBatchStream::new_from_flight_data(stream::iter(messages.into_iter().map(Ok)));
     let mut batches = Vec::new();
     let mut count: usize = 0;
@@ -84,7 +129,7 @@ pub(super) fn seal(batch: &RecordBatch) -> Result<Stream, Error> {
         writer.write(batch)?;
         writer.finish()
     });
-    written.map_err(|_| Error::new(Class::BadRequest, "values of these types cannot be bound"))?;
+    written.map_err(|_| unfit())?;
     if bytes.len() > LARGEST {
         return Err(too_large());
     }
@@ -101,6 +146,10 @@ pub(super) fn open(Stream(bytes): &Stream) -> Result<RecordBatch, Error> {
 fn too_large() -> Error {
     Error::new(Class::Limit, format!("the values that are bound take more than {LARGEST} bytes"))
         .help("bind fewer or shorter values")
+}
+
+fn unfit() -> Error {
+    Error::new(Class::BadRequest, "values of these types cannot be bound")
 }
 
 fn unreadable() -> Error {

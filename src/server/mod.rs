@@ -144,7 +144,7 @@ fn guard_exposure(listen: SocketAddr, auth: bool) -> Result<(), Error> {
 /// Says so where certificates are declared and none can be shown.
 fn guard_certificates(mesh: &Mesh, options: &Options) {
     if mesh.admits_certificates() && options.tls.as_ref().is_none_or(|files| files.client_ca.is_none()) {
-        tracing::warn!("the mesh declares certificates, but no authority of them is given: nobody comes in by one");
+        tracing::warn!("the mesh declares certificates, but without `--tls-client-ca` nobody comes in by one");
     }
 }
 

@@ -142,6 +142,18 @@ fn open_tickets_and_prepared_statements_obey_the_policies_of_their_execution() {
 }
 
 #[test]
+fn an_open_ticket_brings_the_columns_that_it_announced_or_none() {
+    packly().block_on(async {
+        let mesh = Changing::serve().await;
+        let mut client = mesh.client("analyst-eu").await;
+        let open = client.execute("SELECT * FROM storefront.customers LIMIT 1".to_owned(), None).await.unwrap();
+        mesh.change(ACCESS, "resource in Tag::\"pii.tax_id\");", "resource in Tag::\"pii\");").await;
+        let refused = said(client.do_get(ticket(&open)).await.map(drop).unwrap_err());
+        assert!(refused.contains("changed after it was planned"), "{refused}");
+    });
+}
+
+#[test]
 fn a_mesh_that_does_not_load_changes_nothing_and_says_so() {
     packly().block_on(async {
         let mesh = Changing::serve().await;

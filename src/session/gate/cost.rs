@@ -56,6 +56,19 @@ const GROWING: [(&str, usize); 9] = [
     ("array_pad", 1),
 ];
 
+/// The functions that build a list from its ends.
+const SERIES: [&str; 2] = ["range", "generate_series"];
+
+/// The longest list that one of them builds.
+const SERIES_LENGTH: f64 = 1e6;
+
+/// The functions that take a type as a text, which is the argument behind the value.
+const CASTS: [&str; 2] = ["arrow_cast", "arrow_try_cast"];
+
+/// The widest values of fixed width. One NULL takes as much as any other, and lists of fixed length multiply it: a type of a
+/// few letters would take more memory than there is.
+const WIDEST: usize = 1024;
+
 /// The most that the sizes of growing functions may multiply up to in one statement.
 const GROWTH: u64 = 10_000;
 
@@ -194,6 +207,9 @@ impl Visitor for Scale {
                 ControlFlow::Break("a CUBE or ROLLUP of so many columns")
             }
             Expr::Function(function) => self.growing(function),
+            Expr::Cast { data_type, .. } if has_fixed_length(&data_type.to_string()) => {
+                ControlFlow::Break("a type of lists of a fixed length")
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -203,6 +219,13 @@ impl Scale {
     /// Lets a function that grows its result pass with a size that stands in the statement.
     fn growing(&mut self, function: &ast::Function) -> ControlFlow<&'static str> {
         let name = function.name.0.last().and_then(|part| part.as_ident()).map(|name| name.value.to_lowercase());
+        let is = |names: &[&str]| names.iter().any(|known| name.as_deref() == Some(*known));
+        if is(&CASTS) {
+            return cast(function);
+        }
+        if is(&SERIES) {
+            return series(function);
+        }
         let Some((_, place)) = GROWING.iter().find(|(growing, _)| name.as_deref() == Some(*growing)) else {
             return ControlFlow::Continue(());
         };
@@ -221,5 +244,70 @@ impl Scale {
             }
             None => ControlFlow::Break("a size that is not a plain number, in `repeat`, `lpad` and the like,"),
         }
+    }
+}
+
+/// The arguments that a function is called with, in their order.
+fn arguments(function: &ast::Function) -> Vec<&Expr> {
+    let ast::FunctionArguments::List(list) = &function.args else { return Vec::new() };
+    let plain = |argument| match argument {
+        &ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ref expr)) => Some(expr),
+        _ => None,
+    };
+    list.args.iter().filter_map(plain).collect()
+}
+
+/// Whether a type, as it is written, has a length in brackets.
+fn has_fixed_length(kind: &str) -> bool {
+    kind.split('[').skip(1).any(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Lets a cast pass to a type that stands in the statement and whose values have no large width of their own.
+fn cast(function: &ast::Function) -> ControlFlow<&'static str> {
+    let kind = match arguments(function).get(1) {
+        Some(Expr::Value(value)) => value.value.clone().into_string(),
+        _ => None,
+    };
+    let Some(kind) = kind else { return ControlFlow::Break("a type that is not a plain text, in `arrow_cast`,") };
+    let kind = kind.to_lowercase();
+    let narrow = |rest: &str| {
+        let digits: String =
+            rest.chars().filter(|c| !c.is_whitespace()).skip(1).take_while(char::is_ascii_digit).collect();
+        digits.parse::<usize>().is_ok_and(|width| width <= WIDEST)
+    };
+    match kind.contains("fixedsizelist") || !kind.split("fixedsizebinary").skip(1).all(narrow) {
+        true => ControlFlow::Break("a type of fixed length"),
+        false => ControlFlow::Continue(()),
+    }
+}
+
+/// Lets a list from one number to another pass, if both stand in the statement and it is not long. Dates are days apart at
+/// the least, so that there are not many of them.
+fn series(function: &ast::Function) -> ControlFlow<&'static str> {
+    let ends = arguments(function);
+    if ends.iter().any(|end| matches!(end, Expr::TypedString(typed) if typed.data_type == ast::DataType::Date)) {
+        return ControlFlow::Continue(());
+    }
+    let numbers: Option<Vec<f64>> = ends.iter().map(|end| number(end)).collect();
+    let length = match numbers.as_deref() {
+        Some([stop]) => stop.abs(),
+        Some([start, stop]) => (stop - start).abs(),
+        Some([start, stop, step]) if *step != 0.0 => ((stop - start) / step).abs(),
+        _ => return ControlFlow::Break("a list whose ends are not plain numbers, in `range` or `generate_series`,"),
+    };
+    match length <= SERIES_LENGTH {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break("a list of more than a million numbers, in `range` or `generate_series`,"),
+    }
+}
+
+fn number(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            ast::Value::Number(number, _) => number.parse().ok(),
+            _ => None,
+        },
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => number(expr).map(|number| -number),
+        _ => None,
     }
 }

@@ -127,7 +127,7 @@ fn uuids(values: &ArrayRef) -> Result<ArrayRef, Misfit> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use datafusion::arrow::array::{
         BooleanArray, Date32Array, Float32Array, Int32Array, Int64Array, NullArray, StringArray,
