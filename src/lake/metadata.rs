@@ -96,17 +96,8 @@ pub(super) fn decode(file: &[u8]) -> Result<Decoded, Undecoded> {
     if u64::try_from(text.len()).map_or(true, |length| length > MAX_BYTES) {
         return Err(Undecoded::TooLong);
     }
-    understand(serde_json::from_slice(text).map_err(Undecoded::Json)?, text.len())
-}
-
-/// The same for metadata that came as a part of something else, which was no longer than what is read.
-pub(super) fn of_json(json: &Value) -> Result<Decoded, Undecoded> {
-    let length = serde_json::to_vec(json).map_err(Undecoded::Json)?.len();
-    understand(json.clone(), length)
-}
-
-/// The parser bounds the depth, so what walks over its result may recurse.
-fn understand(mut json: Value, length: usize) -> Result<Decoded, Undecoded> {
+    // The parser bounds the depth, so what walks over its result may recurse.
+    let mut json: Value = serde_json::from_slice(text).map_err(Undecoded::Json)?;
     let mut schemas = HashMap::new();
     if let Some(schema) = json.get_mut("schema") {
         read_schema(schema, &mut schemas);
@@ -118,7 +109,7 @@ fn understand(mut json: Value, length: usize) -> Result<Decoded, Undecoded> {
     let metadata: TableMetadata = serde_json::from_value(json).map_err(Undecoded::Json)?;
     let beyond = youngest(&metadata, &schemas);
     // The model is about as large as the text, and the names in it are indexed.
-    let bytes = std::mem::size_of::<Decoded>().saturating_add(length.saturating_mul(2));
+    let bytes = std::mem::size_of::<Decoded>().saturating_add(text.len().saturating_mul(2));
     Ok(Decoded { metadata: Arc::new(metadata), beyond: Arc::new(beyond), bytes })
 }
 

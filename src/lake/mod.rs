@@ -52,14 +52,14 @@ pub struct Lake {
 struct DomainLake {
     fingerprint: [u8; 32],
     catalog: Arc<dyn Tables>,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
     /// What the catalog said of its tables, for as long as it may be that old.
     found: Option<Cache<TableIdent, Arc<Found>>>,
     stores: Mutex<HashMap<String, OpenStore>>,
 }
 
-/// How many tables of one catalog are remembered.
-const FOUND: u64 = 100_000;
+/// How many bytes of what one catalog said are remembered.
+const FOUND: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Clone)]
 struct OpenStore {
@@ -149,8 +149,7 @@ impl Lake {
     /// Whether the catalog of `domain` can restrict how its tables are read, so that what is granted of a table is known
     /// only once it is open.
     pub fn may_restrict(&self, domain: &Domain) -> bool {
-        let can = self.domain(domain).is_ok_and(|lake| lake.catalog.may_restrict());
-        can || self.demands.may_be(domain.name.as_str())
+        matches!(domain.catalog, CatalogConfig::Rest(_)) || self.demands.may_be(domain.name.as_str())
     }
 
     /// The store of a table that was found.
@@ -183,7 +182,7 @@ impl Lake {
     ) -> Result<Decoded, LakeError> {
         let (name, location) = (domain.name.as_str(), &found.location);
         if let Some(metadata) = &found.metadata {
-            return metadata::of_json(metadata).map_err(|source| undecoded(name, table, location, source));
+            return metadata::decode(metadata).map_err(|source| undecoded(name, table, location, source));
         }
         let outside = || LakeError::Outside { table: table.to_owned() };
         let path = opened.root.path(location).ok_or_else(outside)?;
@@ -246,7 +245,7 @@ impl Lake {
 
     /// The store below `root` as the domain declares it.
     fn store(&self, domain: &Domain, lake: &DomainLake, root: Root) -> Result<OpenStore, LakeError> {
-        let key = format!("{root:?}");
+        let key = format!("{root:?} as {}", lake.named());
         self.kept(domain, lake, key, || Ok((store::open(domain.name.as_str(), &root, &domain.storage)?, None, root)))
     }
 
@@ -260,9 +259,11 @@ impl Lake {
         table: &TableIdent,
     ) -> Result<OpenStore, LakeError> {
         let places: Vec<_> = lease.places.iter().map(|(key, value)| (key, value.expose())).collect();
-        let key = format!("{root:?} for {table} at {places:?}");
+        let keys = lease.credential.is_some();
+        let key = format!("{root:?} for {table} at {places:?}, {keys}, as {}", lake.named());
         let open = self.kept(domain, lake, key, || {
-            let lent = Arc::new(Lent::new(lease.clone(), Arc::clone(&lake.catalog), table.clone()));
+            let lent =
+                Arc::new(Lent::new(lease.clone(), Arc::clone(&lake.catalog), Arc::clone(&lake.breaker), table.clone()));
             let store = store::open_lent(domain.name.as_str(), &root, &domain.storage, lease, &lent)?;
             Ok((store, Some(lent), root))
         })?;
@@ -303,9 +304,16 @@ impl DomainLake {
             CatalogConfig::Metadata(tables) => Arc::new(Pinned(tables.clone())),
         };
         let staleness = catalog.staleness();
-        let found =
-            (!staleness.is_zero()).then(|| Cache::builder().max_capacity(FOUND).time_to_live(staleness).build());
-        Ok(Self { fingerprint, catalog, breaker: Breaker::new(name), found, stores: Mutex::default() })
+        let found = (!staleness.is_zero()).then(|| {
+            let weigh = |_: &TableIdent, found: &Arc<Found>| u32::try_from(found.bytes()).unwrap_or(u32::MAX);
+            Cache::builder().max_capacity(FOUND).weigher(weigh).time_to_live(staleness).build()
+        });
+        Ok(Self { fingerprint, catalog, breaker: Arc::new(Breaker::new(name)), found, stores: Mutex::default() })
+    }
+
+    /// What it is configured with, in letters: what was read under another configuration is read again.
+    fn named(&self) -> String {
+        self.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// What the catalog says of a table, asked once for all who want to know at a time.
@@ -360,13 +368,11 @@ fn allowed(domain: &str, declared: Option<&str>, location: &str) -> Result<Root,
             None => Err(bad_place(domain)),
         },
         Some(declared) => {
-            let root = Root::of(declared).ok_or_else(|| bad_place(domain))?;
-            let within = |path: &str| root.path(&format!("{}/x", path.trim_end_matches('/')));
-            let below = within(declared).zip(root.path(location)).is_some_and(|(base, at)| {
-                let base = base.as_ref().strip_suffix('x').unwrap_or_default();
-                at.as_ref().starts_with(base)
-            });
-            if below { Ok(root) } else { Err(outside("its catalog points at what lies outside its `location`")) }
+            let root = Root::within(declared).ok_or_else(|| bad_place(domain))?;
+            match root.path(location) {
+                Some(_) => Ok(root),
+                None => Err(outside("its catalog points at what lies outside its `location`")),
+            }
         }
     }
 }

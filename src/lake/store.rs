@@ -52,8 +52,11 @@ pub(super) fn open(
             }
             Ok(Arc::new(LocalFileSystem::new_with_prefix(path).map_err(failed)?))
         }
-        Root::Bucket(bucket) => {
-            let store = s3(domain, bucket, &[options])?.build().map_err(failed)?;
+        Root::Bucket(bucket) | Root::Within(bucket, _) => {
+            let store = s3(domain, bucket, &[options])?;
+            // Without this the store would ask the machine for its own credentials.
+            let store = if has_keys(options) { store } else { store.with_skip_signature(true) };
+            let store = store.build().map_err(failed)?;
             Ok(Arc::new(store))
         }
     }
@@ -67,14 +70,19 @@ pub(super) fn open_lent(
     lease: &Lease,
     lent: &Arc<Lent>,
 ) -> Result<Arc<dyn ObjectStore>, LakeError> {
-    let Root::Bucket(bucket) = root else { return open(domain, root, options) };
+    let (Root::Bucket(bucket) | Root::Within(bucket, _)) = root else { return open(domain, root, options) };
+    if has_keys(options) || lease.credential.is_none() {
+        // What is declared goes to no server that the catalog names.
+        return open(domain, root, options);
+    }
     let failed = |source| LakeError::Store { domain: domain.to_owned(), source: Box::new(source) };
     // What is declared is set last, and wins.
-    let mut s3 = s3(domain, bucket, &[&lease.places, options])?;
-    if lease.credential.is_some() && !options.keys().any(|option| ACCESS_KEYS.contains(&option.as_str())) {
-        s3 = s3.with_credentials(Arc::clone(lent) as AwsCredentialProvider);
-    }
-    Ok(Arc::new(s3.build().map_err(failed)?))
+    let s3 = s3(domain, bucket, &[&lease.places, options])?;
+    Ok(Arc::new(s3.with_credentials(Arc::clone(lent) as AwsCredentialProvider).build().map_err(failed)?))
+}
+
+fn has_keys(options: &BTreeMap<String, Secret>) -> bool {
+    options.keys().any(|option| ACCESS_KEYS.contains(&option.as_str()))
 }
 
 fn s3(domain: &str, bucket: &str, options: &[&BTreeMap<String, Secret>]) -> Result<AmazonS3Builder, LakeError> {

@@ -21,8 +21,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::catalog::Tables;
+use super::catalog::breaker::Breaker;
 
-/// A lease is renewed this long before it ends.
+/// A lease is renewed this long before it ends, or after nine tenths of a short one.
 const MARGIN: Duration = Duration::from_secs(60);
 const KEY: &str = "s3.access-key-id";
 const SECRET: &str = "s3.secret-access-key";
@@ -46,6 +47,8 @@ pub(super) struct Lease {
     pub(super) places: BTreeMap<String, Secret>,
     pub(super) credential: Option<Arc<AwsCredential>>,
     expires: Option<SystemTime>,
+    /// How long before its end it is renewed.
+    margin: Duration,
 }
 
 impl fmt::Debug for Lease {
@@ -91,12 +94,23 @@ impl Lease {
                 Some(at.ok_or("what it lends ends at no time")?)
             }
         };
-        Ok(Some(Self { places, credential, expires }))
+        let life = expires.and_then(|expires| expires.duration_since(SystemTime::now()).ok());
+        let margin = life.map_or(MARGIN, |life| MARGIN.min(life / 10));
+        Ok(Some(Self { places, credential, expires, margin }))
     }
 
     /// Whether another one should be asked for.
     fn is_old(&self) -> bool {
-        self.expires.is_some_and(|expires| SystemTime::now().checked_add(MARGIN).is_none_or(|soon| soon >= expires))
+        self.expires
+            .is_some_and(|expires| SystemTime::now().checked_add(self.margin).is_none_or(|soon| soon >= expires))
+    }
+
+    /// Whether it is good for longer than another.
+    fn outlasts(&self, other: &Self) -> bool {
+        match (self.expires, other.expires) {
+            (Some(own), Some(others)) => own > others,
+            (own, _) => own.is_none(),
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -109,6 +123,7 @@ pub(super) struct Lent {
     now: Mutex<Lease>,
     renewing: tokio::sync::Mutex<()>,
     catalog: Arc<dyn Tables>,
+    breaker: Arc<Breaker>,
     table: TableIdent,
 }
 
@@ -119,13 +134,16 @@ impl fmt::Debug for Lent {
 }
 
 impl Lent {
-    pub(super) fn new(lease: Lease, catalog: Arc<dyn Tables>, table: TableIdent) -> Self {
-        Self { now: Mutex::new(lease), renewing: tokio::sync::Mutex::default(), catalog, table }
+    pub(super) fn new(lease: Lease, catalog: Arc<dyn Tables>, breaker: Arc<Breaker>, table: TableIdent) -> Self {
+        Self { now: Mutex::new(lease), renewing: tokio::sync::Mutex::default(), catalog, breaker, table }
     }
 
-    /// Takes a lease that came with a newer answer.
+    /// Takes a lease that came with another answer, if it is good for longer.
     pub(super) fn take(&self, lease: Lease) {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if lease.credential.is_some() && lease.outlasts(&now) {
+            *now = lease;
+        }
     }
 
     fn now(&self) -> Lease {
@@ -143,7 +161,7 @@ impl Lent {
         if !now.is_old() {
             return Ok(now);
         }
-        match self.catalog.find(&self.table).await {
+        match self.breaker.ask(self.catalog.find(&self.table)).await {
             Ok(Some(found)) if found.lease.as_ref().is_some_and(|lease| lease.credential.is_some()) => {
                 let lease = found.lease.ok_or("the catalog lends nothing any more")?;
                 self.take(lease.clone());

@@ -145,7 +145,8 @@ fn claims(domain: &Domain) -> Vec<Vec<String>> {
         CatalogConfig::Rest(rest) => {
             let mut entry = location::parts(&rest.uri);
             entry.insert(0, "catalog//".to_owned());
-            entry.push(format!("//{}", rest.warehouse.as_deref().unwrap_or_default()));
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            entry.push(format!("//{}//{}", text(&rest.warehouse), text(&rest.prefix)));
             let products = domain.products.values().flatten();
             let tables = products.map(|product| {
                 let parts = product.contract.table.split('.').map(str::to_owned);

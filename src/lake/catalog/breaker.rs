@@ -4,7 +4,8 @@
 //! closed --several failures in a row--> open: refused at once --a while later--> one may try --> closed, or open again
 //! ```
 //!
-//! A failure is a catalog that cannot be reached or does not answer in time. An answer that is no good is an answer.
+//! A failure is a catalog that cannot be reached, does not answer in time or fails itself. An answer that is no good is an
+//! answer.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,13 +48,15 @@ impl Breaker {
         work: impl Future<Output = Result<T, LakeError>>,
     ) -> Result<T, LakeError> {
         self.admit()?;
-        let answer = in_time(&self.domain, async {
-            let stopped = |_| LakeError::Down { domain: self.domain.clone() };
-            let _place = self.places.acquire().await.map_err(stopped)?;
-            work.await
+        let stopped = |_| LakeError::Down { domain: self.domain.clone() };
+        // Who waits for others has not met the catalog yet, and says nothing of it.
+        let _place = in_time(&self.domain, async { self.places.acquire().await.map_err(stopped) }).await?;
+        let answer = in_time(&self.domain, work).await;
+        self.note(match &answer {
+            Err(LakeError::Catalog { .. } | LakeError::Timeout { .. }) => true,
+            Err(LakeError::Answered { status, .. }) => *status >= 500,
+            Ok(_) | Err(_) => false,
         });
-        let answer = answer.await;
-        self.note(matches!(&answer, Err(LakeError::Catalog { .. } | LakeError::Timeout { .. })));
         answer
     }
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use iceberg::TableIdent;
 use serde_json::Value;
 
@@ -34,7 +35,7 @@ pub(super) struct Found {
     /// Where its metadata file is.
     pub(super) location: String,
     /// What stands in that file, where the catalog says so itself.
-    pub(super) metadata: Option<Arc<Value>>,
+    pub(super) metadata: Option<Bytes>,
     /// What the catalog demands of readers.
     pub(super) restrictions: Option<Arc<Value>>,
     /// What the table's store is read with, where the catalog lends it.
@@ -42,6 +43,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// The memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.location.len() + self.metadata.as_ref().map_or(0, Bytes::len) + 1024
+    }
+
     /// A table of which nothing but the place is known.
     pub(super) fn at(location: String) -> Self {
         Self { location, metadata: None, restrictions: None, lease: None }

@@ -80,7 +80,7 @@ impl Tokens {
         let granted: Granted =
             serde_json::from_slice(&bytes).map_err(|_| super::garbled(domain, "it holds no token"))?;
         let lifetime = granted.expires_in.map_or(LIFETIME, Duration::from_secs);
-        let used = lifetime.saturating_sub(MARGIN).max(lifetime * 9 / 10).min(lifetime);
+        let used = lifetime.saturating_sub(MARGIN).max(lifetime / 10 * 9).min(lifetime);
         let token = Secret::new(granted.access_token);
         let until = asked.checked_add(used).unwrap_or(asked);
         *held = Some(Held { token: token.clone(), until });

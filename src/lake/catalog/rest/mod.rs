@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Nothing that it answers is taken on trust: an answer has an end, a place lies where `domain.yaml` lets it lie, another
-//! server is not followed, and what restricts the reading goes along with the table. Errors name the domain alone.
+//! server is not followed, and what restricts the reading goes along with the table: one that only the catalog may plan is
+//! refused. Errors name the domain alone.
 
 mod login;
 
@@ -23,12 +24,13 @@ use polder_catalog::mesh;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, StatusCode, redirect};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use self::login::Tokens;
-use super::{Found, Tables};
+use super::{Found, PATIENCE, Tables};
 use crate::lake::error::LakeError;
 use crate::lake::metadata::MAX_BYTES;
 use crate::lake::vended::{Lease, Loan};
@@ -48,6 +50,8 @@ const DELEGATION: HeaderName = HeaderName::from_static("x-iceberg-access-delegat
 pub(in crate::lake) struct Rest {
     domain: String,
     settings: mesh::Rest,
+    /// What is sent with each question, and to nobody else.
+    headers: HeaderMap,
     http: Client,
     tokens: Tokens,
     route: OnceCell<Route>,
@@ -78,7 +82,7 @@ struct Config {
 #[serde(rename_all = "kebab-case")]
 struct Loaded {
     metadata_location: Option<String>,
-    metadata: Value,
+    metadata: Box<RawValue>,
     #[serde(default)]
     config: Map<String, Value>,
     #[serde(default)]
@@ -106,15 +110,23 @@ impl Rest {
             headers.insert(name, value);
         }
         let http = Client::builder()
-            .default_headers(headers)
             .user_agent(concat!("polder/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
+            .timeout(PATIENCE)
             // What logs in here is for this server and no other one.
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|cause| unreachable(domain, cause))?;
+            .redirect(redirect::Policy::none());
+        // On this machine there is nothing between us.
+        let http = if settings.uri.starts_with("http://") { http.no_proxy() } else { http };
+        let http = http.build().map_err(|cause| unreachable(domain, cause))?;
         let tokens = Tokens::new(settings.login.clone(), &settings.uri);
-        Ok(Self { domain: domain.to_owned(), settings: settings.clone(), http, tokens, route: OnceCell::new() })
+        Ok(Self {
+            domain: domain.to_owned(),
+            settings: settings.clone(),
+            headers,
+            http,
+            tokens,
+            route: OnceCell::new(),
+        })
     }
 
     /// Where tables are asked for, which the catalog says itself.
@@ -148,8 +160,7 @@ impl Rest {
         };
         let prefix = said(&overrides, "prefix").or_else(|| self.settings.prefix.clone());
         let prefix = prefix.or_else(|| said(&defaults, "prefix")).unwrap_or_default();
-        let prefix = prefix.split('/').filter(|part| !part.is_empty());
-        let base = below(&base, std::iter::once("v1").chain(prefix)).ok_or_else(|| garbled("its address is none"))?;
+        let base = prefixed(&base, prefix.trim_matches('/')).ok_or_else(|| garbled("its prefix is no path"))?;
         let separator = said(&overrides, "namespace-separator").or_else(|| said(&defaults, "namespace-separator"));
         let separator = match separator.as_deref() {
             None | Some("%1F" | "%1f") => SEPARATOR.to_owned(),
@@ -166,6 +177,7 @@ impl Rest {
         loop {
             let token = self.tokens.token(&self.domain, &self.http).await?;
             let mut request = Request::new(Method::GET, url.clone());
+            request.headers_mut().clone_from(&self.headers);
             if let Some(token) = &token {
                 let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
                     .map_err(|_| LakeError::Refused { domain: self.domain.clone() })?;
@@ -197,13 +209,21 @@ impl Rest {
     fn read(&self, bytes: &[u8]) -> Result<Found, LakeError> {
         let garbled = |what| garbled(&self.domain, what);
         let loaded: Loaded = serde_json::from_slice(bytes).map_err(|_| garbled("it is no table"))?;
+        if loaded.config.get("scan-planning-mode").is_some_and(|mode| mode.as_str() != Some("client")) {
+            return Err(garbled("it would plan each scan of the table itself, which is not done here"));
+        }
         let location = loaded.metadata_location.ok_or_else(|| garbled("the table was never committed"))?;
         let lease = match self.settings.vended {
             true => Lease::of(&loaded.config, &loaded.storage_credentials, &location).map_err(garbled)?,
             false => None,
         };
         let restrictions = loaded.read_restrictions.filter(|value| !value.is_null()).map(Arc::new);
-        Ok(Found { location, metadata: Some(Arc::new(loaded.metadata)), restrictions, lease })
+        Ok(Found {
+            location,
+            metadata: Some(String::from(Box::<str>::from(loaded.metadata)).into()),
+            restrictions,
+            lease,
+        })
     }
 }
 
@@ -239,6 +259,16 @@ fn below<'p>(base: &Url, parts: impl IntoIterator<Item = &'p str>) -> Option<Url
     let mut url = base.clone();
     url.path_segments_mut().ok()?.pop_if_empty().extend(parts);
     Some(url)
+}
+
+/// Where tables are under a prefix, which is a path as it stands: a catalog encodes what is in it.
+fn prefixed(base: &Url, prefix: &str) -> Option<Url> {
+    let plain = |part: &str| !matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    if prefix.contains(['?', '#', '\\']) || !prefix.split('/').all(plain) {
+        return None;
+    }
+    let base = base.as_str().trim_end_matches('/');
+    Url::parse(&if prefix.is_empty() { format!("{base}/v1") } else { format!("{base}/v1/{prefix}") }).ok()
 }
 
 /// Sends a request and reads all of the answer, which has an end.
