@@ -59,7 +59,12 @@ pub enum Printer<W: Write + Send> {
     /// A table for people.
     Table(Box<Table<W>>),
     /// Comma- or tab-separated. Lists and structs have no form there and are written as JSON.
-    Csv { schema: SchemaRef, writer: Box<csv::Writer<W>> },
+    Csv {
+        /// The columns.
+        schema: SchemaRef,
+        /// What writes their values.
+        writer: Box<csv::Writer<W>>,
+    },
     /// One array.
     Json(ArrayWriter<W>),
     /// One object per line.

@@ -148,7 +148,7 @@ fn policies() -> Result<String> {
     Ok(text)
 }
 
-fn copy(from: &Path, to: &PathBuf) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &PathBuf) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare.py -> tables + mesh -> make: variants with deletes, a table of 100 000 files
-//!            -> tpch | deletes | planning | decide -> JSON lines on stdout, a Markdown report on stderr or in a file
+//!            -> tpch | deletes | planning | decide | wire -> JSON lines on stdout, a Markdown report on stderr or in a file
 //! ```
 //!
 //! Only ratios inside one run mean anything: all arms are one build, and the machine may be busy. A ratio is one of
@@ -26,6 +26,7 @@ mod tables;
 mod tpch;
 #[path = "../../catalog/src/tests/vast.rs"]
 mod vast;
+mod wire;
 
 use std::path::PathBuf;
 
@@ -72,6 +73,8 @@ enum What {
     Planning,
     /// Loading a vast mesh, and deciding in it
     Decide(decide::Options),
+    /// What Flight SQL costs beside the engine without it, and beside a copy of bytes
+    Wire(wire::Options),
     /// The plan that an arm makes of a query
     Explain {
         /// An arm of tpch
@@ -112,6 +115,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         What::Deletes => deletes::run(&setting).await?,
         What::Planning => planning::run(&setting).await?,
         What::Decide(options) => decide::run(&setting, &options)?,
+        What::Wire(options) => wire::run(&setting, &options).await?,
     };
     match arguments.report {
         Some(path) => std::fs::write(path, report)?,

@@ -169,6 +169,58 @@ impl Table {
     }
 }
 
+/// A table of so many data files with so many rows each, taken from the first rows of another table of TPC-H. Says where
+/// its metadata is.
+pub(crate) async fn small_files(
+    setting: &Setting,
+    from: &str,
+    name: &str,
+    files: usize,
+    rows: usize,
+) -> Result<String> {
+    let base = setting.pinned("pinned")?.remove(&format!("tpch.{from}")).ok_or("the table is not pinned")?;
+    let like = Table::open(&base, name).await?.metadata;
+    let location = format!("file://{}/lake/tpch/{name}", std::fs::canonicalize(&setting.data)?.display());
+    let schema = like.current_schema().as_ref().clone();
+    let ids: HashMap<String, i32> =
+        schema.as_struct().fields().iter().map(|field| (field.name.clone(), field.id)).collect();
+    let spec = UnboundPartitionSpec::default();
+    let order = SortOrder::unsorted_order();
+    let built = TableMetadataBuilder::new(schema, spec, order, location, FormatVersion::V2, HashMap::new())?.build()?;
+    let table = Table::of(FileIO::new_with_fs(), built.metadata, name);
+    let source = Ready::start(Arm::PlainText, setting).await?;
+    let batches = source.ask(&format!("SELECT * FROM tpch.{from} LIMIT {}", files * rows)).await?;
+    let first = batches.first().ok_or("the table is empty")?;
+    let columns = first.schema();
+    let fields = columns.fields().iter().map(|field| {
+        let id = ids.get(field.name()).copied().unwrap_or_default();
+        (field.name().clone(), id, field.data_type().clone())
+    });
+    let fields: Vec<_> = fields.collect();
+    let named: Vec<(&str, i32, DataType)> =
+        fields.iter().map(|(name, id, of)| (name.as_str(), *id, of.clone())).collect();
+    let all = datafusion::arrow::compute::concat_batches(&first.schema(), &batches)?;
+    let mut entries = Vec::new();
+    for number in 0..files {
+        let part = all.slice(number * rows, rows);
+        let place = table.place("data", &format!("{number:05}.parquet"));
+        let size = table.put(&place, parquet(self::schema(&named), part.columns().to_vec())?).await?;
+        entries.push(
+            DataFileBuilder::default()
+                .content(DataContentType::Data)
+                .file_path(place)
+                .file_format(DataFileFormat::Parquet)
+                .partition(Struct::empty())
+                .partition_spec_id(table.metadata.default_partition_spec_id())
+                .record_count(u64::try_from(rows)?)
+                .file_size_in_bytes(size)
+                .build()?,
+        );
+    }
+    let manifest = table.manifest("files", entries, false).await?;
+    table.commit(vec![manifest]).await
+}
+
 /// Whether a row is among so many of a hundred: scattered evenly, the same in every run.
 fn deleted(position: u64, percent: u64) -> bool {
     (position.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 100 < percent

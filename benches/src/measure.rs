@@ -44,7 +44,12 @@ fn cpu_seconds() -> f64 {
 /// What all threads of this process have computed so far, to a hundredth of a second, those that ended included. Linux
 /// tells it; elsewhere it stays 0.
 pub(crate) fn process_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    seconds_of("self")
+}
+
+/// The same of another process, which is named by its number.
+pub(crate) fn seconds_of(process: &str) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // The name of the process stands in brackets and may hold anything; the times are the twelfth and thirteenth behind it.
     let behind = text.rsplit_once(')').map_or("", |(_, behind)| behind);
     let ticks = behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());

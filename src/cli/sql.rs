@@ -17,7 +17,8 @@ use polder_catalog::secret::Secret;
 use self::profile::Profile;
 use super::statements::{is_blank, split};
 use super::{Failure, Limits, Outcome, engine, shell, terminal};
-use crate::flight::client::{Certificates, Credentials, Remote, authorities};
+use crate::error::Error;
+use crate::flight::client::{Credentials, Remote};
 use crate::format::{Expanded, Format, Look};
 use crate::session::Engine;
 
@@ -34,8 +35,8 @@ pub use target::Target;
 ///
 /// With --mesh the engine runs in this process, and --as names any user of the mesh without a password: who can read
 /// the mesh's files and keys on this machine needs none. With --url the server asks who you are: the password is taken
-/// from POLDER_PASSWORD or asked for, or a token from POLDER_TOKEN. With --profile an ADBC connection profile says all of
-/// that.
+/// from POLDER_PASSWORD or asked for, or a token from POLDER_TOKEN, or --cert and --key are shown. With --profile an ADBC
+/// connection profile says all of that.
 #[derive(Args)]
 #[command(group(ArgGroup::new("where").required(true).args(["mesh", "url", "profile"])))]
 #[command(group(ArgGroup::new("what").args(["command", "file"])))]
@@ -64,6 +65,12 @@ pub struct Sql {
     /// PEM certificates to trust instead of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "mesh")]
     ca: Option<PathBuf>,
+    /// PEM certificate to show, by which the server knows you
+    #[arg(long, value_name = "FILE", conflicts_with = "mesh", requires = "key")]
+    cert: Option<PathBuf>,
+    /// PEM key of that certificate
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// Run these statements
     #[arg(short, long, value_name = "SQL")]
     command: Option<String>,
@@ -125,10 +132,13 @@ impl Sql {
 
     /// Connects as the profile says. What the command line says goes before it.
     async fn connect(&self, profile: Profile) -> Result<Target, Failure> {
-        let Profile { url, user, password, token, purpose, mut certificates, unused: _ } = profile;
+        let Profile { url, user, password, token, purpose, certificates, unused: _ } = profile;
         let Some(url) = url else {
             return Err(Failure::Environment("the profile names no server in its option `uri`".to_owned()));
         };
+        let failed = |error: Error| Failure::Environment(error.to_string());
+        let identity = self.cert.as_deref().zip(self.key.as_deref());
+        let certificates = certificates.with_files(self.ca.as_deref(), identity).map_err(failed)?;
         // Another user has other credentials.
         let credentials = match &self.user {
             Some(other) if user.as_ref() != Some(other) => credentials(Some(other))?,
@@ -143,10 +153,6 @@ impl Sql {
                 (None, None, user) => credentials(user.as_deref())?,
             },
         };
-        let failed = |error: crate::error::Error| Failure::Environment(error.to_string());
-        if let Some(file) = &self.ca {
-            certificates = Certificates { authorities: Some(authorities(file).map_err(failed)?), ..certificates };
-        }
         let purpose = self.purpose.as_deref().or(purpose.as_deref());
         let remote = Remote::open(&url, credentials, purpose, &certificates).await.map_err(failed)?;
         Ok(Target::Remote(Box::new(remote)))

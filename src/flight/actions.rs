@@ -67,7 +67,7 @@ impl Service {
         let result = Prepared {
             prepared_statement_handle: statement.handle(&self.auth.sealer())?.into(),
             dataset_schema: schema_bytes(&call.form.types.schema(&planned.schema()))?,
-            parameter_schema: schema_bytes(&wire_schema(&planned.parameters()))?,
+            parameter_schema: schema_bytes(&values::asked(&wire_schema(&planned.parameters())))?,
             is_update: Some(false),
         };
         Ok(result.any())

@@ -68,6 +68,23 @@ pub struct Certificates {
     pub server_name: Option<String>,
 }
 
+impl Certificates {
+    /// The same with what these PEM files hold: authorities to trust, and a certificate with its key to show.
+    ///
+    /// # Errors
+    /// When a file cannot be read or holds something else.
+    pub fn with_files(mut self, ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<Self, Error> {
+        if let Some(file) = ca {
+            self.authorities = Some(authorities(file)?);
+        }
+        if let Some((certificate, key)) = identity {
+            let key = String::from_utf8_lossy(&pem(key, "PRIVATE KEY")?).into_owned();
+            self.identity = Some((pem(certificate, "CERTIFICATE")?, Secret::new(key)));
+        }
+        Ok(self)
+    }
+}
+
 /// A connection to a server. Clones share it.
 #[derive(Clone)]
 pub struct Remote {
@@ -113,8 +130,8 @@ impl Remote {
         purpose: Option<&str>,
         tls_ca: Option<&Path>,
     ) -> Result<Self, Error> {
-        let authorities = tls_ca.map(authorities).transpose()?;
-        Self::open(url, credentials, purpose, &Certificates { authorities, ..Certificates::default() }).await
+        let certificates = Certificates::default().with_files(tls_ca, None)?;
+        Self::open(url, credentials, purpose, &certificates).await
     }
 
     /// The same with certificates that are at hand already, and one's own among them.
@@ -297,11 +314,7 @@ fn endpoint(url: &str, certificates: &Certificates) -> Result<Endpoint, Error> {
     })
 }
 
-/// Reads the PEM file of authorities to trust.
-///
-/// # Errors
-/// When it cannot be read or holds no certificate.
-pub fn authorities(file: &Path) -> Result<Vec<u8>, Error> {
+fn authorities(file: &Path) -> Result<Vec<u8>, Error> {
     pem(file, "CERTIFICATE")
 }
 

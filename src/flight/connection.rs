@@ -241,6 +241,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_does_not_speak_http_is_not_waited_for_and_who_does_is() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        const SOON: Duration = Duration::from_millis(100);
+        for (said, stays) in [(0, false), (PREFACE - 1, false), (PREFACE, true)] {
+            let (listener, address) = listener().await;
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let mut server = Connection::new(Bytes::Plain(listener.accept().await.unwrap().0), Peer::at(address));
+            server.opening = Some(Opening { missing: PREFACE, until: Box::pin(sleep(SOON)) });
+            client.write_all(&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..said]).await.unwrap();
+            let read = tokio::time::timeout(SOON * 5, server.read_exact(&mut [0; PREFACE + 1])).await;
+            assert_eq!(read.is_err(), stays, "{said} bytes");
+            assert!(stays || read.unwrap().unwrap_err().kind() == io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[tokio::test]
     async fn who_shakes_hands_longest_makes_room() {
         let (quiet, elsewhere) = (listener().await.0, listener().await);
         let mut incoming = Incoming { listener: quiet, tls: None, shaking: JoinSet::new(), begun: VecDeque::new() };
@@ -252,7 +268,7 @@ mod tests {
             assert!(incoming.shaking.join_next().await.unwrap().unwrap_err().is_cancelled());
         }
         let (client, peer) = (TcpStream::connect(elsewhere.1).await.unwrap(), Peer::at(elsewhere.1));
-        incoming.begin(async move { Some(Connection { stream: Bytes::Plain(client), peer }) });
+        incoming.begin(async move { Some(Connection::new(Bytes::Plain(client), peer)) });
         assert!(matches!(incoming.next().await.stream, Bytes::Plain(_)));
         assert_eq!(incoming.begun.len(), SHAKING - 1);
     }

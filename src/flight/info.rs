@@ -284,6 +284,7 @@ mod tests {
         let all = sql_info(&[]).unwrap();
         assert!(all.num_rows() > 80, "JDBC fails on every code that it asks for and does not find");
         assert_eq!(sql_info(&[0, 3, 99_999]).unwrap().num_rows(), 2);
+        assert_eq!(sql_info(&[3; MOST_CODES + 1]).unwrap_err().class, Class::Limit);
         assert_eq!(sql_info(&[99_999]).unwrap().schema(), all.schema());
         assert!(all.schema().fields().iter().all(|field| !field.is_nullable()));
     }

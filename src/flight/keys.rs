@@ -67,7 +67,8 @@ pub(super) fn primary(command: &CommandGetPrimaryKeys, mesh: &str, keys: Declare
     for key in &keys {
         rows.extend(key.columns.iter().zip(1_i32..).map(|(column, place)| (key, column, place)));
     }
-    let text = |of: &dyn Fn(&(&KeyColumns, &String, i32)) -> Option<String>| -> ArrayRef {
+    type Row<'k> = (&'k KeyColumns, &'k String, i32);
+    let text = |of: &dyn Fn(&Row<'_>) -> Option<String>| -> ArrayRef {
         Arc::new(rows.iter().map(of).collect::<StringArray>())
     };
     built(

@@ -256,6 +256,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_has_a_length() {
+        let of = |letters| {
+            let pattern = Some("%".repeat(letters));
+            let schemas = CommandGetDbSchemas { db_schema_filter_pattern: pattern.clone(), ..Default::default() };
+            let tables = CommandGetTables { table_name_filter_pattern: pattern, ..Default::default() };
+            [Command::CommandGetDbSchemas(schemas), Command::CommandGetTables(tables)].map(Listing::read)
+        };
+        assert!(of(LONGEST_PATTERN).iter().all(Result::is_ok));
+        assert!(
+            of(LONGEST_PATTERN + 1).iter().all(|read| read.as_ref().is_err_and(|error| error.class == Class::Limit))
+        );
+    }
+
+    #[test]
     fn a_wild_pattern_takes_no_time() {
         assert!(!matches(Some(&"%a".repeat(500)), &"b".repeat(500)));
     }

@@ -34,5 +34,6 @@ pub mod tls;
 mod values;
 
 pub use credentials::{Caller, caller_by_headers};
+pub(crate) use queries::Queries;
 pub use service::Service;
 pub(crate) use service::until;

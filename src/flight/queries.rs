@@ -22,7 +22,7 @@ const REMEMBERED: usize = 10_000;
 
 /// The statements of a process.
 #[derive(Debug, Default)]
-pub(super) struct Queries(Mutex<Known>);
+pub(crate) struct Queries(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -36,7 +36,7 @@ struct Known {
 
 /// A place among the statements of a principal, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     queries: Arc<Queries>,
     principal: String,
 }
@@ -64,7 +64,7 @@ impl Queries {
     ///
     /// # Errors
     /// `Limit`, when the principal has as many as it may have.
-    pub(super) fn admit(self: &Arc<Self>, principal: &str) -> Result<Place, Error> {
+    pub(crate) fn admit(self: &Arc<Self>, principal: &str) -> Result<Place, Error> {
         let mut known = self.known();
         let busy = known.busy.entry(principal.to_owned()).or_default();
         if *busy >= AT_ONCE {

@@ -66,6 +66,11 @@ impl Service {
         Self { engine, auth, counters, queries: Arc::default(), plans: Plans::default(), abort }
     }
 
+    /// The statements of this process, which those that come by another way count among.
+    pub(crate) fn queries(&self) -> Arc<Queries> {
+        Arc::clone(&self.queries)
+    }
+
     /// The longest time that a statement may take.
     pub(super) fn timeout(&self) -> Duration {
         self.engine.timeout()

@@ -6,13 +6,14 @@
 //! defect of the reader ends this upload and nothing else. What comes back out of a sealed handle is our own.
 
 use std::io::Cursor;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::ipc::convert::fb_to_schema;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::root_as_message;
@@ -38,6 +39,25 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// The widest values of fixed width. A NULL takes as much as any other.
 const WIDEST: i32 = 64;
+
+/// The types that are asked for, of parameters of these types.
+///
+/// JDBC's driver writes milliseconds into whatever unit of a time is asked for, and can fill no large or wide arrays. What comes
+/// is cast to the type of its parameter, so a client may send more precise values than it is asked for.
+pub(super) fn asked(parameters: &Schema) -> SchemaRef {
+    let field = |field: &Field| {
+        let kind = match field.data_type() {
+            DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+            DataType::Time32(_) | DataType::Time64(_) => DataType::Time32(TimeUnit::Millisecond),
+            DataType::Date64 => DataType::Date32,
+            DataType::LargeUtf8 => DataType::Utf8,
+            DataType::LargeBinary => DataType::Binary,
+            other => other.clone(),
+        };
+        Field::new(field.name(), kind, field.is_nullable())
+    };
+    Arc::new(Schema::new(parameters.fields().iter().map(|asked| field(asked)).collect::<Vec<_>>()))
+}
 
 /// Reads an upload to its end. `None` when it binds nothing: some clients bind also where there is nothing to bind.
 pub(super) async fn upload(first: FlightData, rest: Streaming<FlightData>) -> Result<Option<RecordBatch>, Error> {
@@ -159,8 +179,6 @@ fn unreadable() -> Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_flight::utils::batches_to_flight_data;
     use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
     use datafusion::arrow::ipc::CompressionType;
@@ -171,6 +189,22 @@ mod tests {
     fn batch(numbers: Vec<Option<i64>>) -> RecordBatch {
         let texts: ArrayRef = Arc::new(StringArray::from(vec!["x"; numbers.len()]));
         RecordBatch::try_from_iter([("0", Arc::new(Int64Array::from(numbers)) as ArrayRef), ("1", texts)]).unwrap()
+    }
+
+    #[test]
+    fn times_are_asked_for_in_milliseconds_whatever_their_parameters_have() {
+        let (zone, micros) = (Some(Arc::from("UTC")), TimeUnit::Microsecond);
+        let types = [
+            (DataType::Timestamp(micros, zone.clone()), DataType::Timestamp(TimeUnit::Millisecond, zone)),
+            (DataType::Timestamp(TimeUnit::Nanosecond, None), DataType::Timestamp(TimeUnit::Millisecond, None)),
+            (DataType::Time64(micros), DataType::Time32(TimeUnit::Millisecond)),
+            (DataType::LargeUtf8, DataType::Utf8),
+            (DataType::Decimal128(12, 2), DataType::Decimal128(12, 2)),
+        ];
+        for (parameter, expected) in types {
+            let schema = asked(&Schema::new(vec![Field::new("$1", parameter, true)]));
+            assert_eq!(*schema, Schema::new(vec![Field::new("$1", expected, true)]));
+        }
     }
 
     #[tokio::test]
@@ -188,6 +222,26 @@ mod tests {
         assert!(read(messages).await.unwrap().is_none());
         let empty = datafusion::arrow::datatypes::Schema::empty();
         assert!(read(batches_to_flight_data(&empty, vec![]).unwrap()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn types_whose_nulls_are_large_are_refused_before_anything_is_made_of_them() {
+        let item = |kind| Arc::new(Field::new_list_field(kind, true));
+        let vast = DataType::FixedSizeList(item(DataType::FixedSizeList(item(DataType::Int64), 100_000)), 100_000);
+        let dictionary = |values| DataType::Dictionary(Box::new(DataType::Int8), Box::new(values));
+        for (kind, fits) in [
+            (vast.clone(), false),
+            (dictionary(vast.clone()), false),
+            (DataType::List(item(vast)), false),
+            (DataType::FixedSizeBinary(WIDEST + 1), false),
+            (DataType::FixedSizeBinary(16), true),
+            (dictionary(DataType::Utf8), true),
+            (DataType::List(item(DataType::Utf8)), true),
+        ] {
+            let schema = Schema::new(vec![Field::new("$1", kind.clone(), true)]);
+            let read = read(batches_to_flight_data(&schema, vec![]).unwrap()).await;
+            assert_eq!(read.is_ok(), fits, "{kind}");
+        }
     }
 
     #[tokio::test]

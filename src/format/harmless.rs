@@ -7,7 +7,7 @@ use std::borrow::Cow;
 pub fn harmless(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let harms = |c: char| (c.is_control() || turns(c)) && !keep(c);
-    if !text.contains(&harms) {
+    if !text.contains(harms) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len());

@@ -99,15 +99,16 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         tls: tls.clone(),
     });
     let over_http = TaskTracker::new();
+    let service = Service::new(Arc::clone(&engine), Arc::clone(&auth), Arc::clone(&counters), abort.clone());
     let sql = Arc::new(Sql {
-        engine: Arc::clone(&engine),
-        auth: Arc::clone(&auth),
-        counters: Arc::clone(&counters),
+        engine,
+        auth,
+        counters,
+        queries: service.queries(),
         drain: drain.clone(),
         abort: abort.clone(),
         running: over_http.clone(),
     });
-    let service = Service::new(engine, auth, counters, abort.clone());
     let (health, serving) = listen::serve(service, listener, tls, drain.clone().cancelled_owned()).await;
     let flight_task = tokio::spawn(serving);
     let http_task = http_listener.map(|listener| {

@@ -46,6 +46,9 @@ pub(super) struct Feeder<T>(Arc<Shared<T>>);
 /// The end where they come out.
 pub(super) struct Queue<T>(Arc<Shared<T>>);
 
+/// What is dropped when nothing of a query is left.
+type Held = Option<Box<dyn Send>>;
+
 struct Shared<T> {
     state: Mutex<State<T>>,
     /// Told when the reader took something, or went.
@@ -61,7 +64,7 @@ struct State<T> {
     reader: Option<Waker>,
     gone: bool,
     /// Dropped when nothing of the query is left.
-    held: Option<Box<dyn Send>>,
+    held: Held,
     /// When the reader last took something, or when something began to wait for it.
     progress: Instant,
 }
@@ -107,7 +110,7 @@ impl<T> State<T> {
 
     /// Takes out what waits and what is held; whoever calls drops it, and not under the lock.
     #[must_use]
-    fn empty(&mut self) -> (VecDeque<(T, usize)>, Option<Box<dyn Send>>) {
+    fn empty(&mut self) -> (VecDeque<(T, usize)>, Held) {
         self.bytes = 0;
         (std::mem::take(&mut self.parcels), self.held.take())
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{End, Feeder, Queue, Unwanted, queue};
+use super::interrupt::interruptible;
 use super::running::{Leave, Registered, Stopper};
 use super::{Planned, failure};
 use crate::error::Error;
@@ -177,7 +178,8 @@ async fn pass<P: Packer>(planned: Planned, mut packer: P, feeder: &Feeder<P::Par
         let error = failure::running(&error, guarded.as_ref());
         if valued { failure::valued(error) } else { error }
     };
-    let mut batches = execute_stream(plan, state.task_ctx()).map_err(failed)?;
+    let started = interruptible(plan).and_then(|plan| execute_stream(plan, state.task_ctx()));
+    let mut batches = started.map_err(failed)?;
     while let Some(batch) = batches.next().await {
         // A parameter may be NULL, so that the announced columns may be where these are not.
         let batch = batch.and_then(|batch| Ok(batch.with_schema(Arc::clone(&schema))?)).map_err(failed)?;

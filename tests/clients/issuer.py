@@ -3,6 +3,7 @@
 import base64
 import http.server
 import json
+import ssl
 import threading
 import time
 import urllib.parse
@@ -78,8 +79,8 @@ class Key:
 class Issuer:
     """The provider. Its `keys` may change at any time."""
 
-    def __init__(self, port):
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, url):
+        self.url = url
         self.key = Key("RS256", "first")
         self.keys = [self.key]
         self.asked = 0
@@ -115,8 +116,8 @@ class Issuer:
 
 
 @contextmanager
-def running():
-    """An issuer that answers."""
+def running(tls=None):
+    """An issuer that answers, over TLS with the files of a certificate and its key."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self, form=None):
@@ -136,7 +137,12 @@ def running():
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    issuer = Issuer(server.server_port)
+    issuer = Issuer(f"http://127.0.0.1:{server.server_port}")
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        issuer = Issuer(f"https://localhost:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -101,6 +101,17 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE).group(1)) * 1024
 
+    def computed(self):
+        """The seconds that processors have worked for the process."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rests(self):
+        """Whether the process does next to nothing for two seconds."""
+        before = self.computed()
+        time.sleep(2)
+        return self.computed() - before < 0.1
+
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
 

@@ -2,6 +2,8 @@
 
 import subprocess
 import time
+import urllib.error
+import urllib.request
 
 import pyarrow.flight
 import pytest
@@ -122,6 +124,21 @@ def test_a_service_comes_in_by_its_token(service, connect):
     with pyarrow.flight.connect(server.uri) as client:
         _, header = client.authenticate_basic_token("token", token)
     assert who(connect(to=server, options={HEADER: header.decode()})) == len(ANALYST)
+
+
+def test_a_service_asks_over_http_by_the_same_token(service):
+    server, token, _ = service
+
+    def asked(shown):
+        headers = {"Authorization": f"Bearer {shown}", "Accept": "application/json"}
+        request = urllib.request.Request(f"{server.http}/v1/sql", data=WHO.encode(), headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read().decode()
+
+    assert str(len(ANALYST)) in asked(token)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        asked(token[:-4] + "AAAA")
+    assert caught.value.code == 401
 
 
 def test_another_token_is_refused_like_every_other(service, connect):

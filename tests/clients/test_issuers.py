@@ -180,3 +180,14 @@ def test_an_issuer_that_is_down_is_told_apart_and_keeps_nobody_else_out(serve, w
         who(connect(to=server, options={HEADER: f"Bearer {token}"}))
     assert "does not answer" in str(caught.value)
     assert who(connect("analyst-eu", to=server)) == len(ANALYST)
+
+
+def test_an_issuer_is_asked_over_tls_where_its_certificate_is_trusted(serve, ways, authority, connect, monkeypatch):
+    with provider.running(authority.issue("CN=localhost")) as issuer:
+        ways.declare(CORP.format(url=issuer.url, groups="[analysts]"))
+        options = {HEADER: f"Bearer {issuer.token()}"}
+        with pytest.raises(Error) as caught:
+            who(connect(to=serve(mesh=ways.directory), options=options))
+        assert "does not answer" in str(caught.value)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
+        assert who(connect(to=serve(mesh=ways.directory), options=options)) == len(ANALYST)

@@ -1,8 +1,10 @@
 """What a Java tool does through JDBC: connects, asks, reads every type, cancels, and is told what went wrong."""
 
 import contextlib
+import subprocess
 import threading
 from decimal import Decimal
+from pathlib import Path
 
 import jpype
 import pyarrow.flight
@@ -179,7 +181,8 @@ def test_a_plain_value_arrives_as_it_is(java, expression, code, value):
 
 def test_decimals_keep_every_digit(java):
     with cell(java("guest"), "CAST('-1234567890123456789012345678.0123456789' AS DECIMAL(38, 10))") as results:
-        assert results.getMetaData().getColumnType(1) == DECIMAL
+        described = results.getMetaData()
+        assert (described.getColumnType(1), described.getPrecision(1), described.getScale(1)) == (DECIMAL, 38, 10)
         for value in (results.getBigDecimal(1), results.getObject(1), results.getString(1)):
             assert str(value) == "-1234567890123456789012345678.0123456789"
 
@@ -403,6 +406,19 @@ def test_an_error_says_what_is_wrong_and_leaves_the_connection_usable(java, sql,
             # The driver fills in no SQLState; the code of the call is in the cause.
             assert kind in str(caught.value.getCause())
     assert ask(connection, "SELECT 1 AS one") == [{"one": 1}]
+
+
+def test_the_example_is_a_program_that_runs(server, ask):
+    example = Path(__file__).parents[2] / "examples" / "connect" / "java" / "Connect.java"
+    options = ["-Duser.timezone=UTC", "--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", jdbc.driver()]
+    command = ["java", *options, str(example), server.address, "analyst-eu", "analyst-eu"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (expected,) = ask("analyst-eu", "SELECT count(DISTINCT country) AS n FROM storefront.customers").to_pylist()
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == min(5, expected["n"])
+    spent = [float(line[2]) for line in lines]
+    assert spent == sorted(spent, reverse=True) and spent[-1] > 0
 
 
 def test_a_transaction_changes_nothing(open_jdbc):

@@ -9,7 +9,6 @@ import pytest
 from adbc_driver_flightsql import DatabaseOptions
 from adbc_driver_manager import Error
 
-import jdbc
 from conftest import open_connection
 from serving import START, binary, eventually
 
@@ -114,14 +113,6 @@ def test_tls_serves_who_trusts_it_and_nobody_in_plain_text(sealed, authority):
                 with connection.cursor() as cursor:
                     cursor.execute(sql)
         assert uri != name or "certificate" in str(caught.value), uri
-
-
-def test_java_asks_a_server_over_tls(sealed, certificates):
-    settings = {"user": "guest", "password": "guest", "useEncryption": "true", "tlsRootCerts": certificates / "ca.pem"}
-    name = f"localhost:{sealed.port}"
-    with contextlib.closing(jdbc.connect(sealed, address=name, **settings)) as connection:
-        with contextlib.closing(connection.createStatement()) as statement:
-            assert jdbc.rows(statement.executeQuery("SELECT 1 AS one")) == [{"one": 1}]
 
 
 def shell(*arguments, **environment):

@@ -1,7 +1,6 @@
 """The interactive shell, as a person sees it: in a terminal, against a mesh in the same process and against a server."""
 
 import re
-import shutil
 import stat
 
 import adbc_driver_flightsql
@@ -9,6 +8,7 @@ import pyarrow.parquet
 import pytest
 from adbc_driver_manager import dbapi
 
+from cast import ANALYST
 from serving import eventually
 from terminal import CTRL_C, TAB, UP, Terminal
 
@@ -114,19 +114,17 @@ def test_nobody_completes_what_they_may_not_see(opened):
         assert "unknown name" in shell.ask("\\d payments.transactions")
 
 
-def test_a_purpose_stands_at_the_prompt_and_its_names_go_with_it(mesh, environment, tmp_path):
-    copy = tmp_path / "packly"
-    shutil.copytree(mesh, copy, ignore=shutil.ignore_patterns("lake"))
-    text = (copy / "mesh.yaml").read_text()
+def test_a_purpose_stands_at_the_prompt_and_its_names_go_with_it(ways, environment):
+    text = ways.before
     assert "  users:\n" in text
-    (copy / "mesh.yaml").write_text(text.replace("  users:\n", "  users:\n    - { name: detective, groups: [fraud-team] }\n"))
-    (copy / "marketing" / "policies" / "fraud.cedar").write_text(
+    ways.file.write_text(text.replace("  users:\n", "  users:\n    - { name: detective, groups: [fraud-team] }\n"))
+    (ways.directory / "marketing" / "policies" / "fraud.cedar").write_text(
         """@id("for-fraud")
 permit (principal in Group::"fraud-team", action == Action::"discover", resource in Domain::"marketing")
 when { context has purpose && context.purpose == "fraud" };
 """
     )
-    with embedded(copy, environment, "detective") as shell:
+    with embedded(ways.directory, environment, "detective") as shell:
         shell.ready()
         assert "marketing" not in shell.complete("SELECT * FROM ", r"storefront\.")
         shell.ask("SET polder.purpose = 'fraud';")
@@ -405,3 +403,40 @@ with_max_msg_size = '16777216'
         shell.expect("with_max_msg_size` of the profile has no effect here")
         shell.ready()
         assert f"| {expected} |" in shell.ask(sql + ";")
+
+
+def test_a_certificate_says_who_asks(serve, ways, authority, environment, tmp_path):
+    ways.declare('  certificates: [{ name: etl, subject: "CN=etl,O=Packly", groups: [analysts] }]')
+    certificate, key = authority.issue("CN=localhost")
+    tls = ["--tls-cert", str(certificate), "--tls-key", str(key), "--tls-client-ca", str(authority.ca)]
+    server = serve(*tls, mesh=ways.directory)
+    url = f"grpc+tls://localhost:{server.port}"
+    shown = authority.issue("O=Packly,CN=etl", client=True)
+    files = ["--ca", authority.ca, "--cert", shown[0], "--key", shown[1]]
+    sql = "SELECT count(*) AS n FROM mesh.products;"
+    with Terminal("--url", url, *files, environment=environment) as shell:
+        shell.ready()
+        assert f" {len(ANALYST)} |" in shell.ask(sql)
+    with Terminal("--url", url, "--ca", authority.ca, environment=environment) as shell:
+        shell.ready()
+        assert "error: unauthenticated" in shell.ask(sql)
+    # The same in a profile, which holds the certificates themselves.
+    profile(
+        tmp_path,
+        f"""
+profile_version = 1
+driver = "flightsql"
+[Options]
+uri = "{url}"
+[Options.adbc.flight.sql.client_option]
+tls_root_certs = '''
+{authority.ca.read_text()}'''
+mtls_cert_chain = '''
+{shown[0].read_text()}'''
+mtls_private_key = "{{{{ env_var(ETL_KEY) }}}}"
+""",
+    )
+    environment = {**environment, "ADBC_PROFILE_PATH": str(tmp_path), "ETL_KEY": shown[1].read_text()}
+    with Terminal("--profile", "packly", environment=environment) as shell:
+        shell.ready()
+        assert f" {len(ANALYST)} |" in shell.ask(sql)

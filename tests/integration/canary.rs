@@ -27,11 +27,13 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::spec::Schema;
-use polder::flight::encode::{wire_batch, wire_schema};
+use polder::flight::encode::{Types, wire_batch};
 use polder::session::Pins;
 use prost::Message as _;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::Request;
 
 use self::cells::{Cell, NESTINGS, is_hidden, leaf};
@@ -317,10 +319,11 @@ struct Heard {
 }
 
 /// All that comes back for a ticket: messages with their headers, bodies and notes, errors and trailers.
-async fn fetch(client: &mut Client, info: &FlightInfo, into: &mut Vec<u8>) {
+async fn fetch(client: &mut Client, info: &FlightInfo, types: &str, into: &mut Vec<u8>) {
     let mut request = Request::new(ticket(info));
     let token = format!("Bearer {}", client.token().unwrap());
     request.metadata_mut().insert("authorization", token.parse().unwrap());
+    request.metadata_mut().insert("x-polder-types", types.parse().unwrap());
     let mut stream = match client.inner_mut().do_get(request).await {
         Ok(answer) => {
             into.extend(format!("{:?}", answer.metadata()).bytes());
@@ -338,21 +341,42 @@ async fn fetch(client: &mut Client, info: &FlightInfo, into: &mut Vec<u8>) {
     into.extend(format!("{:?}", stream.trailers().await).bytes());
 }
 
+/// All that comes back for a statement over HTTP.
+async fn post(http: SocketAddr, token: &str, format: &str, sql: &str) -> Vec<u8> {
+    let mut connection = TcpStream::connect(http).await.unwrap();
+    let head = format!(
+        "POST /v1/sql HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         accept: {format}\r\ncontent-length: {}\r\n\r\n{sql}",
+        sql.len()
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    connection.read_to_end(&mut heard).await.unwrap();
+    heard
+}
+
 async fn listen(served: &Served, reader: &'static str) -> Heard {
     let tap = Tap::before(served.address).await;
     let mut client = stranger_at(tap.address).await;
     client.handshake(reader, "guest").await.unwrap();
     let mut messages = Vec::new();
     for sql in questions(reader) {
-        let mut heard = Vec::new();
-        match client.execute(sql.clone(), None).await {
-            Ok(info) => {
-                heard.extend(info.encode_to_vec());
-                fetch(&mut client, &info, &mut heard).await;
+        for types in ["plain", "rich"] {
+            client.set_header("x-polder-types", types);
+            let mut heard = Vec::new();
+            match client.execute(sql.clone(), None).await {
+                Ok(info) => {
+                    heard.extend(info.encode_to_vec());
+                    fetch(&mut client, &info, types, &mut heard).await;
+                }
+                Err(error) => heard.extend(format!("{error:?} {error}").bytes()),
             }
-            Err(error) => heard.extend(format!("{error:?} {error}").bytes()),
+            messages.push((format!("{sql} ({types})"), heard));
         }
-        messages.push((sql, heard));
+        for format in ["application/json", "text/csv", "application/vnd.apache.arrow.stream"] {
+            let heard = post(served.http, client.token().unwrap(), format, &sql).await;
+            messages.push((format!("{sql} ({format})"), heard));
+        }
     }
     if reader == PARTIAL {
         let tables = CommandGetTables { include_schema: true, ..Default::default() };
@@ -364,7 +388,7 @@ async fn listen(served: &Served, reader: &'static str) -> Heard {
         ];
         for info in listed {
             let mut heard = Vec::new();
-            fetch(&mut client, &info.unwrap(), &mut heard).await;
+            fetch(&mut client, &info.unwrap(), "plain", &mut heard).await;
             messages.push(("a listing".to_owned(), heard));
         }
         for sql in ["SELECT string FROM vault.plain", "SELECT nothing FROM vault.plain"] {
@@ -462,8 +486,10 @@ fn without_the_scrubbing_the_same_search_finds_hidden_rows() {
         // What fails has no rows.
         let Ok(rows) = rows else { continue };
         for batch in rows.iter().filter(|batch| batch.num_columns() > 0) {
-            let wire = wire_schema(&batch.schema());
-            assert!(search.find(&message(&wire_batch(&wire, batch).unwrap())).is_empty(), "{sql}");
+            for types in [Types::Plain, Types::Rich] {
+                let wire = types.schema(&batch.schema());
+                assert!(search.find(&message(&wire_batch(&wire, batch).unwrap())).is_empty(), "{sql}");
+            }
             if !search.find(&message(batch)).is_empty() {
                 leaky.push(sql.clone());
             }

@@ -102,7 +102,7 @@ fn typed(value: &Value, kind: AttributeType) -> Option<Attribute> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use std::collections::BTreeMap;
 

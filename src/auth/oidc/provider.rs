@@ -9,7 +9,7 @@
 //! does not answer holds up nobody but those who come from it, and them not for long. Old keys are good for an hour: then
 //! one that was withdrawn is gone, whether the provider answers or not.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -36,7 +36,8 @@ const MOST: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Provider {
     url: String,
-    client: Option<Client>,
+    /// Made by the task that asks first, since what the system trusts is read from files.
+    client: OnceLock<Option<Client>>,
     pause: Duration,
     known: RwLock<Option<Known>>,
     asking: Mutex<Asking>,
@@ -59,7 +60,7 @@ impl Provider {
     pub(super) fn new(url: &str, pause: Duration) -> Arc<Self> {
         Arc::new(Self {
             url: url.to_owned(),
-            client: client(url),
+            client: OnceLock::new(),
             pause,
             known: RwLock::default(),
             asking: Mutex::default(),
@@ -129,14 +130,14 @@ impl Provider {
         }
         let place =
             text("jwks_uri").and_then(|uri| Url::parse(uri).ok()).ok_or("it does not say where its keys are")?;
-        if !is_private(&place) && !(issuer.scheme() == "http" && is_here(&place)) {
+        if !(is_private(&place) || issuer.scheme() == "http" && is_here(&place)) {
             return Err("its keys are where anybody could change them on the way");
         }
         keys::read_set(&self.get(place).await?).ok_or("its keys are no set of keys")
     }
 
     async fn get(&self, place: Url) -> Result<Vec<u8>, &'static str> {
-        let client = self.client.as_ref().ok_or("no client could be made for it")?;
+        let client = self.client.get_or_init(|| client(&self.url)).as_ref().ok_or("no client could be made for it")?;
         let asked = client.get(place).header("accept", "application/json").send();
         let mut answer = asked.await.map_err(|cause| {
             tracing::debug!(issuer = self.url, %cause, "an identity provider does not answer");

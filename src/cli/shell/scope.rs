@@ -137,7 +137,7 @@ pub fn wanted(before: &[Piece<'_>]) -> Wanted {
     let Some(last) = before.last() else { return Wanted::Expression };
     let second = before.iter().rev().nth(1);
     let tables = second.is_some_and(|piece| piece.says("TABLES"));
-    if last.says("IN") && tables || last.says("FROM") && tables {
+    if tables && (last.says("IN") || last.says("FROM")) {
         return Wanted::Domain;
     }
     if ["FROM", "JOIN", "DESCRIBE", "DESC"].iter().any(|word| last.says(word)) {

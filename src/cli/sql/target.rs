@@ -49,7 +49,7 @@ impl Target {
             }
             Self::Remote(remote) => {
                 let (schema, rows, notices) = match declared(sql) {
-                    // The server keeps no session: the purpose goes with each call from here.
+                    // The purpose goes with each call from here, so that no session is needed.
                     Some(purpose) => remote.declare(purpose.as_deref()).await?,
                     None => remote.query(sql).await?,
                 };

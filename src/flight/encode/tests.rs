@@ -385,6 +385,20 @@ fn the_announced_schema_is_the_sent_one_to_the_byte() {
     }
 }
 
+#[test]
+fn a_decimal_column_says_its_digits_in_words_and_in_one_order() {
+    let schema = Schema::new(vec![
+        Field::new("total", DataType::Decimal128(12, 2), false),
+        Field::new("number", DataType::Int64, false),
+    ]);
+    let wire = wire_schema(&schema);
+    let words = wire.field(0).metadata();
+    assert_eq!((words["ARROW:FLIGHT:SQL:PRECISION"].as_str(), words["ARROW:FLIGHT:SQL:SCALE"].as_str()), ("12", "2"));
+    assert!(wire.field(1).metadata().is_empty());
+    let bytes = schema_bytes(&wire).unwrap();
+    assert!((0..20).all(|_| schema_bytes(&wire_schema(&schema)).unwrap() == bytes));
+}
+
 #[tokio::test]
 async fn an_error_among_the_rows_ends_them() {
     let rows = stream::iter([Ok(fancy()), Err(Error::new(Class::Storage, "gone"))]);

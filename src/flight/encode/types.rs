@@ -44,8 +44,21 @@ impl Types {
 
     /// The schema under which rows of this schema travel.
     pub fn schema(self, schema: &Schema) -> SchemaRef {
-        Arc::new(Schema::new(schema.fields().iter().map(|field| self.field(field)).collect::<Vec<_>>()))
+        Arc::new(Schema::new(schema.fields().iter().map(|field| described(self.field(field))).collect::<Vec<_>>()))
     }
+}
+
+/// A column of decimals says their digits in the words of Flight SQL too: JDBC takes them from there alone.
+fn described(field: FieldRef) -> FieldRef {
+    let (precision, scale) = match field.data_type() {
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => (precision.to_string(), scale.to_string()),
+        _ => return field,
+    };
+    let words = [("ARROW:FLIGHT:SQL:PRECISION".to_owned(), precision), ("ARROW:FLIGHT:SQL:SCALE".to_owned(), scale)];
+    Arc::new(field.as_ref().clone().with_metadata(words.into()))
 }
 
 /// The schema under which rows of this schema travel, as plain types.

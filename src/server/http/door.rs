@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
@@ -76,6 +76,10 @@ impl Drop for Busy {
         let mut activity = self.0.activity();
         activity.answers = activity.answers.saturating_sub(1);
         activity.last = Instant::now();
+        // Who waits to read began to wait without a clock.
+        if let Some(reader) = activity.reader.take() {
+            reader.wake();
+        }
     }
 }
 
@@ -86,6 +90,8 @@ struct Activity {
     answers: usize,
     /// When it was made, or the last answer ended.
     last: Instant,
+    /// Who waits to read while a request is answered.
+    reader: Option<Waker>,
 }
 
 /// A connection with its clocks.
@@ -111,7 +117,7 @@ impl Listener for Door {
             tracing::debug!(%cause, "a connection ended before it was accepted");
         }
         let now = Instant::now();
-        let peer = Peer { address, activity: Arc::new(Mutex::new(Activity { answers: 0, last: now })) };
+        let peer = Peer { address, activity: Arc::new(Mutex::new(Activity { answers: 0, last: now, reader: None })) };
         let reading = Box::pin(sleep_until(now + self.head));
         let (head, patience) = (self.head, self.patience);
         (Connection { stream, peer, head, patience, reading, writing: None }, address)
@@ -154,10 +160,13 @@ impl AsyncRead for Connection {
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
             return Poll::Ready(read);
         }
-        let late = match &*this.peer.activity() {
-            Activity { answers: 0, last } => *last + this.head,
-            _ => return Poll::Pending,
-        };
+        let mut activity = this.peer.activity();
+        if activity.answers > 0 {
+            activity.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let late = activity.last + this.head;
+        drop(activity);
         if this.reading.deadline() != late {
             this.reading.as_mut().reset(late);
         }

@@ -96,6 +96,7 @@ mod tests {
             auth: Arc::new(Auth::new(engine.served()).unwrap()),
             engine,
             counters: Arc::default(),
+            queries: Arc::default(),
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
             running: TaskTracker::new(),

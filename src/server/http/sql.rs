@@ -35,7 +35,7 @@ use crate::auth::Auth;
 use crate::error::{Class, Error};
 use crate::flight::counters::Counters;
 use crate::flight::encode::{wire_batch, wire_schema};
-use crate::flight::{caller_by_headers, until};
+use crate::flight::{Queries, caller_by_headers, until};
 use crate::format::{Format, Look, Printer};
 use crate::session::{Engine, Packer, Pins};
 
@@ -54,6 +54,7 @@ pub(in crate::server) struct Sql {
     pub(in crate::server) engine: Arc<Engine>,
     pub(in crate::server) auth: Arc<Auth>,
     pub(in crate::server) counters: Arc<Counters>,
+    pub(in crate::server) queries: Arc<Queries>,
     /// Says that no more statements are taken.
     pub(in crate::server) drain: CancellationToken,
     /// Ends those that run.
@@ -103,12 +104,13 @@ impl Sql {
         let Asked { sql, purpose } = read(body, json).await?;
         let principal = self.declared(principal, purpose.as_deref())?;
 
+        let place = self.queries.admit(&principal.id)?;
         let planned = self.engine.plan(&principal, &sql, &Pins::new()).await?;
         self.auth.confirm(&principal)?;
         let running = self.counters.start();
         let notices = notices(planned.notices());
         let printed = Printed::new(&planned.schema(), format)?;
-        let rows = planned.send(printed, running)?;
+        let rows = planned.send(printed, (running, place))?;
         let mut rows = Box::pin(until(self.abort.clone(), CancellationToken::new(), rows.boxed()).fuse());
         // What goes wrong up to here is told in words.
         let first = rows.next().await.transpose()?;

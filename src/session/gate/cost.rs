@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use arrow::compute::kernels::cast_utils::{Parser as _, parse_interval_month_day_nano};
+use arrow::datatypes::Date32Type;
 use datafusion::sql::sqlparser::ast::{self, Expr, Query, Visit, Visitor};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -56,11 +58,8 @@ const GROWING: [(&str, usize); 9] = [
     ("array_pad", 1),
 ];
 
-/// The functions that build a list from its ends.
+/// The functions that build a list from its ends, for each row anew.
 const SERIES: [&str; 2] = ["range", "generate_series"];
-
-/// The longest list that one of them builds.
-const SERIES_LENGTH: f64 = 1e6;
 
 /// The functions that take a type as a text, which is the argument behind the value.
 const CASTS: [&str; 2] = ["arrow_cast", "arrow_try_cast"];
@@ -127,11 +126,11 @@ pub fn measure(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
 /// # Errors
 /// `Limit`, or `BadRequest` for a size that cannot be told from the statement.
 pub fn weigh(query: &Query) -> Result<(), Error> {
-    let mut scale = Scale { growth: 1, frames: vec![Frame::default()] };
+    let mut scale = Scale { growth: 1, listed: 0, frames: vec![Frame::default()] };
     if let ControlFlow::Break(what) = query.visit(&mut scale) {
         return Err(Error::new(Class::BadRequest, format!("{what} is not supported")));
     }
-    if scale.growth > GROWTH {
+    if scale.growth.saturating_mul(scale.listed.max(1)) > GROWTH {
         return Err(Error::new(Class::Limit, format!("the statement builds values more than {GROWTH} times as long")));
     }
     let tables = scale.frames.pop().map_or(0, |frame| frame.tables);
@@ -145,9 +144,11 @@ pub fn weigh(query: &Query) -> Result<(), Error> {
     Ok(())
 }
 
-/// The walk over a query: what its growing functions multiply up to, and a frame for each query that it is inside of.
+/// The walk over a query: what its growing functions multiply up to, how long its lists are together, and a frame for each
+/// query that it is inside of.
 struct Scale {
     growth: u64,
+    listed: u64,
     frames: Vec<Frame>,
 }
 
@@ -207,7 +208,9 @@ impl Visitor for Scale {
                 ControlFlow::Break("a CUBE or ROLLUP of so many columns")
             }
             Expr::Function(function) => self.growing(function),
-            Expr::Cast { data_type, .. } if has_fixed_length(&data_type.to_string()) => {
+            Expr::Cast { data_type, .. } | Expr::TypedString(ast::TypedString { data_type, .. })
+                if has_fixed_length(&data_type.to_string()) =>
+            {
                 ControlFlow::Break("a type of lists of a fixed length")
             }
             _ => ControlFlow::Continue(()),
@@ -224,7 +227,15 @@ impl Scale {
             return cast(function);
         }
         if is(&SERIES) {
-            return series(function);
+            let Some(length) = length(function) else {
+                return ControlFlow::Break(
+                    "a list whose ends are not plain numbers, or dates with a step of whole days, in `range` or \
+                     `generate_series`,",
+                );
+            };
+            // As a number it saturates.
+            self.listed = self.listed.saturating_add(length as u64);
+            return ControlFlow::Continue(());
         }
         let Some((_, place)) = GROWING.iter().find(|(growing, _)| name.as_deref() == Some(*growing)) else {
             return ControlFlow::Continue(());
@@ -281,24 +292,49 @@ fn cast(function: &ast::Function) -> ControlFlow<&'static str> {
     }
 }
 
-/// Lets a list from one number to another pass, if both stand in the statement and it is not long. Dates are days apart at
-/// the least, so that there are not many of them.
-fn series(function: &ast::Function) -> ControlFlow<&'static str> {
+/// How long a list from one end to another is, where both stand in the statement: numbers, or dates by days or more. A step
+/// of hours between dates would be millions of values in a few letters.
+fn length(function: &ast::Function) -> Option<f64> {
     let ends = arguments(function);
-    if ends.iter().any(|end| matches!(end, Expr::TypedString(typed) if typed.data_type == ast::DataType::Date)) {
-        return ControlFlow::Continue(());
-    }
-    let numbers: Option<Vec<f64>> = ends.iter().map(|end| number(end)).collect();
-    let length = match numbers.as_deref() {
-        Some([stop]) => stop.abs(),
-        Some([start, stop]) => (stop - start).abs(),
-        Some([start, stop, step]) if *step != 0.0 => ((stop - start) / step).abs(),
-        _ => return ControlFlow::Break("a list whose ends are not plain numbers, in `range` or `generate_series`,"),
+    let places: Option<Vec<f64>> =
+        ends.iter().map(|end| number(end).or_else(|| day(end)).or_else(|| days(end))).collect();
+    let length = match (places?.as_slice(), ends.as_slice()) {
+        (&[stop], [end]) if number(end).is_some() => stop,
+        (&[start, stop], [first, second]) if number(first).is_some() && number(second).is_some() => stop - start,
+        (&[start, stop, step], [first, second, by]) if step != 0.0 => {
+            let numbers = [first, second, by].into_iter().all(|end| number(end).is_some());
+            let dates = day(first).is_some() && day(second).is_some() && days(by).is_some();
+            (numbers || dates).then(|| (stop - start) / step)?
+        }
+        _ => return None,
     };
-    match length <= SERIES_LENGTH {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break("a list of more than a million numbers, in `range` or `generate_series`,"),
+    Some(length.abs())
+}
+
+/// The place of a date among the days.
+fn day(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::TypedString(ast::TypedString { data_type: ast::DataType::Date, value, .. }) => match &value.value {
+            ast::Value::SingleQuotedString(text) => Date32Type::parse(text).map(f64::from),
+            _ => None,
+        },
+        _ => None,
     }
+}
+
+/// The fewest days of an interval that has no smaller parts.
+fn days(expr: &Expr) -> Option<f64> {
+    let Expr::Interval(ast::Interval { value, leading_field, leading_precision: None, last_field: None, .. }) = expr
+    else {
+        return None;
+    };
+    let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = value.as_ref() else {
+        return None;
+    };
+    let unit = leading_field.as_ref().map_or_else(String::new, ToString::to_string);
+    let step = parse_interval_month_day_nano(format!("{text} {unit}").trim()).ok()?;
+    let (months, days) = (f64::from(step.months), f64::from(step.days));
+    (step.nanoseconds == 0 && months * days >= 0.0).then_some(months * 28.0 + days)
 }
 
 fn number(expr: &Expr) -> Option<f64> {

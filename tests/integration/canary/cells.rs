@@ -257,6 +257,10 @@ fn forms(array: &ArrayRef, nesting: &str, column: &str, row: usize) -> Vec<Vec<u
     match array.data_type() {
         // A moment's date may well be shown; its time of day is one of many.
         DataType::Timestamp(..) => forms.push(written.trim_end_matches('Z').as_bytes()[11..].to_vec()),
+        // They are so coarse that a bucket gives some of them back as they were.
+        DataType::Float32 => {}
+        // The first of a month is what its whole month may be shown as.
+        DataType::Date32 if written.ends_with("-01") => {}
         _ => forms.push(written.into_bytes()),
     }
     forms.retain(|form| form.len() >= 8);

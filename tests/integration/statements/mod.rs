@@ -125,6 +125,7 @@ async fn start(dir: &std::path::Path) -> Running {
     own::write_mesh(dir, mesh, &users, &[Domain { name: "yard", tables: &tables, policies: POLICIES }]);
     for (table, schema) in &tables {
         let mut contract = own::contract("yard", table, schema);
+        contract["slaProperties"] = json!([{ "property": "freshness", "value": 2, "unit": "h" }]);
         for property in contract["schema"][0]["properties"].as_array_mut().unwrap() {
             match property["name"].as_str().unwrap() {
                 "id" => property["primaryKey"] = json!(true),

@@ -113,6 +113,20 @@ fn a_ticket_is_renewed_for_its_principal_alone() {
 }
 
 #[test]
+fn an_answer_says_how_old_its_products_are_to_those_from_whom_nothing_is_kept() {
+    in_the_yard(async {
+        let mut client = raw("clerk").await;
+        let told = client.info("SELECT p.code FROM yard.ports p JOIN yard.ships s ON p.id = s.port").await.unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&told.app_metadata).unwrap();
+        let age = &told["staleness"]["yard.ports"];
+        assert_eq!((age["promised_s"].as_u64(), age["stale"].as_bool()), (Some(7_200), Some(false)), "{told}");
+        assert!(told["snapshots"]["yard.ports"].is_string(), "{told}");
+        // Something of the ships is kept from the clerk, and when they changed could tell of it.
+        assert!(told["staleness"]["yard.ships"].is_null() && told["snapshots"]["yard.ships"].is_null(), "{told}");
+    });
+}
+
+#[test]
 fn keys_of_contracts_are_listed_as_far_as_their_columns_are_shown() {
     async fn texts(client: &mut Raw, command: &impl ProstMessageExt) -> Vec<Vec<String>> {
         let info = client.info_of(command).await.unwrap();
