@@ -9,6 +9,8 @@ mod holder;
 mod issuer;
 mod load;
 mod location;
+mod rest;
+mod sql;
 mod standards;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,13 +77,65 @@ pub enum CatalogConfig {
     Sql {
         /// The catalog's name inside the database.
         name: String,
-        /// `sqlite:` and a path, made absolute.
+        /// `sqlite:` and a path, made absolute, or `postgres:` with the user, the password if there is one, and `sslmode`.
         uri: Secret,
         /// A URL, made absolute: `file:///…`, `s3://…`.
         warehouse: String,
     },
+    /// An Iceberg REST catalog.
+    Rest(Box<Rest>),
     /// Pinned metadata files: table name to the URL of its metadata, made absolute.
     Metadata(BTreeMap<String, String>),
+}
+
+/// How a REST catalog is asked.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    /// Where it is: `http://…` or `https://…`, without a slash at its end.
+    pub uri: String,
+    /// Which of its warehouses.
+    pub warehouse: Option<String>,
+    /// What stands before the namespaces in its paths, unless it says so itself.
+    pub prefix: Option<String>,
+    /// How one logs in there.
+    pub login: Login,
+    /// What else is sent with each request.
+    pub headers: BTreeMap<String, Secret>,
+    /// Whether it is asked for the credentials of the object store.
+    pub vended: bool,
+    /// Where its tables may lie; anywhere in a bucket, and nowhere on this machine, unless it is said.
+    pub location: Option<String>,
+}
+
+/// How one logs in to a catalog.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// Not at all.
+    Nobody,
+    /// With a token that stays as it is.
+    Token(Secret),
+    /// With the OAuth2 credentials of a client, for tokens that expire.
+    Client {
+        /// The client's name and its secret, with a colon between; or the secret alone.
+        credential: Secret,
+        /// Where tokens come from; by default the catalog itself.
+        server: Option<String>,
+        /// What the tokens are for.
+        scope: String,
+    },
+    /// With a signature on each request, as AWS has it (SigV4).
+    Signed(Signing),
+}
+
+/// What requests to a catalog are signed with.
+#[derive(Debug, Clone)]
+pub struct Signing {
+    /// The region in whose name they are signed.
+    pub region: String,
+    /// The service.
+    pub service: String,
+    /// The access key, its secret and a session's token, where they differ from those in `storage`, under the same names.
+    pub keys: BTreeMap<String, Secret>,
 }
 
 /// One major version of a product, as it is served.

@@ -14,6 +14,14 @@ pub enum LakeError {
     Catalog { domain: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the catalog of domain `{domain}` did not answer within {seconds} seconds")]
     Timeout { domain: String, seconds: u64 },
+    #[error("the catalog of domain `{domain}` is let alone for some seconds, since it did not answer several times")]
+    Down { domain: String },
+    #[error("the catalog of domain `{domain}` does not take the credentials that it is asked with")]
+    Refused { domain: String },
+    #[error("the catalog of domain `{domain}` answered with the status {status}")]
+    Answered { domain: String, status: u16 },
+    #[error("what the catalog of domain `{domain}` answered cannot be understood: {what}")]
+    Garbled { domain: String, what: &'static str },
     #[error("the store of domain `{domain}` cannot be opened")]
     Store { domain: String, source: Box<object_store::Error> },
     #[error("the store of domain `{domain}` cannot be opened: {what}")]
@@ -26,6 +34,8 @@ pub enum LakeError {
     TableName { domain: String, table: String },
     #[error("the catalog of domain `{domain}` has no table `{table}`")]
     NoTable { domain: String, table: String },
+    #[error("`{table}` is a view in the catalog of domain `{domain}`, which is not supported yet")]
+    View { domain: String, table: String },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be understood")]
     Metadata { domain: String, table: String, file: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be read")]
@@ -39,12 +49,17 @@ impl From<LakeError> for Error {
         let class = match &error {
             LakeError::TableName { .. }
             | LakeError::NoTable { .. }
+            | LakeError::View { .. }
             | LakeError::Metadata { .. }
             | LakeError::Outside { .. } => Class::Drift,
             LakeError::NoCatalog { .. }
             | LakeError::BadCatalog { .. }
             | LakeError::Catalog { .. }
             | LakeError::Timeout { .. }
+            | LakeError::Down { .. }
+            | LakeError::Refused { .. }
+            | LakeError::Answered { .. }
+            | LakeError::Garbled { .. }
             | LakeError::Store { .. }
             | LakeError::BadStore { .. }
             | LakeError::UnknownOption { .. }

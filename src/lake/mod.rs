@@ -1,7 +1,9 @@
 //! A domain's Iceberg catalog and object store become open tables; one I/O stack for metadata and data.
 
 mod catalog;
+mod cause;
 mod demands;
+mod domain;
 mod error;
 pub mod memory;
 pub mod metadata;
@@ -9,9 +11,11 @@ mod registry;
 mod root;
 mod storage;
 mod store;
+mod vended;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use iceberg::io::FileIOBuilder;
@@ -19,15 +23,19 @@ use iceberg::{Catalog, NamespaceIdent, Runtime, TableIdent};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use polder_catalog::mesh::{CatalogConfig, Domain};
-use sha2::{Digest, Sha256};
-use sqlx::SqlitePool;
 
 use crate::error::Error;
+use catalog::{Found, sql};
+use domain::{DomainLake, fingerprint};
 use error::LakeError;
 use memory::Memory;
 use metadata::{Beyond, Decoded, Undecoded};
 use root::Root;
 use storage::LakeStorage;
+use vended::Lent;
+
+pub use catalog::STALENESS;
+pub use cause::cause;
 
 /// The scheme of every store's URL: a scan of a lake is known by it, and nothing else has it.
 pub const SCHEME: &str = "polder-lake";
@@ -41,19 +49,13 @@ pub struct Lake {
     demands: demands::Demands,
 }
 
-/// What is open of one domain. A domain whose configuration changed gets another one.
-#[derive(Debug)]
-struct DomainLake {
-    fingerprint: [u8; 32],
-    catalog: OnceLock<SqlitePool>,
-    stores: Mutex<HashMap<String, OpenStore>>,
-}
-
 #[derive(Debug, Clone)]
 struct OpenStore {
     store: Arc<dyn ObjectStore>,
     url: ObjectStoreUrl,
     root: Root,
+    /// What its credentials come from, where a catalog lends them.
+    lent: Option<Arc<Lent>>,
 }
 
 /// An Iceberg table at the metadata that its catalog pointed to when it was opened.
@@ -72,6 +74,8 @@ pub struct OpenTable {
     pub memory: Memory,
     /// The `read-restrictions` that its catalog demands of this reader, none where it demands nothing.
     pub restrictions: Option<Arc<serde_json::Value>>,
+    /// Until when that may be relied on, where the catalog can demand something else at any time.
+    pub until: Option<Instant>,
     root: Root,
 }
 
@@ -86,11 +90,11 @@ impl OpenTable {
     }
 }
 
-/// The error for whoever asks, with the place of the declaration; the cause goes to the log alone.
+/// The error for whoever asks, with the place of the declaration; what kind of failure caused it goes to the log alone.
 fn told(domain: &Domain, error: LakeError) -> Error {
     use std::error::Error as _;
-    if let Some(cause) = error.source() {
-        tracing::warn!(domain = %domain.name, %error, %cause, "a lake failed");
+    if let Some(source) = error.source() {
+        tracing::warn!(domain = %domain.name, %error, cause = cause(source), "a lake failed");
     }
     let error = Error::from(error);
     match error.help {
@@ -108,14 +112,16 @@ impl Lake {
         let name = domain.name.as_str();
         let told = |error| told(domain, error);
         let ident = table_ident(name, table).map_err(told)?;
-        let (location, opened) = catalog::in_time(name, self.locate(domain, table, &ident)).await.map_err(told)?;
-        let load = async { self.metadata(domain, table, &location, &opened).await.map_err(told) };
-        let decoded = self.memory.get::<Decoded>(opened.url.as_str(), &location, load).await?;
+        let lake = self.domain(domain).map_err(told)?;
+        let found = lake.find(domain, table, &ident).await?;
+        let opened = self.store_of(domain, &lake, &found, &ident).map_err(told)?;
+        let load = async { self.metadata(domain, table, &found, &opened).await.map_err(told) };
+        let decoded = self.memory.get::<Decoded>(opened.url.as_str(), &found.location, load).await?;
         let io = FileIOBuilder::new(Arc::new(opened.storage())).build();
         let built = Runtime::try_current().and_then(|runtime| {
             iceberg::table::Table::builder()
                 .metadata(Arc::clone(&decoded.metadata))
-                .metadata_location(location.clone())
+                .metadata_location(found.location.clone())
                 .identifier(ident)
                 .file_io(io)
                 .runtime(runtime)
@@ -123,39 +129,58 @@ impl Lake {
                 .disable_cache()
                 .build()
         });
-        let built = built.map_err(|source| told(undecoded(name, table, &location, source)))?;
+        let built = built.map_err(|source| told(undecoded(name, table, &found.location, source)))?;
         let beyond = Arc::clone(&decoded.beyond);
-        let OpenStore { store, url, root } = opened;
-        let restrictions = self.demands.on(name, table);
-        Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), restrictions, root })
+        let OpenStore { store, url, root, .. } = opened;
+        let restrictions = found.restrictions.clone().or_else(|| self.demands.on(name, table));
+        let until = self.may_restrict(domain).then(|| found.asked + lake.catalog.staleness());
+        Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), restrictions, until, root })
+    }
+
+    /// What the catalog of `domain` demands of the readers of a table now, or a moment ago.
+    ///
+    /// # Errors
+    /// As for opening it.
+    pub async fn restrictions(&self, domain: &Domain, table: &str) -> Result<Option<Arc<serde_json::Value>>, Error> {
+        let name = domain.name.as_str();
+        let told = |error| told(domain, error);
+        let ident = table_ident(name, table).map_err(told)?;
+        let found = self.domain(domain).map_err(told)?.find(domain, table, &ident).await?;
+        Ok(found.restrictions.clone().or_else(|| self.demands.on(name, table)))
+    }
+
+    /// Forgets what is open of domains other than these, and of these as they were configured before. What a query still
+    /// reads stays open for it.
+    pub fn keep<'d>(&self, domains: impl IntoIterator<Item = &'d Domain>) {
+        let kept: HashMap<&str, [u8; 32]> =
+            domains.into_iter().map(|domain| (domain.name.as_str(), fingerprint(domain))).collect();
+        let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
+        domains.retain(|name, lake| kept.get(name.as_str()) == Some(&lake.fingerprint));
     }
 
     /// Whether the catalog of `domain` can restrict how its tables are read, so that what is granted of a table is known
     /// only once it is open.
     pub fn may_restrict(&self, domain: &Domain) -> bool {
-        match &domain.catalog {
-            CatalogConfig::Sql { .. } | CatalogConfig::Metadata(_) => self.demands.may_be(domain.name.as_str()),
-        }
+        matches!(domain.catalog, CatalogConfig::Rest(_)) || self.demands.may_be(domain.name.as_str())
     }
 
-    /// Where the table's current metadata file is.
-    async fn locate(&self, domain: &Domain, name: &str, ident: &TableIdent) -> Result<(String, OpenStore), LakeError> {
-        let domain_name = domain.name.as_str();
-        let missing = || LakeError::NoTable { domain: domain_name.to_owned(), table: name.to_owned() };
-        match &domain.catalog {
-            CatalogConfig::Sql { name: catalog, uri, warehouse } => {
-                let opened = self.store(domain, sql_root(domain_name, warehouse)?)?;
-                let file = catalog::sqlite_file(domain_name, uri.expose())?;
-                let pool = self.reading(domain, file)?;
-                let failed = |source| LakeError::Catalog { domain: domain_name.to_owned(), source: Box::new(source) };
-                let found = catalog::metadata_location(&pool, catalog, ident).await.map_err(failed)?;
-                Ok((found.ok_or_else(missing)?, opened))
-            }
-            CatalogConfig::Metadata(tables) => {
-                let location = tables.get(name).ok_or_else(missing)?;
-                let root = Root::of_metadata(location).ok_or_else(|| bad_place(domain_name))?;
-                Ok((location.clone(), self.store(domain, root)?))
-            }
+    /// The store of a table that was found.
+    fn store_of(
+        &self,
+        domain: &Domain,
+        lake: &DomainLake,
+        found: &Found,
+        table: &TableIdent,
+    ) -> Result<OpenStore, LakeError> {
+        let name = domain.name.as_str();
+        let root = match &domain.catalog {
+            CatalogConfig::Sql { warehouse, .. } => sql_root(name, warehouse)?,
+            CatalogConfig::Metadata(_) => Root::of_metadata(&found.location).ok_or_else(|| bad_place(name))?,
+            CatalogConfig::Rest(rest) => allowed(name, rest.location.as_deref(), &found.location)?,
+        };
+        match &found.lease {
+            Some(lease) => self.lent(domain, lake, root, lease, table),
+            None => self.store(domain, lake, root),
         }
     }
 
@@ -164,10 +189,13 @@ impl Lake {
         &self,
         domain: &Domain,
         table: &str,
-        location: &str,
+        found: &Found,
         opened: &OpenStore,
     ) -> Result<Decoded, LakeError> {
-        let name = domain.name.as_str();
+        let (name, location) = (domain.name.as_str(), &found.location);
+        if let Some(metadata) = &found.metadata {
+            return metadata::decode(metadata).map_err(|source| undecoded(name, table, location, source));
+        }
         let outside = || LakeError::Outside { table: table.to_owned() };
         let path = opened.root.path(location).ok_or_else(outside)?;
         let failed = |source| {
@@ -184,16 +212,6 @@ impl Lake {
         metadata::decode(&file.await?).map_err(|source| undecoded(name, table, location, source))
     }
 
-    /// The catalog that tables are looked up in. One that does not exist is looked for again next time.
-    fn reading(&self, domain: &Domain, file: &std::path::Path) -> Result<SqlitePool, LakeError> {
-        let lake = self.domain(domain);
-        if let Some(pool) = lake.catalog.get() {
-            return Ok(pool.clone());
-        }
-        let pool = catalog::reading(domain.name.as_str(), file)?;
-        Ok(lake.catalog.get_or_init(|| pool).clone())
-    }
-
     /// The domain's catalog itself, which can be written. It comes into being with its directories.
     ///
     /// # Errors
@@ -205,18 +223,18 @@ impl Lake {
     async fn writing(&self, domain: &Domain) -> Result<Arc<dyn Catalog>, LakeError> {
         let name = domain.name.as_str();
         let CatalogConfig::Sql { name: catalog, uri, warehouse } = &domain.catalog else {
-            return Err(LakeError::BadCatalog { domain: name.to_owned(), what: "it has pinned metadata files only" });
+            return Err(LakeError::BadCatalog { domain: name.to_owned(), what: "it is only read" });
         };
         let failed = |_| LakeError::BadCatalog { domain: name.to_owned(), what: "its directory cannot be made" };
         if let Root::Directory(path) = sql_root(name, warehouse)? {
             std::fs::create_dir_all(path).map_err(failed)?;
         }
-        let file = catalog::sqlite_file(name, uri.expose())?;
+        let file = sql::sqlite_file(name, uri.expose())?;
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent).map_err(failed)?;
         }
-        let storage = self.store(domain, sql_root(name, warehouse)?)?.storage();
-        catalog::writing(name, catalog, file, warehouse, storage).await
+        let storage = self.store(domain, &*self.domain(domain)?, sql_root(name, warehouse)?)?.storage();
+        sql::writing(name, catalog, file, warehouse, storage).await
     }
 
     /// The stores of all open lakes, for DataFusion to read data files with. It knows no other store.
@@ -224,32 +242,73 @@ impl Lake {
         Arc::clone(&self.stores) as Arc<dyn ObjectStoreRegistry>
     }
 
-    fn domain(&self, domain: &Domain) -> Arc<DomainLake> {
+    fn domain(&self, domain: &Domain) -> Result<Arc<DomainLake>, LakeError> {
         let fingerprint = fingerprint(domain);
         let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
         match domains.get(domain.name.as_str()) {
-            Some(lake) if lake.fingerprint == fingerprint => Arc::clone(lake),
+            Some(lake) if lake.fingerprint == fingerprint => Ok(Arc::clone(lake)),
             _ => {
-                let lake =
-                    Arc::new(DomainLake { fingerprint, catalog: OnceLock::new(), stores: Mutex::new(HashMap::new()) });
+                let lake = Arc::new(DomainLake::new(domain, fingerprint)?);
                 domains.insert(domain.name.as_str().to_owned(), Arc::clone(&lake));
-                lake
+                Ok(lake)
             }
         }
     }
 
-    fn store(&self, domain: &Domain, root: Root) -> Result<OpenStore, LakeError> {
+    /// The store below `root` as the domain declares it.
+    fn store(&self, domain: &Domain, lake: &DomainLake, root: Root) -> Result<OpenStore, LakeError> {
+        let key = format!("{root:?} as {}", lake.named());
+        self.kept(domain, lake, key, None, || {
+            Ok((store::open(domain.name.as_str(), &root, &domain.storage)?, None, root))
+        })
+    }
+
+    /// The store of one table, with what its catalog lends for it.
+    fn lent(
+        &self,
+        domain: &Domain,
+        lake: &DomainLake,
+        root: Root,
+        lease: &vended::Lease,
+        table: &TableIdent,
+    ) -> Result<OpenStore, LakeError> {
+        let places: Vec<_> = lease.places.iter().map(|(key, value)| (key, value.expose())).collect();
+        let keys = lease.credential.is_some();
+        let key = format!("{root:?} for {table} at {places:?}, {keys}, as {}", lake.named());
+        let open = self.kept(domain, lake, key, Some(table), || {
+            let lent =
+                Arc::new(Lent::new(lease.clone(), Arc::clone(&lake.catalog), Arc::clone(&lake.breaker), table.clone()));
+            let store = store::open_lent(domain.name.as_str(), &root, &domain.storage, lease, &lent)?;
+            Ok((store, Some(lent), root))
+        })?;
+        if let Some(lent) = &open.lent {
+            lent.take(lease.clone());
+        }
+        Ok(open)
+    }
+
+    /// A store that is kept open, or the one that `open` makes. One that was lent for a table takes the place of others
+    /// that were.
+    fn kept(
+        &self,
+        domain: &Domain,
+        lake: &DomainLake,
+        key: String,
+        lent_for: Option<&TableIdent>,
+        open: impl FnOnce() -> Result<(Arc<dyn ObjectStore>, Option<Arc<Lent>>, Root), LakeError>,
+    ) -> Result<OpenStore, LakeError> {
         let name = domain.name.as_str();
-        let lake = self.domain(domain);
         let mut stores = lake.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = format!("{root:?}");
         if let Some(open) = stores.get(&key) {
             return Ok(open.clone());
         }
-        let store = store::open(name, &root, &domain.storage)?;
+        let (store, lent, root) = open()?;
         let url = registry::store_url(name, &key).map_err(|_| bad_place(name))?;
-        self.stores.add(&url, Arc::clone(&store));
-        let open = OpenStore { store, url, root };
+        self.stores.add(&url, &store);
+        if let Some(table) = lent_for {
+            stores.retain(|_, open| !open.lent.as_ref().is_some_and(|lent| lent.is_for(table)));
+        }
+        let open = OpenStore { store, url, root, lent };
         stores.insert(key, open.clone());
         Ok(open)
     }
@@ -280,6 +339,28 @@ fn bad_place(domain: &str) -> LakeError {
     LakeError::BadStore { domain: domain.to_owned(), what: "its place is neither a `file:` nor an `s3:` URL" }
 }
 
+/// Where the store of a table in a REST catalog begins. A directory of this machine must be declared: nothing else keeps a
+/// catalog from pointing at the files of others.
+fn allowed(domain: &str, declared: Option<&str>, location: &str) -> Result<Root, LakeError> {
+    let outside = |what| LakeError::BadStore { domain: domain.to_owned(), what };
+    match declared {
+        None => match Root::of(location) {
+            Some(root @ (Root::Bucket(_) | Root::Within(..))) => Ok(root),
+            Some(Root::Directory(_)) => {
+                Err(outside("its catalog points at this machine, and `location` in its `catalog` does not"))
+            }
+            None => Err(bad_place(domain)),
+        },
+        Some(declared) => {
+            let root = Root::within(declared).ok_or_else(|| bad_place(domain))?;
+            match root.path(location) {
+                Some(_) => Ok(root),
+                None => Err(outside("its catalog points at what lies outside its `location`")),
+            }
+        }
+    }
+}
+
 fn sql_root(domain: &str, warehouse: &str) -> Result<Root, LakeError> {
     Root::of(warehouse).ok_or_else(|| bad_place(domain))
 }
@@ -292,24 +373,6 @@ fn table_ident(domain: &str, table: &str) -> Result<TableIdent, LakeError> {
     }
     let name = parts.pop().ok_or_else(wrong)?;
     Ok(TableIdent::new(NamespaceIdent::from_vec(parts).map_err(|_| wrong())?, name))
-}
-
-/// Everything that decides what opening this domain means, secrets included, so that a rotated key is used.
-fn fingerprint(domain: &Domain) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut add = |text: &str| {
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
-    };
-    match &domain.catalog {
-        CatalogConfig::Sql { name, uri, warehouse } => ["sql", name, uri.expose(), warehouse].map(&mut add),
-        CatalogConfig::Metadata(_) => ["metadata", "", "", ""].map(&mut add),
-    };
-    for (option, value) in &domain.storage {
-        add(option);
-        add(value.expose());
-    }
-    hash.finalize().into()
 }
 
 #[cfg(test)]

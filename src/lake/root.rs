@@ -9,6 +9,8 @@ pub(crate) enum Root {
     Directory(String),
     /// A bucket's name.
     Bucket(String),
+    /// A bucket's name, and how the keys begin that are of this store: with a slash at the end.
+    Within(String, String),
 }
 
 /// The path in a `file:` location, which is an absolute path or nothing.
@@ -37,6 +39,16 @@ impl Root {
         (!path.is_empty()).then(|| Self::Directory(path.to_owned()))
     }
 
+    /// The store for what lies below `location` alone.
+    pub(crate) fn within(location: &str) -> Option<Self> {
+        match bucket(location) {
+            Some((name, key)) if !key.trim_matches('/').is_empty() => {
+                Some(Self::Within(name.to_owned(), format!("{}/", key.trim_matches('/'))))
+            }
+            _ => Self::of(location),
+        }
+    }
+
     /// The store for a table whose metadata file is known, and nothing else: the directory that holds `metadata/`.
     pub(crate) fn of_metadata(location: &str) -> Option<Self> {
         match Self::of(location)? {
@@ -54,6 +66,9 @@ impl Root {
         let key = match self {
             Self::Directory(root) => local(location)?.strip_prefix(root.as_str())?.strip_prefix('/')?,
             Self::Bucket(root) => bucket(location).and_then(|(name, key)| (name == root).then_some(key))?,
+            Self::Within(root, begin) => {
+                bucket(location).and_then(|(name, key)| (name == root && key.starts_with(begin)).then_some(key))?
+            }
         };
         Path::parse(key).ok()
     }
@@ -83,6 +98,13 @@ mod tests {
         assert_eq!(bucket.path("s3://shop/x/y").unwrap().as_ref(), "x/y");
         assert_eq!(bucket.path("s3://shop2/x/y"), None);
         assert_eq!(bucket.path("s3://shop/x/../../y"), None);
+        let part = Root::within("s3://lake/shop").unwrap();
+        assert_eq!(part.path("s3a://lake/shop/x").unwrap().as_ref(), "shop/x");
+        for outside in
+            ["s3://lake/shopping/x", "s3://lake/payroll/x", "s3://other/shop/x", "s3://lake/shop/../payroll/x"]
+        {
+            assert_eq!(part.path(outside), None, "{outside}");
+        }
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AwsCredentialProvider};
 use object_store::local::LocalFileSystem;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use polder_catalog::secret::Secret;
 
 use super::error::LakeError;
 use super::root::Root;
+use super::vended::{Lease, Lent};
 
 /// Every spelling of an option that is understood: ours first, then Iceberg's.
 const OPTIONS: [&str; 15] = [
@@ -31,6 +32,9 @@ const OPTIONS: [&str; 15] = [
     "client.region",
 ];
 
+/// The spellings of a declared access key.
+const ACCESS_KEYS: [&str; 2] = ["access_key_id", "s3.access-key-id"];
+
 /// Opens the store below `root`. Nothing is read from the process's environment: a domain has what it declares.
 pub(super) fn open(
     domain: &str,
@@ -48,14 +52,50 @@ pub(super) fn open(
             }
             Ok(Arc::new(LocalFileSystem::new_with_prefix(path).map_err(failed)?))
         }
-        Root::Bucket(bucket) => {
-            let store = s3(domain, bucket, options)?.build().map_err(failed)?;
+        Root::Bucket(bucket) | Root::Within(bucket, _) => {
+            let store = s3(domain, bucket, &[options])?;
+            // Without this the store would ask the machine for its own credentials.
+            let store = if has_keys(options) { store } else { store.with_skip_signature(true) };
+            let store = store.build().map_err(failed)?;
             Ok(Arc::new(store))
         }
     }
 }
 
-fn s3(domain: &str, bucket: &str, options: &BTreeMap<String, Secret>) -> Result<AmazonS3Builder, LakeError> {
+/// The store below `root` with what a catalog lends, for a domain that declares no credentials of its own.
+pub(super) fn open_lent(
+    domain: &str,
+    root: &Root,
+    options: &BTreeMap<String, Secret>,
+    lease: &Lease,
+    lent: &Arc<Lent>,
+) -> Result<Arc<dyn ObjectStore>, LakeError> {
+    let (Root::Bucket(bucket) | Root::Within(bucket, _)) = root else { return open(domain, root, options) };
+    if has_keys(options) || lease.credential.is_none() {
+        // What is declared goes to no server that the catalog names.
+        return open(domain, root, options);
+    }
+    let failed = |source| LakeError::Store { domain: domain.to_owned(), source: Box::new(source) };
+    // What is declared is set last, and wins.
+    let s3 = s3(domain, bucket, &[&lease.places, options])?;
+    Ok(Arc::new(s3.with_credentials(Arc::clone(lent) as AwsCredentialProvider).build().map_err(failed)?))
+}
+
+/// The declared keys by which requests to other servers of AWS than the store are signed.
+pub(super) fn keys(domain: &str, options: &BTreeMap<String, Secret>) -> Result<AwsCredentialProvider, LakeError> {
+    if !has_keys(options) {
+        let what = "each question to it is signed, and there are no keys for that";
+        return Err(LakeError::BadCatalog { domain: domain.to_owned(), what });
+    }
+    let failed = |source| LakeError::Store { domain: domain.to_owned(), source: Box::new(source) };
+    Ok(Arc::clone(s3(domain, "keys", &[options])?.build().map_err(failed)?.credentials()))
+}
+
+fn has_keys(options: &BTreeMap<String, Secret>) -> bool {
+    options.keys().any(|option| ACCESS_KEYS.contains(&option.as_str()))
+}
+
+fn s3(domain: &str, bucket: &str, options: &[&BTreeMap<String, Secret>]) -> Result<AmazonS3Builder, LakeError> {
     let mut client =
         ClientOptions::new().with_connect_timeout(Duration::from_secs(5)).with_timeout(Duration::from_secs(30));
     let retry = RetryConfig { max_retries: 4, retry_timeout: Duration::from_secs(10), ..RetryConfig::default() };
@@ -65,7 +105,7 @@ fn s3(domain: &str, bucket: &str, options: &BTreeMap<String, Secret>) -> Result<
         "false" => Ok(false),
         _ => Err(LakeError::NotBool { domain: domain.to_owned(), option: option.to_owned() }),
     };
-    for (option, value) in options {
+    for (option, value) in options.iter().copied().flatten() {
         let text = value.expose();
         s3 = match option.as_str() {
             "endpoint" | "s3.endpoint" => s3.with_endpoint(text),
@@ -137,7 +177,7 @@ mod tests {
     fn every_known_option_is_understood() {
         for option in OPTIONS {
             let value = if option.contains("style") || option.starts_with("allow") { "true" } else { "http://x" };
-            s3("shop", "b", &options(&[(option, value)])).unwrap_or_else(|e| panic!("{option}: {e}"));
+            s3("shop", "b", &[&options(&[(option, value)])]).unwrap_or_else(|e| panic!("{option}: {e}"));
         }
     }
 }

@@ -30,7 +30,7 @@ const OUTSIDE: [(&str, &[&str]); 9] = [
     ("axum", &["server"]),
     ("iceberg", &["lake", "scan", "resolve", "packly"]),
     ("object_store", &["lake", "scan"]),
-    ("reqwest", &["auth"]),
+    ("reqwest", &["auth", "lake"]),
     ("x509_parser", &["auth"]),
     ("tokio_rustls", &["flight"]),
 ];

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::declared::Declared;
-use super::{CatalogConfig, Domain, Product, location};
+use super::{CatalogConfig, Domain, Product, location, sql};
 use crate::contract::Column;
 use crate::document::{Place, Report, quote};
 use crate::name::DomainName;
@@ -39,7 +39,7 @@ fn table_of(domain: &Domain, table: &str) -> String {
         CatalogConfig::Metadata(tables) => {
             tables.get(table).map_or_else(|| table.to_owned(), |url| location::parts(location::table(url)).join("/"))
         }
-        CatalogConfig::Sql { .. } => table.to_owned(),
+        CatalogConfig::Sql { .. } | CatalogConfig::Rest(_) => table.to_owned(),
     }
 }
 
@@ -135,11 +135,27 @@ pub(crate) fn across<'d>(domains: impl Iterator<Item = &'d Domain>) -> Vec<(Doma
 fn claims(domain: &Domain) -> Vec<Vec<String>> {
     match &domain.catalog {
         CatalogConfig::Sql { name, uri, warehouse } => {
-            let mut entry = location::parts(&location::sqlite_file(uri.expose()));
+            let mut entry = match sql::server(uri.expose()) {
+                Some(_) => location::address(uri.expose()),
+                None => location::parts(&location::sqlite_file(uri.expose())),
+            };
             // In one database each name is a catalog of its own; `//` stands in no part of a path.
             entry.insert(0, "catalog//".to_owned());
             entry.push(format!("//{name}"));
             vec![entry, location::parts(warehouse)]
+        }
+        // Domains share a catalog where each has namespaces of its own.
+        CatalogConfig::Rest(rest) => {
+            let mut entry = location::address(&rest.uri);
+            entry.insert(0, "catalog//".to_owned());
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            entry.push(format!("//{}//{}", text(&rest.warehouse), text(&rest.prefix)));
+            let products = domain.products.values().flatten();
+            let tables = products.map(|product| {
+                let parts = product.contract.table.split('.').map(str::to_owned);
+                entry.iter().cloned().chain(parts).collect()
+            });
+            tables.chain(rest.location.as_deref().map(location::parts)).collect()
         }
         CatalogConfig::Metadata(tables) => tables.values().map(|url| location::parts(location::table(url))).collect(),
     }

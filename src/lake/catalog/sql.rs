@@ -1,31 +1,73 @@
-//! A domain's SQL catalog: where it has the metadata of its tables, and the whole of it for the writer of its tables.
+//! A domain's SQL catalog in a SQLite file: where it has the metadata of its tables, and the whole of it for the writer of
+//! its tables.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
 use iceberg::{CatalogBuilder, TableIdent};
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions, Row};
 
-use super::error::LakeError;
-use super::storage::LakeStorage;
+use super::{Found, Tables, in_time};
+use crate::lake::error::LakeError;
+use crate::lake::storage::LakeStorage;
 
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How many connections to one catalog are open at most.
-const READERS: u32 = 4;
+pub(super) const READERS: u32 = 4;
 
-/// Waits for a catalog or a store, but not forever.
-pub(super) async fn in_time<T>(domain: &str, work: impl Future<Output = Result<T, LakeError>>) -> Result<T, LakeError> {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .unwrap_or_else(|_| Err(LakeError::Timeout { domain: domain.to_owned(), seconds: PATIENCE.as_secs() }))
+/// A SQLite catalog that is only read. It opens when a table is first looked for, and one that does not exist is looked for
+/// again next time.
+#[derive(Debug)]
+pub(in crate::lake) struct Sql {
+    domain: String,
+    name: String,
+    file: PathBuf,
+    open: OnceLock<SqlitePool>,
+}
+
+impl Sql {
+    pub(in crate::lake) fn new(domain: &str, name: &str, uri: &str) -> Result<Self, LakeError> {
+        let file = sqlite_file(domain, uri)?.to_owned();
+        Ok(Self { domain: domain.to_owned(), name: name.to_owned(), file, open: OnceLock::new() })
+    }
+
+    fn pool(&self) -> Result<&SqlitePool, LakeError> {
+        if let Some(pool) = self.open.get() {
+            return Ok(pool);
+        }
+        let pool = reading(&self.domain, &self.file)?;
+        Ok(self.open.get_or_init(|| pool))
+    }
+}
+
+#[async_trait]
+impl Tables for Sql {
+    async fn find(&self, table: &TableIdent) -> Result<Option<Found>, LakeError> {
+        let failed = |source| LakeError::Catalog { domain: self.domain.clone(), source: Box::new(source) };
+        let found = metadata_location(self.pool()?, &self.name, table).await.map_err(failed)?;
+        found.map_or(Ok(None), |(kind, location)| entry(&self.domain, table, kind, location))
+    }
+}
+
+/// What a row of a catalog's list says: its kind, where it has one, and where its metadata is.
+pub(super) fn entry(
+    domain: &str,
+    table: &TableIdent,
+    kind: Option<String>,
+    location: Option<String>,
+) -> Result<Option<Found>, LakeError> {
+    match kind.as_deref() {
+        None | Some("TABLE") => Ok(location.map(Found::at)),
+        Some("VIEW") => Err(LakeError::View { domain: domain.to_owned(), table: table.to_string() }),
+        Some(_) => Ok(None),
+    }
 }
 
 /// The file of a `sqlite:` URI.
-pub(super) fn sqlite_file<'a>(domain: &str, uri: &'a str) -> Result<&'a Path, LakeError> {
+pub(in crate::lake) fn sqlite_file<'a>(domain: &str, uri: &'a str) -> Result<&'a Path, LakeError> {
     let bad = |what| LakeError::BadCatalog { domain: domain.to_owned(), what };
     let rest = uri.strip_prefix("sqlite:").ok_or_else(|| bad("its uri is not `sqlite:` and a path"))?;
     let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -39,7 +81,7 @@ pub(super) fn sqlite_file<'a>(domain: &str, uri: &'a str) -> Result<&'a Path, La
 }
 
 /// Opens the SQLite catalog in `file` for writing, and makes it where there is none.
-pub(super) async fn writing(
+pub(in crate::lake) async fn writing(
     domain: &str,
     name: &str,
     file: &Path,
@@ -59,7 +101,7 @@ pub(super) async fn writing(
 }
 
 /// A SQLite catalog that is only read.
-pub(super) fn reading(domain: &str, file: &Path) -> Result<SqlitePool, LakeError> {
+pub(in crate::lake) fn reading(domain: &str, file: &Path) -> Result<SqlitePool, LakeError> {
     if !file.is_file() {
         return Err(LakeError::NoCatalog { domain: domain.to_owned() });
     }
@@ -67,20 +109,19 @@ pub(super) fn reading(domain: &str, file: &Path) -> Result<SqlitePool, LakeError
     Ok(SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options))
 }
 
-/// Where the metadata file of a table is; nothing for a table that the catalog does not have.
-pub(super) async fn metadata_location(
+/// What the catalog has of a table, if it has it: its kind, and where its metadata file is.
+async fn metadata_location(
     pool: &SqlitePool,
     catalog: &str,
     table: &TableIdent,
-) -> Result<Option<String>, sqlx::Error> {
+) -> Result<Option<(Option<String>, Option<String>)>, sqlx::Error> {
     // Catalogs of older writers have no column that tells tables from views, and hold tables alone.
     let mut found = look_up(pool, "iceberg_type", catalog, table).await;
     if found.as_ref().is_err_and(|error| error.to_string().contains("no such column: iceberg_type")) {
         found = look_up(pool, "NULL AS iceberg_type", catalog, table).await;
     }
     let Some(row) = found? else { return Ok(None) };
-    let kind: Option<String> = row.try_get("iceberg_type")?;
-    if kind.is_none_or(|kind| kind == "TABLE") { row.try_get("metadata_location") } else { Ok(None) }
+    Ok(Some((row.try_get("iceberg_type")?, row.try_get("metadata_location")?)))
 }
 
 async fn look_up(
