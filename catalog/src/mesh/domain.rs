@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::declared::{Declared, secret, texts_by_name};
-use super::{CatalogConfig, Domain, Owner, Product, location, rest};
+use super::{Asking, CatalogConfig, Domain, Owner, Product, asking, location, rest};
 use crate::contract::read::read;
 use crate::document::fields::{Fields, scalar, text};
 use crate::document::file::{File, Tree};
@@ -43,7 +43,8 @@ pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, repo
     };
     let storage = storage(&mut fields, tree, report);
     fields.close(report);
-    Some(Domain { name: name.clone(), description, owner: owner?, catalog: catalog?, catalog_place, storage, products })
+    let (catalog, asking) = catalog?;
+    Some(Domain { name: name.clone(), description, owner: owner?, catalog, catalog_place, asking, storage, products })
 }
 
 fn kind(fields: &mut Fields<'_>, report: &mut Report) {
@@ -69,8 +70,9 @@ fn owner(node: &Node, report: &mut Report) -> Option<Owner> {
     Some(Owner { team: team?, email, chat })
 }
 
-fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
+fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<(CatalogConfig, Asking)> {
     let mut fields = Fields::of(node, "`catalog`", report)?;
+    let asking = asking::read(&mut fields, report);
     let config = match fields.required("type", report)? {
         "sql" => sql(&mut fields, tree, domain, report),
         "metadata" => metadata(&mut fields, tree, report),
@@ -91,7 +93,7 @@ fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Repor
         }
     };
     fields.close(report);
-    config
+    Some((config?, asking))
 }
 
 fn sql(fields: &mut Fields<'_>, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
