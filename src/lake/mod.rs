@@ -24,7 +24,7 @@ use polder_catalog::mesh::{CatalogConfig, Domain, Login};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use catalog::breaker::Breaker;
+use catalog::breaker::{Breaker, Part};
 use catalog::rest::Rest;
 use catalog::sql::{self, Sql};
 use catalog::{Found, Pinned, Tables};
@@ -34,6 +34,8 @@ use metadata::{Beyond, Decoded, Undecoded};
 use root::Root;
 use storage::LakeStorage;
 use vended::Lent;
+
+pub use catalog::breaker::Ailing;
 
 /// The scheme of every store's URL: a scan of a lake is known by it, and nothing else has it.
 pub const SCHEME: &str = "polder-lake";
@@ -53,6 +55,8 @@ struct DomainLake {
     fingerprint: [u8; 32],
     catalog: Arc<dyn Tables>,
     breaker: Arc<Breaker>,
+    /// What stands before its stores while metadata is read.
+    reading: Arc<Breaker>,
     /// What the catalog said of its tables, for as long as it may be that old.
     found: Option<Cache<TableIdent, Arc<Found>>>,
     stores: Mutex<HashMap<String, OpenStore>>,
@@ -125,9 +129,10 @@ impl Lake {
         let lake = self.domain(domain).map_err(told)?;
         let found = lake.find(domain, table, &ident).await?;
         let opened = self.store_of(domain, &lake, &found, &ident).map_err(told)?;
-        let load = async { self.metadata(domain, table, &found, &opened).await.map_err(told) };
+        let load = async { self.metadata(domain, &lake, table, &found, &opened).await.map_err(told) };
         let decoded = self.memory.get::<Decoded>(opened.url.as_str(), &found.location, load).await?;
-        let io = FileIOBuilder::new(Arc::new(opened.storage())).build();
+        let storage = opened.storage().behind(Arc::clone(&lake.reading));
+        let io = FileIOBuilder::new(Arc::new(storage)).build();
         let built = Runtime::try_current().and_then(|runtime| {
             iceberg::table::Table::builder()
                 .metadata(Arc::clone(&decoded.metadata))
@@ -144,6 +149,13 @@ impl Lake {
         let OpenStore { store, url, root, .. } = opened;
         let restrictions = found.restrictions.clone().or_else(|| self.demands.on(name, table));
         Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), restrictions, root })
+    }
+
+    /// What of the lake of `domain` was not well when it was asked last. Nothing is asked for that.
+    pub fn ailing(&self, domain: &Domain) -> Option<Ailing> {
+        let domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
+        let lake = domains.get(domain.name.as_str())?;
+        lake.breaker.ailing().or_else(|| lake.reading.ailing())
     }
 
     /// Whether the catalog of `domain` can restrict how its tables are read, so that what is granted of a table is known
@@ -176,6 +188,7 @@ impl Lake {
     async fn metadata(
         &self,
         domain: &Domain,
+        lake: &DomainLake,
         table: &str,
         found: &Found,
         opened: &OpenStore,
@@ -190,7 +203,7 @@ impl Lake {
             let (domain, table, file) = (name.to_owned(), table.to_owned(), file_name(location));
             LakeError::Read { domain, table, file, source: Box::new(source) }
         };
-        let file = catalog::in_time(name, async {
+        let file = lake.reading.ask(async {
             let found = opened.store.get(&path).await.map_err(failed)?;
             if found.meta.size > metadata::MAX_BYTES {
                 return Err(undecoded(name, table, location, Undecoded::TooLong));
@@ -303,12 +316,15 @@ impl DomainLake {
             CatalogConfig::Rest(rest) => Arc::new(Rest::new(name, rest)?),
             CatalogConfig::Metadata(tables) => Arc::new(Pinned(tables.clone())),
         };
-        let staleness = catalog.staleness();
+        let staleness = domain.asking.staleness.unwrap_or_else(|| catalog.staleness());
+        let patience = domain.asking.timeout.unwrap_or(catalog::PATIENCE);
         let found = (!staleness.is_zero()).then(|| {
             let weigh = |_: &TableIdent, found: &Arc<Found>| u32::try_from(found.bytes()).unwrap_or(u32::MAX);
             Cache::builder().max_capacity(FOUND).weigher(weigh).time_to_live(staleness).build()
         });
-        Ok(Self { fingerprint, catalog, breaker: Arc::new(Breaker::new(name)), found, stores: Mutex::default() })
+        let breaker = Arc::new(Breaker::new(name, Part::Catalog, patience));
+        let reading = Arc::new(Breaker::new(name, Part::Store, patience));
+        Ok(Self { fingerprint, catalog, breaker, reading, found, stores: Mutex::default() })
     }
 
     /// What it is configured with, in letters: what was read under another configuration is read again.
@@ -422,6 +438,8 @@ fn fingerprint(domain: &Domain) -> [u8; 32] {
             tables.iter().flat_map(|(table, url)| [table.as_str(), url]).for_each(&mut add);
         }
     }
+    // How it is asked is a part of it: a catalog that may take longer is another one.
+    add(&format!("{:?}", domain.asking));
     for (option, value) in &domain.storage {
         add(option);
         add(value.expose());
