@@ -12,7 +12,6 @@ use arrow_flight::sql::{
 };
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use futures::stream::{self, StreamExt};
 use polder_catalog::principal::Principal;
 
 use crate::error::{Class, Error};
@@ -21,9 +20,6 @@ use crate::flight::encode::wire_schema;
 use crate::flight::info;
 use crate::flight::keys::{self, Foreign};
 use crate::session::{Engine, Listed};
-
-/// Tables that are opened at once to tell their schemas.
-const AT_ONCE: usize = 8;
 
 /// The longest pattern that names are held against, in bytes.
 const LONGEST_PATTERN: usize = 1024;
@@ -103,18 +99,14 @@ impl Listing {
             Self::Tables(command) => {
                 let listed = select_tables(command, mesh.name(), engine.list(principal));
                 let include_schema = command.include_schema;
+                // A table that cannot be opened soon is still listed.
+                let schemas = match include_schema {
+                    true => engine.table_schemas(principal, listed.clone()).await?,
+                    false => vec![None; listed.len()],
+                };
                 let mut builder = tables_builder(include_schema);
-                let mut tables = stream::iter(listed)
-                    .map(|table| async move {
-                        // A table that cannot be opened now is still listed.
-                        let schema = match include_schema {
-                            true => engine.table_schema(principal, &table.schema, &table.table).await.ok(),
-                            false => None,
-                        };
-                        (table, schema.map_or_else(|| Arc::new(Schema::empty()), |schema| wire_schema(&schema)))
-                    })
-                    .buffered(AT_ONCE);
-                while let Some((table, schema)) = tables.next().await {
+                for (table, schema) in listed.iter().zip(schemas) {
+                    let schema = schema.map_or_else(|| Arc::new(Schema::empty()), |schema| wire_schema(&schema));
                     builder.append(mesh.name(), &table.schema, &table.table, table.kind, &schema).map_err(unbuilt)?;
                 }
                 builder.build().map_err(unbuilt)

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::TableReference;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -24,7 +23,7 @@ use super::{DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
-use crate::resolve::{At, Resolver, survey};
+use crate::resolve::{Resolver, Seen, survey};
 use crate::served::{Served, Serving};
 
 /// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
@@ -52,6 +51,7 @@ pub struct Engine {
     served: Arc<Served>,
     pub(super) running: Arc<Running>,
     pub(super) lake: Arc<Lake>,
+    seen: Arc<Seen>,
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
     timeout: Duration,
@@ -146,7 +146,8 @@ impl Engine {
         let running = Running::new(Arc::clone(&served));
         let Options { timeout, patience, .. } = options;
         let stalled = AtomicU64::new(0);
-        Ok(Arc::new(Self { served, running, lake, base, timeout, patience, stalled, planning, execution }))
+        let seen = Arc::default();
+        Ok(Arc::new(Self { served, running, lake, seen, base, timeout, patience, stalled, planning, execution }))
     }
 
     /// The mesh that is served now.
@@ -253,19 +254,18 @@ impl Engine {
         self.apart(async move { Ok(resolver.keys().await) }).await
     }
 
-    /// The schema under which `principal` sees a table of that listing.
+    /// The schemas under which `principal` sees what was listed; nothing for what cannot be opened soon. A domain that
+    /// hangs holds up no other.
     ///
     /// # Errors
-    /// The same as for a query that names it.
-    pub async fn table_schema(
+    /// When the engine fails on it.
+    pub async fn table_schemas(
         self: &Arc<Self>,
         principal: &Principal,
-        schema: &str,
-        table: &str,
-    ) -> Result<SchemaRef, Error> {
+        listed: Vec<Listed>,
+    ) -> Result<Vec<Option<SchemaRef>>, Error> {
         let resolver = self.resolver(principal);
-        let reference = TableReference::partial(schema, table);
-        self.apart(async move { Ok(resolver.table(&reference, &At::newest(None)).await?.provider.schema()) }).await
+        self.apart(async move { Ok(resolver.visible_schemas(listed).await) }).await
     }
 
     /// Opens every product once, and says for each domain what keeps its products from being read, if anything does.
@@ -286,7 +286,7 @@ impl Engine {
 
     fn resolver_of(&self, mesh: Arc<Mesh>, principal: &Principal) -> Resolver {
         let keys = Keys::new(mesh.keys());
-        Resolver::new(mesh, self.lake(), principal.clone(), keys)
+        Resolver::new(mesh, self.lake(), Arc::clone(&self.seen), principal.clone(), keys)
     }
 
     /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.

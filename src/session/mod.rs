@@ -24,6 +24,7 @@ mod explain;
 mod failure;
 mod functions;
 mod gate;
+mod health;
 #[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
 mod interrupt;
 mod life;
@@ -45,6 +46,7 @@ use std::time::Duration;
 pub use engine::Engine;
 pub use functions::functions;
 pub use gate::{LONGEST as LONGEST_STATEMENT, TABLES as MOST_TABLES};
+pub use health::Standing;
 pub use life::{Packer, Rows};
 pub use planning::Planned;
 pub use purpose::{Session, declared};
