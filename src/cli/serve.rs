@@ -100,7 +100,10 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
     ));
     if let Some(http) = running.http {
         terminal::say(&format!("health and metrics at http://{http}/readyz and http://{http}/metrics"));
-        terminal::say(&format!("SQL over HTTP, for this machine alone, at http://{http}/v1/sql"));
+        match scheme {
+            "grpc" => terminal::say(&format!("SQL over HTTP, for this machine alone, at http://{http}/v1/sql")),
+            _ => terminal::say(&format!("SQL over HTTP at https://{http}/v1/sql")),
+        }
     }
     if !mesh.has_auth() {
         terminal::say("the mesh declares no users: everyone is anonymous, and only this machine is served");

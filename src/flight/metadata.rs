@@ -19,8 +19,10 @@ use crate::flight::command::read_only;
 use crate::flight::encode::wire_schema;
 use crate::flight::info;
 use crate::flight::keys::{self, Foreign};
-use crate::session::{Engine, Listed};
+use crate::session::{Columns, Engine, Listed};
 
+/// The key under which a field carries what it means.
+const REMARKS: &str = "ARROW:FLIGHT:SQL:REMARKS";
 /// The longest pattern that names are held against, in bytes.
 const LONGEST_PATTERN: usize = 1024;
 
@@ -100,13 +102,13 @@ impl Listing {
                 let listed = select_tables(command, mesh.name(), engine.list(principal));
                 let include_schema = command.include_schema;
                 // A table that cannot be opened soon is still listed.
-                let schemas = match include_schema {
+                let columns = match include_schema {
                     true => engine.table_schemas(principal, listed.clone()).await?,
                     false => vec![None; listed.len()],
                 };
                 let mut builder = tables_builder(include_schema);
-                for (table, schema) in listed.iter().zip(schemas) {
-                    let schema = schema.map_or_else(|| Arc::new(Schema::empty()), |schema| wire_schema(&schema));
+                for (table, columns) in listed.iter().zip(columns) {
+                    let schema = columns.map_or_else(Schema::empty, |columns| remarked(&columns));
                     builder.append(mesh.name(), &table.schema, &table.table, table.kind, &schema).map_err(unbuilt)?;
                 }
                 builder.build().map_err(unbuilt)
@@ -122,6 +124,18 @@ impl Listing {
             Self::ForeignKeys(asked) => keys::foreign(asked, mesh.name(), engine.keys(principal).await?),
         }
     }
+}
+
+/// A schema as it travels, with what its columns mean.
+fn remarked(Columns { schema, descriptions }: &Columns) -> Schema {
+    let travels = wire_schema(schema);
+    let fields = travels.fields().iter().map(|field| {
+        let words = descriptions.iter().find(|(name, _)| name == field.name()).and_then(|(_, words)| words.clone());
+        let mut metadata = field.metadata().clone();
+        metadata.extend(words.map(|words| (REMARKS.to_owned(), words)));
+        field.as_ref().clone().with_metadata(metadata)
+    });
+    Schema::new(fields.collect::<Vec<_>>())
 }
 
 fn schemas_builder() -> GetDbSchemasBuilder {

@@ -27,7 +27,7 @@ use crate::error::{Class, Error};
 use crate::flight::command::{ACTIONS, Act, Refusal};
 use crate::flight::counters::Counters;
 use crate::flight::credentials::{AUTHORIZATION, Caller, Presented, admit, bearer, caller, peer, presented};
-use crate::flight::encode::{Form, schema_bytes};
+use crate::flight::encode::{Form, endpoints, schema_bytes};
 use crate::flight::planned::Plans;
 use crate::flight::status::to_status;
 use crate::session::Engine;
@@ -58,6 +58,8 @@ pub(super) struct Call {
     pub(super) cookie: Option<MetadataValue<Ascii>>,
     /// How rows are to travel.
     pub(super) form: Form,
+    /// Into how many endpoints its answer may be cut.
+    pub(super) endpoints: usize,
 }
 
 impl Service {
@@ -83,7 +85,7 @@ impl Service {
         let session = Session::of(request.metadata(), &sealer, &caller.principal)?;
         let cookie = session.as_ref().map(|session| session.renewal(&sealer)).transpose()?.flatten();
         let form = Form::read(request.metadata())?;
-        Ok(Call { caller, session, cookie, form })
+        Ok(Call { caller, session, cookie, form, endpoints: endpoints(request.metadata())? })
     }
 
     /// Who calls, for the purpose of their session.
@@ -233,7 +235,7 @@ impl FlightService for Service {
 
     async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Reply<Self::HandshakeStream> {
         let (caller, token) = self.greet(request).await.map_err(|error| self.refuse(&error))?;
-        let call = Call { caller, session: None, cookie: None, form: Form::default() };
+        let call = Call { caller, session: None, cookie: None, form: Form::default(), endpoints: 1 };
         Ok(answer(call, one(HandshakeResponse { protocol_version: 0, payload: token.into() })))
     }
 

@@ -70,32 +70,45 @@ impl Service {
     }
 
     pub(super) async fn info(&self, call: &mut Call, descriptor: FlightDescriptor) -> Result<FlightInfo, Error> {
-        let (schema, endpoint, notes) = match Asked::read(&descriptor)? {
+        let (schema, endpoints, notes) = match Asked::read(&descriptor)? {
             Asked::Query(query) => {
                 let statement = self.statement(call, query)?;
                 let planned = self.plan(&call.caller.principal, &statement, Aim::Rows).await?;
                 let (mut statement, planned) = self.declared(call, statement, planned)?;
                 statement.announce(&wire_schema(&planned.schema()), planned.pins());
-                let sealed = statement.ticket(&self.auth.sealer())?;
                 let (schema, notes) = (call.form.types.schema(&planned.schema()), notes(&planned));
-                self.plans.keep(&sealed, planned);
-                (schema, ticketed(sealed), notes)
+                (schema, self.endpoints(call, &statement, planned)?, notes)
             }
             Asked::Listing(listing) => {
                 let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(descriptor.cmd.clone()));
-                (listing.schema()?, endpoint, Bytes::new())
+                (listing.schema()?, vec![endpoint], Bytes::new())
             }
         };
         let mut info = FlightInfo::new()
-            .with_endpoint(endpoint)
             .with_descriptor(descriptor)
             .with_total_records(-1)
             .with_total_bytes(-1)
-            // One endpoint whose stream keeps the order of the rows.
-            .with_ordered(true)
+            // One endpoint's stream keeps the order of the rows; several have none.
+            .with_ordered(endpoints.len() < 2)
             .with_app_metadata(notes);
+        info.endpoint = endpoints;
         info.schema = schema_bytes(&schema)?;
         Ok(info)
+    }
+
+    /// Where the rows of a statement are that was just planned: in one place, or in parts where a client asks for them.
+    fn endpoints(&self, call: &Call, statement: &Statement, planned: Planned) -> Result<Vec<FlightEndpoint>, Error> {
+        let sealer = self.auth.sealer();
+        let parts = match call.endpoints > 1 && statement.values.is_none() {
+            true => planned.parts(call.endpoints),
+            false => Vec::new(),
+        };
+        if parts.len() > 1 {
+            return parts.into_iter().map(|part| Ok(ticketed(statement.part(part).ticket(&sealer)?))).collect();
+        }
+        let sealed = statement.ticket(&sealer)?;
+        self.plans.keep(&sealed, planned);
+        Ok(vec![ticketed(sealed)])
     }
 
     /// Keeps in the session of a call what a statement declares for those after it.
@@ -256,6 +269,7 @@ fn request(statement: &Statement, values: Values) -> Request {
         timeout: statement.timeout(),
         deadline: None,
         values,
+        part: statement.part.clone(),
     }
 }
 

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::auth::{Sealer, Use};
 use crate::error::{Class, Error};
-use crate::session::Pins;
+use crate::session::{Part, Pins};
 
 /// A result is fetched soon after it was planned, or its ticket renewed.
 pub(super) const TICKET_LIFETIME: Duration = Duration::from_secs(10 * 60);
@@ -47,6 +47,8 @@ pub(super) struct Statement {
     pub(super) id: String,
     /// The columns that were announced.
     announced: Option<String>,
+    /// The part of its rows that is meant, if it is not all of them.
+    pub(super) part: Option<Part>,
 }
 
 /// Values of parameters, as a stream of Arrow's.
@@ -86,6 +88,7 @@ impl Statement {
             timeout: None,
             id: String::new(),
             announced: None,
+            part: None,
         }
     }
 
@@ -109,7 +112,12 @@ impl Statement {
     pub(super) fn announce(&mut self, schema: &Schema, pins: &Pins) {
         self.announced = Some(fingerprint(schema));
         self.pins.clone_from(pins);
-        self.id = Uuid::new_v4().simple().to_string();
+        self.id = id();
+    }
+
+    /// The same for a part of the announced rows alone.
+    pub(super) fn part(&self, part: Part) -> Self {
+        Self { part: Some(part), id: id(), ..self.clone() }
     }
 
     /// Makes sure that rows of this schema are those that were announced.
@@ -157,6 +165,11 @@ impl Statement {
         let statement: Self = serde_json::from_slice(&sealer.open(purpose, sealed)?).ok()?;
         (statement.principal == principal.id && statement.purpose == principal.purpose).then_some(statement)
     }
+}
+
+/// What a ticket is known by.
+fn id() -> String {
+    Uuid::new_v4().simple().to_string()
 }
 
 /// The error for rows that would have other columns than were announced.

@@ -76,6 +76,13 @@ impl Tls {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The same for a connection that speaks HTTP/1.1.
+    pub fn for_http(&self) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.config());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
     /// Whether the files are not as they were at the last look, or `demanded` is not.
     pub fn has_changed(&self, demanded: bool) -> bool {
         let now = Looked { texts: Texts::read(&self.files).ok(), demanded };

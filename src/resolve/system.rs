@@ -39,6 +39,15 @@ pub struct Listed {
     pub description: Option<String>,
 }
 
+/// The columns of a table, as one sees them.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    /// Their names and types.
+    pub schema: SchemaRef,
+    /// What they mean, where somebody says so.
+    pub descriptions: Vec<(String, Option<String>)>,
+}
+
 /// A system table: its name, what it is, and its columns.
 struct System {
     schema: &'static str,
@@ -237,11 +246,11 @@ impl Resolver {
 
     async fn information_columns(&self) -> Vec<Row> {
         let listed = self.list();
-        let schemas = self.visible_schemas(listed.clone()).await;
-        let opened = listed.into_iter().zip(schemas);
+        let columns = self.visible(listed.clone()).await;
+        let opened = listed.into_iter().zip(columns);
         let mut rows = Vec::new();
-        for (listed, schema) in opened {
-            let Some(schema) = schema else { continue };
+        for (listed, columns) in opened {
+            let Some(Columns { schema, .. }) = columns else { continue };
             for (place, field) in schema.fields().iter().enumerate() {
                 let nullable = if field.is_nullable() { "YES" } else { "NO" };
                 let kind = describe::kind(field.data_type());
@@ -260,23 +269,23 @@ impl Resolver {
         rows
     }
 
-    /// The schemas of what was listed; nothing for what cannot be opened soon.
-    pub async fn visible_schemas(&self, listed: Vec<Listed>) -> Vec<Option<SchemaRef>> {
-        let schema = |listed: Listed| async move { self.visible_schema(&listed).await };
-        let schemas = beside::each(listed, |listed| listed.schema.clone(), schema).await;
-        schemas.into_iter().map(Option::flatten).collect()
+    /// The columns of what was listed; nothing of what cannot be opened soon.
+    pub async fn visible(&self, listed: Vec<Listed>) -> Vec<Option<Columns>> {
+        let columns = |listed: Listed| async move { self.columns_of(&listed).await };
+        let found = beside::each(listed, |listed| listed.schema.clone(), columns).await;
+        found.into_iter().map(Option::flatten).collect()
     }
 
-    async fn visible_schema(&self, listed: &Listed) -> Option<SchemaRef> {
+    async fn columns_of(&self, listed: &Listed) -> Option<Columns> {
         if let Some(system) = SYSTEM.iter().find(|s| s.schema == listed.schema && s.table == listed.table) {
-            return Some(schema_of(system.columns));
+            return Some(Columns { schema: schema_of(system.columns), descriptions: Vec::new() });
         }
         let reference = TableReference::partial(listed.schema.as_str(), listed.table.as_str());
         // Boxed, since resolving a system table comes here again.
         match Box::pin(self.table(&reference, &At::newest(None))).await {
-            Ok(table) => Some(table.provider.schema()),
+            Ok(Table { provider, descriptions, .. }) => Some(Columns { schema: provider.schema(), descriptions }),
             Err(error) => {
-                tracing::debug!(table = %reference, %error, "left out of information_schema.columns");
+                tracing::debug!(table = %reference, %error, "its columns are not listed");
                 None
             }
         }

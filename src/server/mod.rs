@@ -110,10 +110,10 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         abort: abort.clone(),
         running: over_http.clone(),
     });
-    let (health, serving) = listen::serve(service, listener, tls, drain.clone().cancelled_owned()).await;
+    let (health, serving) = listen::serve(service, listener, tls.clone(), drain.clone().cancelled_owned()).await;
     let flight_task = tokio::spawn(serving);
     let http_task = http_listener.map(|listener| {
-        tokio::spawn(http::serve(listener, Arc::clone(&ready), sql, changes, close_http.clone().cancelled_owned()))
+        tokio::spawn(http::serve(listener, tls, Arc::clone(&ready), sql, changes, close_http.clone().cancelled_owned()))
     });
     Ok(Running {
         address,

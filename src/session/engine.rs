@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::alike::Alike;
 use super::life::Life;
 use super::running::{Basis, Running};
-use super::{DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure};
+use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure};
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
@@ -254,8 +254,8 @@ impl Engine {
         self.apart(async move { Ok(resolver.keys().await) }).await
     }
 
-    /// The schemas under which `principal` sees what was listed; nothing for what cannot be opened soon. A domain that
-    /// hangs holds up no other.
+    /// What `principal` sees of each thing that was listed; nothing of what cannot be opened soon. A domain that hangs holds
+    /// up no other.
     ///
     /// # Errors
     /// When the engine fails on it.
@@ -263,9 +263,9 @@ impl Engine {
         self: &Arc<Self>,
         principal: &Principal,
         listed: Vec<Listed>,
-    ) -> Result<Vec<Option<SchemaRef>>, Error> {
+    ) -> Result<Vec<Option<Columns>>, Error> {
         let resolver = self.resolver(principal);
-        self.apart(async move { Ok(resolver.visible_schemas(listed).await) }).await
+        self.apart(async move { Ok(resolver.visible(listed).await) }).await
     }
 
     /// Opens every product once, and says for each domain what keeps its products from being read, if anything does.

@@ -10,13 +10,13 @@ use std::time::Duration;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
-use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::interrupt::interruptible;
+use super::parts::execute;
 use super::running::{Leave, Registered, Stopper};
 use super::{Planned, failure};
 use crate::error::Error;
@@ -173,12 +173,12 @@ impl From<Unwanted> for Halt {
 }
 
 async fn pass<P: Packer>(planned: Planned, mut packer: P, feeder: &Feeder<P::Parcel>) -> Result<(), Halt> {
-    let Planned { state, plan, schema, guarded, valued, .. } = planned;
+    let Planned { state, plan, schema, guarded, valued, part, .. } = planned;
     let failed = |error: DataFusionError| {
         let error = failure::running(&error, guarded.as_ref());
         if valued { failure::valued(error) } else { error }
     };
-    let started = interruptible(plan).and_then(|plan| execute_stream(plan, state.task_ctx()));
+    let started = interruptible(plan).and_then(|plan| execute(plan, part, state.task_ctx()));
     let mut batches = started.map_err(failed)?;
     while let Some(batch) = batches.next().await {
         // A parameter may be NULL, so that the announced columns may be where these are not.

@@ -31,6 +31,8 @@ mod life;
 mod outer;
 mod parameters;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
+mod parts;
+#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
 mod purpose;
 mod request;
@@ -48,6 +50,7 @@ pub use functions::functions;
 pub use gate::{LONGEST as LONGEST_STATEMENT, TABLES as MOST_TABLES};
 pub use health::Standing;
 pub use life::{Packer, Rows};
+pub use parts::Part;
 pub use planning::Planned;
 pub use purpose::{Session, declared};
 pub use request::{Request, Values};
@@ -56,7 +59,7 @@ pub use running::Stopper;
 pub use crate::resolve::age::Age;
 pub use crate::resolve::explanation::{EVERY, Effect, Line, places, policies};
 pub use crate::resolve::keys::{Declared as DeclaredKeys, KeyColumns};
-pub use crate::resolve::system::Listed;
+pub use crate::resolve::system::{Columns, Listed};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ use super::outer::outer_names;
 use super::parameters::{Bound, Unbound, bind, counted};
 use super::running::Basis;
 use super::tables::{Over, Prepared, Scanned, prepare, reference};
-use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose};
+use super::{Age, Engine, Packer, Part, Pins, Request, Rows, Values, explain, failure, life, purpose};
 use crate::error::{Class, Error};
 use crate::guard::WithoutFigures;
 use crate::guard::flow::{Flow, flow};
@@ -51,6 +51,8 @@ pub struct Planned {
     pub(super) schema: SchemaRef,
     /// Whether values stand in the places of parameters.
     pub(super) valued: bool,
+    /// The part of the rows that is wanted.
+    pub(super) part: Option<Part>,
     parameters: SchemaRef,
     pins: Pins,
     snapshots: Pins,
@@ -194,7 +196,11 @@ pub(super) async fn plan(
     match statement {
         Admitted::Query(query) => {
             let ready = query_plan(resolver, asked(query), engine.base.clone()).await?;
-            Ok(ready.planned(engine, life))
+            let planned = ready.planned(engine, life);
+            match request.part.clone() {
+                Some(part) => planned.only(part),
+                None => Ok(planned),
+            }
         }
         Admitted::Explain(query) => {
             let ready = query_plan(resolver, asked(query), without_figures(engine)).await?;
@@ -282,6 +288,7 @@ impl Ready {
             },
             parameters,
             valued,
+            part: None,
             pins: tables.iter().filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?))).collect(),
             notices,
             ages: tables.iter().filter_map(|(_, _, table)| Some((table.name.clone(), table.age?))).collect(),

@@ -7,7 +7,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
 use tokio::time::Instant;
 
-use super::Pins;
+use super::{Part, Pins};
 
 /// A statement, and what it means where it is asked.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// The values of its parameters.
     pub values: Values,
+    /// The part of the rows that is wanted, if it is not all of them.
+    pub part: Option<Part>,
 }
 
 /// The values of a statement's parameters.

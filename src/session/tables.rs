@@ -55,6 +55,9 @@ pub(super) async fn prepare(
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
     // The one time that `now()` means in this statement.
     base.mark_start_execution();
+    if let Some(part) = &request.part {
+        part.at_its_moment(&mut base)?;
+    }
     let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
     let resolve = async |reference: &TableReference, at: &At| match over {
         Over::Tables => resolver.table(reference, at).await,

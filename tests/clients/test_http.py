@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import socket
+import ssl
 import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
+from cast import ANALYST
 from oracle import sha256
 from serving import eventually
 from test_load import ENDLESS, SILENT
+from ways import WHO
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -315,3 +318,78 @@ def test_a_reader_that_does_not_read_holds_nobody_back_and_is_given_up(serve):
         while answer.read(1 << 20):
             pass
     connection.close()
+
+
+def secure(server, authority, body, user="analyst-eu", shown=None):
+    """Status and body of an answer under TLS, with a client's certificate or without."""
+    trusting = ssl.create_default_context(cafile=str(authority.ca))
+    if shown:
+        trusting.load_cert_chain(*map(str, shown))
+    port = urllib.parse.urlsplit(server.http).port
+    connection = http.client.HTTPSConnection("localhost", port, timeout=120, context=trusting)
+    try:
+        connection.request("POST", "/v1/sql", body, basic(user) if user else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_the_port_speaks_tls_too_where_the_server_has_a_certificate(serve, authority, customers):
+    certificate, key = authority.issue("CN=localhost")
+    server = serve("--tls-cert", str(certificate), "--tls-key", str(key))
+    status, text = secure(server, authority, CUSTOMERS)
+    assert status == 200 and json.loads(text) == customers
+    # Probes ask as before.
+    connection = dial(server)
+    connection.request("GET", "/readyz")
+    assert connection.getresponse().status == 200
+    # Neither half a greeting nor one that is none keeps others out.
+    for said in (b"\x16", b"\x16\x03\x01" + bytes(200)):
+        with socket.create_connection(("127.0.0.1", urllib.parse.urlsplit(server.http).port)) as bad:
+            bad.sendall(said)
+            assert secure(server, authority, "SELECT 1")[0] == 200
+
+
+def test_a_clients_certificate_is_a_way_in_over_http(ways, serve, authority):
+    ways.declare('  certificates: [{ name: etl, subject: "CN=etl,O=Packly", groups: [analysts] }]')
+    certificate, key = authority.issue("CN=localhost")
+    arguments = "--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", authority.ca
+    server = serve(*map(str, arguments), mesh=ways.directory)
+    status, text = secure(server, authority, WHO, user=None, shown=authority.issue("CN=etl,O=Packly"))
+    assert status == 200 and list(json.loads(text)[0].values()) == [len(ANALYST)]
+    assert secure(server, authority, WHO, user=None)[0] == 401
+
+
+@pytest.mark.parametrize(
+    "sql, parameters",
+    [
+        ("SELECT $1 + 1 AS a, upper($2) AS b, $3 AS c, $4 IS NULL AS d", [41, "x", True, None]),
+        ("SELECT ? + 1 AS a, upper(?) AS b, ? AS c, ? IS NULL AS d", [41, "x", True, None]),
+        (
+            "SELECT $n + 1 AS a, upper($word) AS b, $truth AS c, $nothing IS NULL AS d",
+            {"word": "x", "n": 41, "nothing": None, "truth": True},
+        ),
+    ],
+)
+def test_values_are_bound_to_parameters(server, sql, parameters):
+    status, _, text = post(
+        server, json.dumps({"sql": sql, "parameters": parameters}), Accept=NDJSON, Content_Type=JSON
+    )
+    assert status == 200, text
+    assert json.loads(text) == {"a": 42, "b": "X", "c": True, "d": True}
+
+
+def test_values_that_do_not_fit_are_refused_and_not_shown(server):
+    secret = "sesame"
+    for sql, parameters, why in [
+        ("SELECT city FROM fulfillment.warehouses WHERE opened_on = $1", [secret], "$1"),
+        ("SELECT $1", [1, 2], "the number of parameters is 1, and that of the values that are bound is 2"),
+        ("SELECT $1", [[secret]], "a list or an object cannot be bound"),
+        ("SELECT $name", {"other": secret}, "no value is bound to the parameter `$name`"),
+        ("SELECT 1", {"other": secret}, "the number of parameters is 0"),
+    ]:
+        body = json.dumps({"sql": sql, "parameters": parameters})
+        status, kind, words = problem(server, body, Content_Type=JSON)
+        assert (status, kind) == (400, "bad request"), words
+        assert why in words and secret not in words

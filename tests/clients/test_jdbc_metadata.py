@@ -1,12 +1,15 @@
 """What a JDBC tool such as DBeaver asks before it queries: the whole of `java.sql.DatabaseMetaData`."""
 
 import re
+from pathlib import Path
 
 import jpype
 import pytest
 
 import jdbc
 from cast import CUSTOMERS, DISCOVERS, SECRETS, STOREFRONT
+
+CONTRACT = Path(__file__).parents[2] / "examples/packly/storefront/products/customers.odcs.yaml"
 
 # What java.sql.Types and DatabaseMetaData call these.
 VARCHAR, INTEGER, BOOLEAN, DATE, ARRAY, DECIMAL, TIMESTAMP_WITH_TIMEZONE = 12, 4, 16, 91, 2003, 3, 2014
@@ -150,6 +153,8 @@ def test_columns_are_those_that_may_be_read_with_their_types(metadata):
     assert types["marketing_consent"] == (BOOLEAN, NO_NULLS)
     assert types["signed_up_on"] == (DATE, NO_NULLS)
     assert types["interests"] == (ARRAY, NO_NULLS)
+    meant = {column["COLUMN_NAME"]: column["REMARKS"] for column in columns}
+    assert meant["email"] and meant["email"] in CONTRACT.read_text()
     (total,) = jdbc.rows(asked.getColumns(None, "wholesale", "orders", "total_eur"))
     assert (total["DATA_TYPE"], total["COLUMN_SIZE"], total["DECIMAL_DIGITS"]) == (DECIMAL, 12, 2)
     (ordered,) = jdbc.rows(asked.getColumns(None, "wholesale", "orders", "ordered_at"))

@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `x-polder-types` | `plain` (the default), or `rich`: views and dictionaries travel as such |
 //! | `x-polder-compression` | `none` (the default), `lz4` or `zstd`: the buffers of each message are compressed |
+//! | `x-polder-endpoints` | `1` (the default) to `64`: into how many parts, read side by side and in no order, rows are cut |
 //!
-//! Both stand for the call that they come with, so a client that wants rich types says so when it asks for the schema and
+//! All stand for the call that they come with, so a client that wants rich types says so when it asks for the schema and
 //! when it asks for the rows. A value that is not known is refused: a client that asks for what it does not get would
 //! not understand the answer.
 
@@ -16,6 +17,9 @@ use crate::error::{Class, Error};
 
 const TYPES: &str = "x-polder-types";
 const COMPRESSION: &str = "x-polder-compression";
+const ENDPOINTS: &str = "x-polder-endpoints";
+/// The most endpoints of one result.
+const MOST_ENDPOINTS: usize = 64;
 
 /// Which types travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +56,13 @@ impl Form {
         };
         Ok(Self { types, compression })
     }
+}
+
+/// Into how many parts the rows of a call's statement may be cut.
+pub(in crate::flight) fn endpoints(metadata: &MetadataMap) -> Result<usize, Error> {
+    let Some(given) = one(metadata, ENDPOINTS)? else { return Ok(1) };
+    let number = given.parse().ok().filter(|number| (1..=MOST_ENDPOINTS).contains(number));
+    number.ok_or_else(|| unknown("number of endpoints", given, "1 to 64"))
 }
 
 fn one<'a>(metadata: &'a MetadataMap, name: &str) -> Result<Option<&'a str>, Error> {

@@ -28,6 +28,7 @@ use self::pieces::pieces;
 use self::types::{scrubbed, typed};
 use crate::error::{Class, Error};
 use crate::session::Packer;
+pub(in crate::flight) use form::endpoints;
 pub use form::{Form, Types};
 pub use types::{wire_batch, wire_schema};
 

@@ -1,7 +1,8 @@
 //! Connections of the HTTP listener, which wait for nobody for ever.
 //!
 //! A connection ends when no request was read for a while, however many of its bytes came one by one, and when the client
-//! takes nothing of an answer for long. While a request is answered only the second holds: a query may take its time.
+//! takes nothing of an answer for long. While a request is answered only the second holds: a query may take its time. A TLS
+//! handshake is part of the first request's time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,18 +14,21 @@ use std::time::Duration;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::stream::Stream;
 use crate::auth;
+use crate::flight::tls::Tls;
 
 /// How long a request's head may take, and how long a connection may have none.
 const HEAD: Duration = Duration::from_secs(30);
 
 /// Where connections come in.
-#[derive(Debug)]
 pub(super) struct Door {
     pub(super) listener: TcpListener,
+    /// What a client that begins with TLS is answered with.
+    pub(super) tls: Option<Arc<Tls>>,
     /// How long a client may take nothing of its answer.
     pub(super) patience: Duration,
     /// How long a request's head may take.
@@ -32,8 +36,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(listener: TcpListener, patience: Duration) -> Self {
-        Self { listener, patience, head: HEAD }
+    pub(super) fn new(listener: TcpListener, tls: Option<Arc<Tls>>, patience: Duration) -> Self {
+        Self { listener, tls, patience, head: HEAD }
     }
 }
 
@@ -50,9 +54,14 @@ impl Peer {
         self.address.ip().to_canonical().is_loopback()
     }
 
+    /// Whether nobody else can read what is said on the connection.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.activity().encrypted.is_some()
+    }
+
     /// As whoever checks credentials knows it.
     pub(super) fn as_caller(&self) -> auth::Peer {
-        auth::Peer::at(self.address)
+        self.activity().encrypted.clone().unwrap_or_else(|| auth::Peer::at(self.address))
     }
 
     /// Says that a request is being answered, until this is dropped.
@@ -92,12 +101,13 @@ struct Activity {
     last: Instant,
     /// Who waits to read while a request is answered.
     reader: Option<Waker>,
+    /// Who is there, with the certificate that was shown, once a handshake has made the connection a secret.
+    encrypted: Option<auth::Peer>,
 }
 
 /// A connection with its clocks.
-#[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     peer: Peer,
     head: Duration,
     patience: Duration,
@@ -117,7 +127,9 @@ impl Listener for Door {
             tracing::debug!(%cause, "a connection ended before it was accepted");
         }
         let now = Instant::now();
-        let peer = Peer { address, activity: Arc::new(Mutex::new(Activity { answers: 0, last: now, reader: None })) };
+        let activity = Activity { answers: 0, last: now, reader: None, encrypted: None };
+        let peer = Peer { address, activity: Arc::new(Mutex::new(activity)) };
+        let stream = Stream::new(stream, self.tls.as_ref());
         let reading = Box::pin(sleep_until(now + self.head));
         let (head, patience) = (self.head, self.patience);
         (Connection { stream, peer, head, patience, reading, writing: None }, address)
@@ -157,10 +169,17 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
-            return Poll::Ready(read);
-        }
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
         let mut activity = this.peer.activity();
+        if activity.encrypted.is_none()
+            && let Some(shown) = this.stream.encrypted()
+        {
+            let peer = auth::Peer::at(this.peer.address);
+            activity.encrypted = Some(shown.into_iter().fold(peer, |peer, shown| peer.with_certificate(shown)));
+        }
+        if read.is_ready() {
+            return read;
+        }
         if activity.answers > 0 {
             activity.reader = Some(context.waker().clone());
             return Poll::Pending;
@@ -197,7 +216,6 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // It has nothing to flush.
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -215,6 +233,7 @@ mod tests {
     use axum::routing::get;
     use futures::stream::{self, StreamExt};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::super::keep;
     use super::*;
@@ -224,7 +243,7 @@ mod tests {
     async fn served(router: Router, patience: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Door { listener, patience, head: HEAD };
+        let door = Door { listener, tls: None, patience, head: HEAD };
         let service = router.layer(from_fn(keep)).into_make_service_with_connect_info::<Peer>();
         tokio::spawn(async move { axum::serve(door, service).await });
         address

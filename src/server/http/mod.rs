@@ -2,8 +2,10 @@
 
 mod accept;
 mod door;
+mod parameters;
 mod problem;
 mod sql;
+mod stream;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,18 +24,20 @@ use self::problem::Problem;
 use super::follow::Changes;
 use super::health::Health;
 use crate::flight::caller_by_headers;
+use crate::flight::tls::Tls;
 use crate::session::Engine;
 pub(super) use sql::Sql;
 
 /// Serves until `close`. An accept that fails is tried again by axum itself.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     ready: Arc<AtomicBool>,
     sql: Arc<Sql>,
     changes: Arc<Changes>,
     close: impl Future<Output = ()> + Send + 'static,
 ) {
-    let door = Door::new(listener, sql.engine.patience());
+    let door = Door::new(listener, tls, sql.engine.patience());
     let pages = Arc::new(Pages { ready, sql: Arc::clone(&sql), changes });
     let router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
@@ -55,12 +59,13 @@ struct Pages {
 }
 
 impl Pages {
-    /// How the domains are, as far as whoever asks may know: without credentials no names. Those that come over the network
-    /// are not looked at, since they were not encrypted.
+    /// How the domains are, as far as whoever asks may know: without credentials no names. Those that others could have read
+    /// on the way are not looked at.
     async fn domains(&self, peer: &Peer, headers: &HeaderMap) -> Result<Health, Problem> {
         let Sql { auth, engine, .. } = self.sql.as_ref();
+        let is_secret = peer.is_local() || (auth.required() && peer.is_encrypted());
         let is_named = !auth.required() || headers.contains_key(header::AUTHORIZATION);
-        let principal = match peer.is_local() && is_named {
+        let principal = match is_secret && is_named {
             true => Some(caller_by_headers(auth, &peer.as_caller(), headers).await?.principal),
             false => None,
         };
@@ -156,8 +161,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (ready, close) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
-        let serving =
-            tokio::spawn(serve(listener, Arc::clone(&ready), empty(), Arc::default(), close.clone().cancelled_owned()));
+        let serving = tokio::spawn(serve(
+            listener,
+            None,
+            Arc::clone(&ready),
+            empty(),
+            Arc::default(),
+            close.clone().cancelled_owned(),
+        ));
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         ready.store(false, Ordering::Relaxed);
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 503"));

@@ -4,12 +4,13 @@
 //! curl -u analyst-eu -H 'Accept: text/csv' -d 'SELECT * FROM storefront.customers LIMIT 10' http://127.0.0.1:8080/v1/sql
 //! ```
 //!
-//! The body is a statement, or the JSON object `{"sql": …, "purpose": …}`. The same gate, the same policies and the same
+//! The body is a statement, or the JSON object `{"sql": …, "parameters": […], "purpose": …}`. The same gate, the same policies and the same
 //! engine answer as over Flight; rows are written where they are made, in the format that `Accept` prefers, and a slow
 //! reader holds back its own query alone. What goes wrong before the first row is a [`Problem`]; what goes wrong behind it
 //! breaks the answer off, so that no client takes a part for the whole.
 //!
-//! Credentials and rows do not travel unencrypted: without TLS only this machine is answered. Nor is a web page, which a
+//! Credentials and rows do not travel unencrypted: without TLS only this machine is answered, and so it is by a mesh that
+//! asks nobody's name. Nor is a web page, which a
 //! browser would let ask here in the name of whoever looks at it.
 
 use std::io;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -30,6 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::{OFFERED, choose};
 use super::door::Peer;
+use super::parameters::Parameters;
 use super::problem::Problem;
 use crate::auth::Auth;
 use crate::error::{Class, Error};
@@ -37,7 +39,7 @@ use crate::flight::counters::Counters;
 use crate::flight::encode::{wire_batch, wire_schema};
 use crate::flight::{Queries, caller_by_headers, until};
 use crate::format::{Format, Look, Printer};
-use crate::session::{Engine, Packer, Pins};
+use crate::session::{Engine, Packer, Request, Values};
 
 /// The longest body.
 const BODY: usize = 1 << 20;
@@ -70,13 +72,15 @@ struct Asked {
     sql: String,
     #[serde(default)]
     purpose: Option<String>,
+    #[serde(default)]
+    parameters: Option<Parameters>,
 }
 
 /// Answers a request.
 pub(super) async fn answer(
     State(sql): State<Arc<Sql>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
+    request: axum::extract::Request,
 ) -> Response<Body> {
     let mut response = sql.rows(&peer, request).await.unwrap_or_else(|problem| {
         sql.counters.fail(&problem.error);
@@ -90,22 +94,24 @@ pub(super) async fn answer(
 }
 
 impl Sql {
-    async fn rows(&self, peer: &Peer, request: Request) -> Result<Response<Body>, Problem> {
+    async fn rows(&self, peer: &Peer, request: axum::extract::Request) -> Result<Response<Body>, Problem> {
         let (busy, token) = (peer.busy(), self.running.token());
         if self.drain.is_cancelled() {
             return Err(Error::new(Class::Cancelled, "the server is shutting down").into());
         }
-        guard(peer, &request)?;
+        guard(peer, &request, self.auth.required())?;
         let (parts, body) = request.into_parts();
         let principal = caller_by_headers(&self.auth, &peer.as_caller(), &parts.headers).await?.principal;
         let accept = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let (format, sent_as) = choose(accept).ok_or_else(not_offered)?;
         let json = is_json(&parts.headers)?;
-        let Asked { sql, purpose } = read(body, json).await?;
+        let Asked { sql, purpose, parameters } = read(body, json).await?;
         let principal = self.declared(principal, purpose.as_deref())?;
 
         let place = self.queries.admit(&principal.id)?;
-        let planned = self.engine.plan(&principal, &sql, &Pins::new()).await?;
+        let values = parameters.map_or(Ok(Values::None), |parameters| parameters.values())?;
+        let request = Request { values, ..Request::new(sql) };
+        let planned = self.engine.plan_request(&principal, request).await?.alone()?;
         self.auth.confirm(&principal)?;
         let running = self.counters.start();
         let notices = notices(planned.notices());
@@ -146,10 +152,13 @@ impl Sql {
 }
 
 /// Who is answered at all, before anything is read of what they say.
-fn guard(peer: &Peer, request: &Request) -> Result<(), Problem> {
-    if !peer.is_local() {
-        let error = Error::new(Class::Denied, "SQL over HTTP is answered on this machine alone: it is not encrypted");
-        return Err(error.help("use Flight SQL with TLS, or a proxy with TLS on the server's machine").into());
+fn guard(peer: &Peer, request: &axum::extract::Request, named: bool) -> Result<(), Problem> {
+    if !peer.is_local() && !named {
+        return Err(Error::new(Class::Denied, "a mesh without `auth` is served on its own machine alone").into());
+    }
+    if !peer.is_local() && !peer.is_encrypted() {
+        let error = Error::new(Class::Denied, "SQL over plain HTTP is answered on this machine alone");
+        return Err(error.help("ask by https; the server needs `--tls-cert` and `--tls-key`").into());
     }
     if request.headers().contains_key(header::ORIGIN) {
         return Err(Error::new(Class::Denied, "web pages are not answered").into());
@@ -201,11 +210,11 @@ async fn read(body: Body, json: bool) -> Result<Asked, Problem> {
     if json {
         return serde_json::from_slice(&whole).map_err(|_| {
             let error = Error::new(Class::BadRequest, "the body is not a JSON object with the text `sql`");
-            error.help("send `{\"sql\": \"SELECT 1\"}`; the only other key is `purpose`").into()
+            error.help("send `{\"sql\": \"SELECT $1\", \"parameters\": [1]}`; the only other key is `purpose`").into()
         });
     }
     let sql = String::from_utf8(whole).map_err(|_| Error::new(Class::BadRequest, "the statement is not UTF-8"))?;
-    Ok(Asked { sql, purpose: None })
+    Ok(Asked { sql, purpose: None, parameters: None })
 }
 
 async fn collect(body: Body) -> Result<Vec<u8>, Problem> {
