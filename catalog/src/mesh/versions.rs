@@ -154,7 +154,7 @@ impl<'t> Loading<'t> {
         for broken_ones in [Version::Before, Version::None] {
             let mut lowest = first.clone();
             for name in &changed {
-                let is_broken = outcome.loaded.is_broken(name);
+                let is_broken = choice.beyond.contains(name) || outcome.loaded.is_broken(name);
                 let version = if is_broken { broken_ones } else { Version::Before };
                 lowest.domains.insert(name.clone(), self.at_most(version, name));
                 lowest.beyond.extend(is_broken.then(|| name.clone()));

@@ -103,6 +103,15 @@ fn a_kept_domain_that_does_not_hold_under_the_new_mesh_is_out() {
 }
 
 #[test]
+fn a_kept_domain_holds_up_no_rule_of_the_mesh() {
+    let rows = "@id(\"new-rows\") @filter(\"visits > 3\") permit (principal, action == Action::\"read_rows\", \
+                resource == Product::\"shop.customers\");";
+    let mesh = broken().append("policies/all.cedar", rows).after(&valid()).unwrap();
+    assert_eq!((kept(&mesh), out(&mesh), mesh.behind_since()), (Vec::new(), vec!["shop".to_owned()], None));
+    assert!(errors(&mesh).iter().all(|(_, domain)| *domain == Some("shop")), "{:?}", mesh.findings());
+}
+
+#[test]
 fn a_version_is_taken_as_a_whole() {
     // The contract protects the city from now on, and the policies would show more of what is not protected.
     let both = Files::valid()
