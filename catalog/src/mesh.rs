@@ -11,6 +11,7 @@ mod issuer;
 mod load;
 mod location;
 mod rest;
+mod sql;
 mod standards;
 mod versions;
 
@@ -84,7 +85,7 @@ pub enum CatalogConfig {
     Sql {
         /// The catalog's name inside the database.
         name: String,
-        /// `sqlite:` and a path, made absolute.
+        /// `sqlite:` and a path, made absolute, or `postgres:` with the user, the password if there is one, and `sslmode`.
         uri: Secret,
         /// A URL, made absolute: `file:///…`, `s3://…`.
         warehouse: String,
@@ -130,6 +131,19 @@ pub enum Login {
         /// What the tokens are for.
         scope: String,
     },
+    /// With a signature on each request, as AWS has it (SigV4).
+    Signed(Signing),
+}
+
+/// What requests to a catalog are signed with.
+#[derive(Debug, Clone)]
+pub struct Signing {
+    /// The region in whose name they are signed.
+    pub region: String,
+    /// The service.
+    pub service: String,
+    /// The access key, its secret and a session's token, where they differ from those in `storage`, under the same names.
+    pub keys: BTreeMap<String, Secret>,
 }
 
 /// One major version of a product, as it is served.

@@ -37,6 +37,8 @@ pub enum LakeError {
     TableName { domain: String, table: String },
     #[error("the catalog of domain `{domain}` has no table `{table}`")]
     NoTable { domain: String, table: String },
+    #[error("`{table}` is a view in the catalog of domain `{domain}`, which is not supported yet")]
+    View { domain: String, table: String },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be understood")]
     Metadata { domain: String, table: String, file: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be read")]
@@ -88,6 +90,7 @@ impl From<LakeError> for Error {
         let class = match &error {
             LakeError::TableName { .. }
             | LakeError::NoTable { .. }
+            | LakeError::View { .. }
             | LakeError::Metadata { .. }
             | LakeError::Outside { .. } => Class::Drift,
             LakeError::NoCatalog { .. }

@@ -1,7 +1,9 @@
 //! A domain's Iceberg catalog and object store become open tables; one I/O stack for metadata and data.
 
 mod catalog;
+mod cause;
 mod demands;
+mod domain;
 mod error;
 pub mod memory;
 pub mod metadata;
@@ -13,21 +15,18 @@ mod vended;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use iceberg::io::FileIOBuilder;
 use iceberg::{Catalog, NamespaceIdent, Runtime, TableIdent};
-use moka::future::Cache;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use polder_catalog::mesh::{CatalogConfig, Domain, Login};
-use sha2::{Digest, Sha256};
+use polder_catalog::mesh::{CatalogConfig, Domain};
 
 use crate::error::Error;
-use catalog::breaker::{Breaker, Part};
-use catalog::rest::Rest;
-use catalog::sql::{self, Sql};
-use catalog::{Found, Pinned, Tables};
+use catalog::{Found, sql};
+use domain::{DomainLake, fingerprint};
 use error::LakeError;
 use memory::Memory;
 use metadata::{Beyond, Decoded, Undecoded};
@@ -35,7 +34,9 @@ use root::Root;
 use storage::LakeStorage;
 use vended::Lent;
 
+pub use catalog::STALENESS;
 pub use catalog::breaker::Ailing;
+pub use cause::cause;
 
 /// The scheme of every store's URL: a scan of a lake is known by it, and nothing else has it.
 pub const SCHEME: &str = "polder-lake";
@@ -48,22 +49,6 @@ pub struct Lake {
     memory: Memory,
     demands: demands::Demands,
 }
-
-/// What is open of one domain. A domain whose configuration changed gets another one.
-#[derive(Debug)]
-struct DomainLake {
-    fingerprint: [u8; 32],
-    catalog: Arc<dyn Tables>,
-    breaker: Arc<Breaker>,
-    /// What stands before its stores while metadata is read.
-    reading: Arc<Breaker>,
-    /// What the catalog said of its tables, for as long as it may be that old.
-    found: Option<Cache<TableIdent, Arc<Found>>>,
-    stores: Mutex<HashMap<String, OpenStore>>,
-}
-
-/// How many bytes of what one catalog said are remembered.
-const FOUND: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Clone)]
 struct OpenStore {
@@ -90,6 +75,8 @@ pub struct OpenTable {
     pub memory: Memory,
     /// The `read-restrictions` that its catalog demands of this reader, none where it demands nothing.
     pub restrictions: Option<Arc<serde_json::Value>>,
+    /// Until when that may be relied on, where the catalog can demand something else at any time.
+    pub until: Option<Instant>,
     root: Root,
 }
 
@@ -104,11 +91,11 @@ impl OpenTable {
     }
 }
 
-/// The error for whoever asks, with the place of the declaration; the cause goes to the log alone.
+/// The error for whoever asks, with the place of the declaration; what kind of failure caused it goes to the log alone.
 fn told(domain: &Domain, error: LakeError) -> Error {
     use std::error::Error as _;
-    if let Some(cause) = error.source() {
-        tracing::warn!(domain = %domain.name, %error, %cause, "a lake failed");
+    if let Some(source) = error.source() {
+        tracing::warn!(domain = %domain.name, %error, cause = cause(source), "a lake failed");
     }
     let error = Error::from(error);
     match error.help {
@@ -148,7 +135,29 @@ impl Lake {
         let beyond = Arc::clone(&decoded.beyond);
         let OpenStore { store, url, root, .. } = opened;
         let restrictions = found.restrictions.clone().or_else(|| self.demands.on(name, table));
-        Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), restrictions, root })
+        let until = self.may_restrict(domain).then(|| found.asked + lake.staleness);
+        Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), restrictions, until, root })
+    }
+
+    /// What the catalog of `domain` demands of the readers of a table now, or a moment ago.
+    ///
+    /// # Errors
+    /// As for opening it.
+    pub async fn restrictions(&self, domain: &Domain, table: &str) -> Result<Option<Arc<serde_json::Value>>, Error> {
+        let name = domain.name.as_str();
+        let told = |error| told(domain, error);
+        let ident = table_ident(name, table).map_err(told)?;
+        let found = self.domain(domain).map_err(told)?.find(domain, table, &ident).await?;
+        Ok(found.restrictions.clone().or_else(|| self.demands.on(name, table)))
+    }
+
+    /// Forgets what is open of domains other than these, and of these as they were configured before. What a query still
+    /// reads stays open for it.
+    pub fn keep<'d>(&self, domains: impl IntoIterator<Item = &'d Domain>) {
+        let kept: HashMap<&str, [u8; 32]> =
+            domains.into_iter().map(|domain| (domain.name.as_str(), fingerprint(domain))).collect();
+        let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
+        domains.retain(|name, lake| kept.get(name.as_str()) == Some(&lake.fingerprint));
     }
 
     /// What of the lake of `domain` was not well when it was asked last. Nothing is asked for that.
@@ -259,7 +268,9 @@ impl Lake {
     /// The store below `root` as the domain declares it.
     fn store(&self, domain: &Domain, lake: &DomainLake, root: Root) -> Result<OpenStore, LakeError> {
         let key = format!("{root:?} as {}", lake.named());
-        self.kept(domain, lake, key, || Ok((store::open(domain.name.as_str(), &root, &domain.storage)?, None, root)))
+        self.kept(domain, lake, key, None, || {
+            Ok((store::open(domain.name.as_str(), &root, &domain.storage)?, None, root))
+        })
     }
 
     /// The store of one table, with what its catalog lends for it.
@@ -274,7 +285,7 @@ impl Lake {
         let places: Vec<_> = lease.places.iter().map(|(key, value)| (key, value.expose())).collect();
         let keys = lease.credential.is_some();
         let key = format!("{root:?} for {table} at {places:?}, {keys}, as {}", lake.named());
-        let open = self.kept(domain, lake, key, || {
+        let open = self.kept(domain, lake, key, Some(table), || {
             let lent =
                 Arc::new(Lent::new(lease.clone(), Arc::clone(&lake.catalog), Arc::clone(&lake.breaker), table.clone()));
             let store = store::open_lent(domain.name.as_str(), &root, &domain.storage, lease, &lent)?;
@@ -286,12 +297,14 @@ impl Lake {
         Ok(open)
     }
 
-    /// A store that is kept open, or the one that `open` makes.
+    /// A store that is kept open, or the one that `open` makes. One that was lent for a table takes the place of others
+    /// that were.
     fn kept(
         &self,
         domain: &Domain,
         lake: &DomainLake,
         key: String,
+        lent_for: Option<&TableIdent>,
         open: impl FnOnce() -> Result<(Arc<dyn ObjectStore>, Option<Arc<Lent>>, Root), LakeError>,
     ) -> Result<OpenStore, LakeError> {
         let name = domain.name.as_str();
@@ -301,48 +314,13 @@ impl Lake {
         }
         let (store, lent, root) = open()?;
         let url = registry::store_url(name, &key).map_err(|_| bad_place(name))?;
-        self.stores.add(&url, Arc::clone(&store));
+        self.stores.add(&url, &store);
+        if let Some(table) = lent_for {
+            stores.retain(|_, open| !open.lent.as_ref().is_some_and(|lent| lent.is_for(table)));
+        }
         let open = OpenStore { store, url, root, lent };
         stores.insert(key, open.clone());
         Ok(open)
-    }
-}
-
-impl DomainLake {
-    fn new(domain: &Domain, fingerprint: [u8; 32]) -> Result<Self, LakeError> {
-        let name = domain.name.as_str();
-        let catalog: Arc<dyn Tables> = match &domain.catalog {
-            CatalogConfig::Sql { name: catalog, uri, .. } => Arc::new(Sql::new(name, catalog, uri.expose())?),
-            CatalogConfig::Rest(rest) => Arc::new(Rest::new(name, rest)?),
-            CatalogConfig::Metadata(tables) => Arc::new(Pinned(tables.clone())),
-        };
-        let staleness = domain.asking.staleness.unwrap_or_else(|| catalog.staleness());
-        let patience = domain.asking.timeout.unwrap_or(catalog::PATIENCE);
-        let found = (!staleness.is_zero()).then(|| {
-            let weigh = |_: &TableIdent, found: &Arc<Found>| u32::try_from(found.bytes()).unwrap_or(u32::MAX);
-            Cache::builder().max_capacity(FOUND).weigher(weigh).time_to_live(staleness).build()
-        });
-        let breaker = Arc::new(Breaker::new(name, Part::Catalog, patience));
-        let reading = Arc::new(Breaker::new(name, Part::Store, patience));
-        Ok(Self { fingerprint, catalog, breaker, reading, found, stores: Mutex::default() })
-    }
-
-    /// What it is configured with, in letters: what was read under another configuration is read again.
-    fn named(&self) -> String {
-        self.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// What the catalog says of a table, asked once for all who want to know at a time.
-    async fn find(&self, domain: &Domain, name: &str, table: &TableIdent) -> Result<Arc<Found>, Error> {
-        let ask = async {
-            let found = self.breaker.ask(self.catalog.find(table)).await.map_err(|error| told(domain, error))?;
-            let missing = || LakeError::NoTable { domain: domain.name.to_string(), table: name.to_owned() };
-            found.map(Arc::new).ok_or_else(|| told(domain, missing()))
-        };
-        match &self.found {
-            Some(known) => known.try_get_with(table.clone(), ask).await.map_err(|error| Error::clone(&error)),
-            None => ask.await,
-        }
     }
 }
 
@@ -377,7 +355,7 @@ fn allowed(domain: &str, declared: Option<&str>, location: &str) -> Result<Root,
     let outside = |what| LakeError::BadStore { domain: domain.to_owned(), what };
     match declared {
         None => match Root::of(location) {
-            Some(root @ Root::Bucket(_)) => Ok(root),
+            Some(root @ (Root::Bucket(_) | Root::Within(..))) => Ok(root),
             Some(Root::Directory(_)) => {
                 Err(outside("its catalog points at this machine, and `location` in its `catalog` does not"))
             }
@@ -405,46 +383,6 @@ fn table_ident(domain: &str, table: &str) -> Result<TableIdent, LakeError> {
     }
     let name = parts.pop().ok_or_else(wrong)?;
     Ok(TableIdent::new(NamespaceIdent::from_vec(parts).map_err(|_| wrong())?, name))
-}
-
-/// Everything that decides what opening this domain means, secrets included, so that a rotated key is used.
-fn fingerprint(domain: &Domain) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut add = |text: &str| {
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
-    };
-    match &domain.catalog {
-        CatalogConfig::Sql { name, uri, warehouse } => {
-            ["sql", name, uri.expose(), warehouse].into_iter().for_each(&mut add)
-        }
-        CatalogConfig::Rest(rest) => {
-            let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            let login = match &rest.login {
-                Login::Nobody => ["nobody".to_owned(), String::new(), String::new(), String::new()],
-                Login::Token(token) => ["token".to_owned(), token.expose().to_owned(), String::new(), String::new()],
-                Login::Client { credential, server, scope } => {
-                    ["client".to_owned(), credential.expose().to_owned(), text(server), scope.clone()]
-                }
-            };
-            let plain = [&rest.warehouse, &rest.prefix, &rest.location].map(text);
-            let vended = rest.vended.to_string();
-            ["rest", &rest.uri, &vended].into_iter().for_each(&mut add);
-            plain.iter().chain(&login).for_each(|text| add(text));
-            rest.headers.iter().flat_map(|(name, value)| [name.as_str(), value.expose()]).for_each(&mut add);
-        }
-        CatalogConfig::Metadata(tables) => {
-            add("metadata");
-            tables.iter().flat_map(|(table, url)| [table.as_str(), url]).for_each(&mut add);
-        }
-    }
-    // How it is asked is a part of it: a catalog that may take longer is another one.
-    add(&format!("{:?}", domain.asking));
-    for (option, value) in &domain.storage {
-        add(option);
-        add(value.expose());
-    }
-    hash.finalize().into()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The only stores that DataFusion can find: those of open lakes, each under its domain's own URL.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use datafusion::common::{DataFusionError, exec_datafusion_err};
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
@@ -11,10 +11,10 @@ use url::Url;
 
 use super::SCHEME;
 
-/// Stores by URL. Nothing outside this room can add one.
+/// Stores by URL. Nothing outside this room can add one. Each is found for as long as a lake or a plan holds it.
 #[derive(Debug, Default)]
 pub(super) struct Stores {
-    open: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
+    open: RwLock<HashMap<String, Weak<dyn ObjectStore>>>,
 }
 
 /// The URL under which the store of `root` in `domain` is found: both are in it, so neither can be mistaken.
@@ -27,8 +27,10 @@ pub(super) fn store_url(domain: &str, root: &str) -> Result<ObjectStoreUrl, Data
 }
 
 impl Stores {
-    pub(super) fn add(&self, url: &ObjectStoreUrl, store: Arc<dyn ObjectStore>) {
-        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(url.as_str().to_owned(), store);
+    pub(super) fn add(&self, url: &ObjectStoreUrl, store: &Arc<dyn ObjectStore>) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, store| store.strong_count() > 0);
+        open.insert(url.as_str().to_owned(), Arc::downgrade(store));
     }
 }
 
@@ -43,7 +45,7 @@ impl ObjectStoreRegistry for Stores {
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, DataFusionError> {
         let key = ObjectStoreUrl::parse(format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()))?;
-        let store = self.open.read().unwrap_or_else(PoisonError::into_inner).get(key.as_str()).map(Arc::clone);
+        let store = self.open.read().unwrap_or_else(PoisonError::into_inner).get(key.as_str()).and_then(Weak::upgrade);
         store.ok_or_else(|| exec_datafusion_err!("no domain's store is there"))
     }
 }
@@ -58,7 +60,8 @@ mod tests {
     fn only_the_store_of_an_open_lake_is_found() {
         let stores = Stores::default();
         let shop = store_url("shop", "Bucket(\"b\")").unwrap();
-        stores.add(&shop, Arc::new(InMemory::new()));
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        stores.add(&shop, &store);
         assert!(stores.get_store(shop.as_ref()).is_ok());
         let other = store_url("other", "Bucket(\"b\")").unwrap();
         assert_ne!(shop, other);
@@ -69,5 +72,7 @@ mod tests {
             stores.register_store(&url, Arc::new(InMemory::new()));
             assert!(stores.get_store(&url).is_err(), "{url}");
         }
+        drop(store);
+        assert!(stores.get_store(shop.as_ref()).is_err(), "what nobody holds is gone");
     }
 }

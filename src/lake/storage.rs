@@ -64,8 +64,8 @@ fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error 
 
 /// iceberg takes a typed source only; this gives a boxed one a type.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct BoxedError(Box<dyn std::error::Error + Send + Sync>);
+#[error("{0}")]
+struct BoxedError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 #[async_trait]
 #[typetag::serde(name = "polder-lake")]

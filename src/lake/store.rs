@@ -81,6 +81,16 @@ pub(super) fn open_lent(
     Ok(Arc::new(s3.with_credentials(Arc::clone(lent) as AwsCredentialProvider).build().map_err(failed)?))
 }
 
+/// The declared keys by which requests to other servers of AWS than the store are signed.
+pub(super) fn keys(domain: &str, options: &BTreeMap<String, Secret>) -> Result<AwsCredentialProvider, LakeError> {
+    if !has_keys(options) {
+        let what = "each question to it is signed, and there are no keys for that";
+        return Err(LakeError::BadCatalog { domain: domain.to_owned(), what });
+    }
+    let failed = |source| LakeError::Store { domain: domain.to_owned(), source: Box::new(source) };
+    Ok(Arc::clone(s3(domain, "keys", &[options])?.build().map_err(failed)?.credentials()))
+}
+
 fn has_keys(options: &BTreeMap<String, Secret>) -> bool {
     options.keys().any(|option| ACCESS_KEYS.contains(&option.as_str()))
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Int64Array};
 use iceberg::spec::PrimitiveType;
-use polder_catalog::mesh::CatalogConfig;
+use polder_catalog::mesh::{CatalogConfig, Login};
 
 use super::catalog::rest::tests::{Server, config};
-use super::fixture::{domain, optional, schema, shop, sql_domain};
+use super::fixture::{Shop, domain, optional, schema, shop, sql_domain};
 use super::*;
 use crate::error::Class;
 
@@ -65,7 +65,7 @@ async fn a_catalog_of_an_older_writer_opens_and_a_view_is_no_table() {
     };
     run("UPDATE iceberg_tables SET iceberg_type = 'VIEW'").await;
     let error = shop.lake.open(&shop.domain, "ns.t").await.unwrap_err();
-    assert_eq!(error.message, "the catalog of domain `shop` has no table `ns.t`");
+    assert_eq!(error.message, "`ns.t` is a view in the catalog of domain `shop`, which is not supported yet");
     run("UPDATE iceberg_tables SET iceberg_type = NULL").await;
     shop.open("t").await;
     run("ALTER TABLE iceberg_tables DROP COLUMN iceberg_type").await;
@@ -91,6 +91,29 @@ async fn metadata_that_did_not_change_is_decoded_once() {
     let error = Lake::default().open(&shop.domain, "ns.t").await.unwrap_err();
     assert_eq!(error.class, Class::Drift);
     assert_eq!(error.message, format!("{named} cannot be understood"));
+}
+
+#[tokio::test]
+async fn what_is_no_longer_served_is_open_for_those_who_read_it_and_then_gone() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", PrimitiveType::Long)])).await;
+    let Shop { dir, lake, domain, catalog } = shop;
+    drop(catalog);
+    let open = lake.open(&domain, "ns.t").await.unwrap();
+    let url = open.url.clone();
+    let found = || lake.stores().get_store(url.as_ref()).is_ok();
+    lake.keep([&domain]);
+    drop(open);
+    assert!(found(), "it is kept open");
+    let open = lake.open(&domain, "ns.t").await.unwrap();
+    lake.keep([]);
+    assert!(found(), "a query reads it");
+    drop(open);
+    assert!(!found());
+    lake.open(&domain, "ns.t").await.unwrap();
+    assert!(found(), "it opens again");
+    lake.keep([&sql_domain("shop", &dir.path().join("other.db"), "file:///elsewhere", &[])]);
+    assert!(!found(), "it is configured otherwise");
 }
 
 #[tokio::test]
@@ -165,7 +188,10 @@ async fn a_table_of_a_rest_catalog_opens_where_it_may_lie_and_is_asked_for_once_
         for _ in 0..3 {
             let open = lake.open(&rest, "ns.t").await;
             assert_eq!(open.is_ok(), opens, "{location}");
-            assert!(open.is_ok_and(|open| open.restrictions.is_some()) == opens);
+            let bounded = |until: Option<Instant>| {
+                until.is_some_and(|until| until.saturating_duration_since(Instant::now()) <= STALENESS)
+            };
+            assert!(open.is_ok_and(|open| open.restrictions.is_some() && bounded(open.until)) == opens);
         }
         assert_eq!(server.asked().len(), 2, "the way and the table, once");
     }

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 
 use super::catalog::Tables;
 use super::catalog::breaker::Breaker;
+use super::catalog::rest::or_nothing;
 
 /// A lease is renewed this long before it ends, or after nine tenths of a short one.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -36,7 +37,7 @@ const PLACES: [&str; 4] = ["s3.endpoint", "s3.region", "client.region", "s3.path
 #[derive(Deserialize)]
 pub(super) struct Loan {
     prefix: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     config: Map<String, Value>,
 }
 
@@ -144,6 +145,10 @@ impl Lent {
         if lease.credential.is_some() && lease.outlasts(&now) {
             *now = lease;
         }
+    }
+
+    pub(super) fn is_for(&self, table: &TableIdent) -> bool {
+        self.table == *table
     }
 
     fn now(&self) -> Lease {

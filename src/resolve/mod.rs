@@ -196,6 +196,9 @@ impl Resolver {
             return Ok(open);
         }
         let open = self.lake.open(domain, &product.contract.table).await?;
+        if self.lake.may_restrict(domain) {
+            self.rely(|relied| relied.on_catalog(domain, &product.contract.table, &open));
+        }
         // Whoever else opened it meanwhile was first.
         Ok(self.opened.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert(open).clone())
     }

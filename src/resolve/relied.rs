@@ -8,15 +8,22 @@
 //!
 //! Compared is what is shown, and not which policy says so. What is not plainly as much as before does not hold. The
 //! listings of a mesh are quickly asked again, so they hold in no other mesh.
+//!
+//! Beside the mesh stands what catalogs demand of the readers of their tables. They tell no change of it: it is relied on
+//! for a moment, and asked again while a statement runs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use polder_catalog::contract::{Column, Contract};
-use polder_catalog::mesh::{Mesh, Product};
-use polder_catalog::name::ProductRef;
+use polder_catalog::mesh::{Domain, Mesh, Product};
+use polder_catalog::name::{DomainName, ProductRef};
 use polder_catalog::policy::{Access, ColumnGrant, Decision, Grants, Mask, RowRule, Rows};
 use polder_catalog::principal::Principal;
 use polder_catalog::secret::Secret;
+use serde_json::Value;
+
+use crate::lake::{Lake, OpenTable};
 
 /// What one statement was planned on.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +31,17 @@ pub struct Relied {
     products: Vec<Relying>,
     /// Whether it lists what may be discovered.
     listing: bool,
+    demands: Vec<Demand>,
+    /// Until when what catalogs demanded may be relied on.
+    until: Option<Instant>,
+}
+
+/// What a catalog demanded of the readers of a table.
+#[derive(Debug, Clone)]
+struct Demand {
+    domain: DomainName,
+    table: String,
+    restrictions: Option<Arc<Value>>,
 }
 
 /// A product as it was when the statement was planned.
@@ -39,7 +57,7 @@ struct Relying {
 impl Relied {
     /// That of a statement of which nothing is known: it holds in no mesh.
     pub fn on_everything() -> Self {
-        Self { products: Vec::new(), listing: true }
+        Self { listing: true, ..Self::default() }
     }
 
     pub(super) fn on_listing(&mut self) {
@@ -53,6 +71,34 @@ impl Relied {
         // The major that was meant: a later one may take the plain name.
         let name = ProductRef { product: product.name.clone(), major: Some(product.contract.major) };
         self.products.push(Relying { name, contract: product.contract.clone(), grants: grants.clone(), keys });
+    }
+
+    /// What the catalog of `domain` demanded of a table that it may restrict.
+    pub(super) fn on_catalog(&mut self, domain: &Domain, table: &str, open: &OpenTable) {
+        let restrictions = open.restrictions.clone();
+        self.demands.push(Demand { domain: domain.name.clone(), table: table.to_owned(), restrictions });
+        self.until = [self.until, open.until].into_iter().flatten().min();
+    }
+
+    /// Whether what catalogs demanded may still be relied on without asking them.
+    pub fn is_fresh(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+
+    /// Whether a catalog could demand anything of its tables.
+    pub fn on_demands(&self) -> bool {
+        !self.demands.is_empty()
+    }
+
+    /// Whether every catalog demands what it did. One that does not answer has not said otherwise.
+    pub async fn demanded(&self, mesh: &Mesh, lake: &Lake) -> bool {
+        for Demand { domain, table, restrictions } in &self.demands {
+            let Some(domain) = mesh.domain(domain) else { continue };
+            if lake.restrictions(domain, table).await.is_ok_and(|now| now != *restrictions) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether `principal` may see at least as much in `mesh`.

@@ -3,6 +3,7 @@
 use iceberg::ErrorKind;
 
 use crate::error::{Class, Error};
+use crate::lake::cause;
 
 /// Why a table cannot be scanned. Files are named by their path inside the store.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +85,10 @@ impl From<ScanError> for Error {
             | ScanError::Encrypted { .. } => Class::Drift,
         };
         if let ScanError::Metadata { source, .. } | ScanError::MetadataFile { source, .. } = &error {
-            tracing::debug!(error = %source, "table metadata");
+            tracing::debug!(cause = cause(source.as_ref()), "table metadata");
         }
         if let ScanError::File { source, .. } = &error {
-            tracing::debug!(error = %source, "data file");
+            tracing::debug!(cause = cause(source), "data file");
         }
         Self::new(class, error.to_string())
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -163,6 +162,7 @@ impl Engine {
     /// Serves another state of the mesh: every statement that is planned or executed from now on obeys it, and those that
     /// run are decided again. Says how many of these it ended. Its name must be the same.
     pub fn serve(&self, mesh: Mesh) -> usize {
+        self.lake.keep(mesh.domains());
         self.running.review(&self.served.swap(mesh))
     }
 

@@ -14,6 +14,7 @@ use polder_catalog::document::nearest;
 
 use super::parameters::by_value;
 use crate::error::{Class, Error};
+use crate::lake;
 use crate::resolve::Table;
 use crate::scan::cause;
 
@@ -157,10 +158,10 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
         }
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
             if let Some(guarded) = guarded {
-                tracing::warn!(products = %guarded.0, "a data file could not be read");
+                tracing::warn!(products = %guarded.0, cause = lake::cause(root), "a data file could not be read");
                 return guarded.wordless(Class::Storage);
             }
-            tracing::warn!(error = %root.strip_backtrace(), "a data file could not be read");
+            tracing::warn!(cause = lake::cause(root), "a data file could not be read");
             Error::new(Class::Storage, "a data file could not be read")
         }
         // The pattern stands in the statement; the text that follows would quote it over several lines.

@@ -1,6 +1,7 @@
 //! The life of a running query: its rows, its deadline, and its end when nobody wants them any more.
 
 use std::fmt;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,8 +19,10 @@ use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::interrupt::interruptible;
 use super::parts::execute;
 use super::running::{Leave, Registered, Stopper};
-use super::{Planned, failure};
+use super::{Engine, Planned, failure};
 use crate::error::Error;
+use crate::lake::STALENESS;
+use crate::resolve::Relied;
 
 /// How many bytes of a query may wait for its reader, unless a single parcel is larger.
 const AHEAD: usize = 8 << 20;
@@ -142,15 +145,34 @@ async fn drive<P: Packer>(planned: Planned, packer: P, registered: Arc<Registere
         return;
     }
     let engine = Arc::clone(&planned.engine);
-    // When this returns all that the query held is free, and only what waits is left.
-    let finished = match pass(planned, packer, &feeder).await {
-        Ok(()) => feeder.finish(Ok(())).await,
-        Err(Halt::Failed(error)) => feeder.finish(Err(error)).await,
-        Err(Halt::Unwanted(unwanted)) => Err(unwanted),
+    let passing = async {
+        // When this returns all that the query held is free, and only what waits is left.
+        match pass(planned, packer, &feeder).await {
+            Ok(()) => feeder.finish(Ok(())).await,
+            Err(Halt::Failed(error)) => feeder.finish(Err(error)).await,
+            Err(Halt::Unwanted(unwanted)) => Err(unwanted),
+        }
+    };
+    let finished = tokio::select! {
+        finished = passing => finished,
+        () = demanded_otherwise(&engine, registered.relied()) => return registered.revoke(),
     };
     if finished == Err(Unwanted::Stalled) {
         engine.stalled.fetch_add(1, Ordering::Relaxed);
         tracing::info!("a statement was ended, since nobody read its rows");
+    }
+}
+
+/// Ends when a catalog demands something else of the readers of a table than when it was planned.
+async fn demanded_otherwise(engine: &Engine, relied: &Relied) {
+    if !relied.on_demands() {
+        return pending().await;
+    }
+    loop {
+        tokio::time::sleep(STALENESS).await;
+        if !relied.demanded(&engine.mesh(), &engine.lake).await {
+            return;
+        }
     }
 }
 

@@ -137,9 +137,12 @@ impl Planned {
         files
     }
 
-    /// Whether it was planned for this very principal in the mesh that is served now.
+    /// Whether it was planned for this very principal in the mesh that is served now, and a moment ago where a catalog
+    /// could demand something else by now.
     pub fn holds_for(&self, principal: &Principal) -> bool {
-        self.basis.principal == *principal && self.basis.epoch == self.engine.served().epoch()
+        self.basis.principal == *principal
+            && self.basis.epoch == self.engine.served().epoch()
+            && self.basis.relied.is_fresh()
     }
 
     /// The same with all the time that a statement has.

@@ -127,6 +127,16 @@ impl Registered {
         self.statement.decide(&self.running.served.now())
     }
 
+    /// Ends it, because what it was planned on no longer holds.
+    pub(super) fn revoke(&self) {
+        self.statement.revoke();
+    }
+
+    /// What it was planned on.
+    pub(super) fn relied(&self) -> &Relied {
+        &self.statement.basis.relied
+    }
+
     /// What ends it for its principal.
     pub(super) fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.statement))
@@ -153,6 +163,12 @@ impl Statement {
         }
     }
 
+    fn revoke(&self) {
+        self.revoked.store(true, Ordering::SeqCst);
+        self.stop();
+        self.reader.wake();
+    }
+
     fn stop(&self) {
         if let Some(driver) = self.driver.get() {
             driver.abort();
@@ -168,9 +184,7 @@ impl Statement {
             let basis = &self.basis;
             let principal = now.principal(&basis.principal);
             if !principal.is_some_and(|principal| basis.relied.holds(&now.mesh, &principal)) {
-                self.revoked.store(true, Ordering::SeqCst);
-                self.stop();
-                self.reader.wake();
+                self.revoke();
                 return false;
             }
             self.cleared.fetch_max(now.epoch, Ordering::SeqCst);

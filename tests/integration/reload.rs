@@ -210,7 +210,9 @@ fn a_broken_domain_is_as_it_was_is_told_so_and_is_bound_by_the_mesh() {
 
         // A domain without its file is gone.
         fs::remove_file(mesh.file("wholesale/domain.yaml")).unwrap();
-        until(|| async { client.execute("SELECT * FROM wholesale.orders".to_owned(), None).await.is_err() }).await;
+        until(|| async { mesh.engine.mesh().domain(&"wholesale".parse().unwrap()).is_none() }).await;
+        let gone = said(client.execute("SELECT * FROM wholesale.orders".to_owned(), None).await.unwrap_err());
+        assert!(gone.contains("there is no product"), "{gone}");
     });
 }
 

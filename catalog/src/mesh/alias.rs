@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::declared::Declared;
-use super::{CatalogConfig, Domain, Product, location};
+use super::{CatalogConfig, Domain, Product, location, sql};
 use crate::contract::Column;
 use crate::document::{Place, Report, quote};
 use crate::name::DomainName;
@@ -135,7 +135,10 @@ pub(crate) fn across<'d>(domains: impl Iterator<Item = &'d Domain>) -> Vec<(Doma
 fn claims(domain: &Domain) -> Vec<Vec<String>> {
     match &domain.catalog {
         CatalogConfig::Sql { name, uri, warehouse } => {
-            let mut entry = location::parts(&location::sqlite_file(uri.expose()));
+            let mut entry = match sql::server(uri.expose()) {
+                Some(_) => location::address(uri.expose()),
+                None => location::parts(&location::sqlite_file(uri.expose())),
+            };
             // In one database each name is a catalog of its own; `//` stands in no part of a path.
             entry.insert(0, "catalog//".to_owned());
             entry.push(format!("//{name}"));
@@ -143,7 +146,7 @@ fn claims(domain: &Domain) -> Vec<Vec<String>> {
         }
         // Domains share a catalog where each has namespaces of its own.
         CatalogConfig::Rest(rest) => {
-            let mut entry = location::parts(&rest.uri);
+            let mut entry = location::address(&rest.uri);
             entry.insert(0, "catalog//".to_owned());
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             entry.push(format!("//{}//{}", text(&rest.warehouse), text(&rest.prefix)));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::declared::{Declared, secret, texts_by_name};
-use super::{Asking, CatalogConfig, Domain, Owner, Product, asking, location, rest};
+use super::{Asking, CatalogConfig, Domain, Login, Owner, Product, asking, location, rest, sql};
 use crate::contract::read::read;
-use crate::document::fields::{Fields, scalar, text};
+use crate::document::fields::{Fields, scalar};
 use crate::document::file::{File, Tree};
 use crate::document::yaml::Node;
 use crate::document::{Place, Report, nearest, quote};
@@ -41,7 +41,12 @@ pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, repo
             None
         }
     };
-    let storage = storage(&mut fields, tree, report);
+    let mut storage = storage(&mut fields, tree, report);
+    if let Some(region) = catalog.as_ref().and_then(|(catalog, _)| region_of_tables(catalog))
+        && !REGIONS.iter().any(|key| storage.contains_key(*key))
+    {
+        storage.insert("region".to_owned(), Secret::new(region));
+    }
     fields.close(report);
     let (catalog, asking) = catalog?;
     Some(Domain { name: name.clone(), description, owner: owner?, catalog, catalog_place, asking, storage, products })
@@ -70,74 +75,44 @@ fn owner(node: &Node, report: &mut Report) -> Option<Owner> {
     Some(Owner { team: team?, email, chat })
 }
 
+/// The spellings of a store's region.
+const REGIONS: [&str; 3] = ["region", "s3.region", "client.region"];
+
+/// Where the tables are of a catalog that cannot have them elsewhere.
+fn region_of_tables(catalog: &CatalogConfig) -> Option<&str> {
+    let CatalogConfig::Rest(rest) = catalog else { return None };
+    match &rest.login {
+        Login::Signed(signing) if signing.service == rest::S3TABLES => Some(&signing.region),
+        Login::Signed(_) | Login::Nobody | Login::Token(_) | Login::Client { .. } => None,
+    }
+}
+
+/// The catalogs that are read.
+const KINDS: [&str; 5] = ["sql", "rest", "glue", "s3tables", "metadata"];
+
 fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<(CatalogConfig, Asking)> {
     let mut fields = Fields::of(node, "`catalog`", report)?;
     let asking = asking::read(&mut fields, report);
     let config = match fields.required("type", report)? {
-        "sql" => sql(&mut fields, tree, domain, report),
+        "sql" => sql::read(&mut fields, tree, domain, report),
         "metadata" => metadata(&mut fields, tree, report),
         "rest" => rest::read(&mut fields, tree, report),
-        kind @ ("glue" | "hms" | "s3tables") => {
-            let message = format!("a catalog of type `{kind}` is not supported yet");
+        "glue" => rest::glue(&mut fields, tree, report),
+        "s3tables" => rest::s3tables(&mut fields, tree, report),
+        "hms" => {
             report
-                .error("domain/catalog-type", fields.key_place("type"), message)
-                .help("`sql`, `rest` and `metadata` are");
+                .error("domain/catalog-type", fields.key_place("type"), "a Hive Metastore is not supported yet")
+                .help(format!("of catalogs {} are", KINDS.join(", ")));
             return None;
         }
         kind => {
             let message = format!("the catalog type {} is unknown", quote(kind));
-            report
-                .error("domain/catalog-type", fields.key_place("type"), message)
-                .did_you_mean(kind, ["sql", "rest", "metadata"]);
+            report.error("domain/catalog-type", fields.key_place("type"), message).did_you_mean(kind, KINDS);
             return None;
         }
     };
     fields.close(report);
     Some((config?, asking))
-}
-
-fn sql(fields: &mut Fields<'_>, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
-    let name = fields.text("name", report).unwrap_or(domain.as_str()).to_owned();
-    let uri = match fields.get("uri") {
-        Some(node) => uri(node, tree, report),
-        None => {
-            report.error("document/missing", fields.place, "`uri` is missing");
-            None
-        }
-    };
-    let warehouse = fields.required("warehouse", report).and_then(|text| {
-        let url = location::url(text, tree.dir());
-        if url.is_none() {
-            let message = format!("the warehouse {} is no place that can be read", quote(text));
-            report
-                .error("domain/location", fields.key_place("warehouse"), message)
-                .help("write `file:…` or `s3://bucket/…`");
-        }
-        url
-    });
-    Some(CatalogConfig::Sql { name, uri: uri?, warehouse: warehouse? })
-}
-
-/// The URI may be a secret as a whole; a password in a literal one would be a secret in a file.
-fn uri(node: &Node, tree: &Tree<'_>, report: &mut Report) -> Option<Secret> {
-    let written = text(node, "uri", report)?;
-    let value = if Secret::is_reference(written) {
-        read_secret(node, "uri", tree, report)?
-    } else if has_password(written) {
-        report
-            .error("secret/literal", &node.place, "a password stands in the catalog's URI")
-            .help("keep the whole URI in a secret: `uri: \"${env:NAME}\"`");
-        return None;
-    } else {
-        Secret::new(written)
-    };
-    let absolute = location::sqlite(value.expose(), tree.dir());
-    if absolute.is_none() {
-        report
-            .error("domain/uri", &node.place, "a SQL catalog is a SQLite file: nothing else is supported yet")
-            .help("write `sqlite:` and a path");
-    }
-    absolute.map(Secret::new)
 }
 
 pub(super) fn has_password(uri: &str) -> bool {

@@ -78,7 +78,7 @@ fn real(path: &Path) -> PathBuf {
 }
 
 /// Percents decoded, as SQLx does with the path of a database.
-fn decode(path: &str) -> String {
+pub(crate) fn decode(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let [first, more @ ..] = rest {
@@ -106,6 +106,62 @@ fn absolute(path: &str, dir: &Path) -> PathBuf {
         }
     }
     absolute
+}
+
+/// The parts of a server's address and of the path there: two spellings of one have the same. The scheme is none of them,
+/// and neither is the port that it means anyway.
+pub(crate) fn address(uri: &str) -> Vec<String> {
+    let (scheme, rest) = uri.split_once("://").unwrap_or_default();
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_ascii_lowercase();
+    let usual = match scheme {
+        "http" => "80",
+        "https" => "443",
+        _ => "5432",
+    };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port.trim_start_matches('0')),
+        _ => (authority.as_str(), ""),
+    };
+    let port = if port.is_empty() { usual } else { port };
+    let port = if port == usual { String::new() } else { format!(":{port}") };
+    let mut parts = vec![format!("{}{port}", decode(host).trim_end_matches('.'))];
+    for part in path.split('/').map(decode) {
+        match part.as_str() {
+            "" | "." => {}
+            ".." if parts.len() > 1 => {
+                parts.pop();
+            }
+            ".." => {}
+            _ => parts.push(part),
+        }
+    }
+    parts
+}
+
+/// Whether an authority without a user is this machine.
+pub(crate) fn is_here(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((inside, _)) => inside,
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    // A directory is where a socket of this machine is.
+    decode(host).starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+/// Text as it stands in any part of a URI.
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+        out
+    })
 }
 
 fn encode_dots(path: &str) -> String {
@@ -143,6 +199,18 @@ mod tests {
         same(table("s3://b/t/metadata/v1.metadata.json"), table("s3://b/t/metadata/v2.metadata.json"));
         assert_ne!(parts(table("s3://b/t/v1.metadata.json")), parts(table("s3://b/t/v2.metadata.json")));
         assert_ne!(parts("file:///bucket"), parts("s3://bucket"));
+    }
+
+    #[test]
+    fn two_spellings_of_a_server_have_the_same_parts() {
+        let same = |a: &str, b: &str| assert_eq!(address(a), address(b));
+        same("https://Catalog.Example:443/api//v1/", "http://catalog.example./api/./x/../v1?q");
+        same("postgres://me@db:05432/lake?sslmode=require", "postgres://you:pw@DB/lake");
+        same("https://[::1]:443/a", "https://[::1]/%61");
+        for other in ["https://catalog.example:8443/api", "https://catalog.example/Api", "https://catalog.example"] {
+            assert_ne!(address(other), address("https://catalog.example/api"), "{other}");
+        }
+        assert_ne!(address("https://[::1]:8181"), address("https://[::1]"));
     }
 
     #[test]

@@ -1,13 +1,20 @@
 //! `catalog: { type: rest, … }` of a domain: an Iceberg REST catalog, and how one logs in to it.
 //!
+//! ```text
+//! rest                                  an address, and a token, a credential or `sigv4`
+//! glue      region, warehouse        -> https://glue.{region}.amazonaws.com/iceberg, signed for `glue`
+//! s3tables  table_bucket (its ARN)   -> https://s3tables.{region}.amazonaws.com/iceberg, signed for `s3tables`
+//! ```
+//!
 //! What logs in is a secret, and a header may be one. They travel over TLS, or not beyond this machine.
 
 use std::collections::BTreeMap;
 
 use super::domain::{has_password, read_secret};
-use super::{CatalogConfig, Login, Rest, location};
+use super::{CatalogConfig, Login, Rest, Signing, location};
 use crate::document::fields::{Fields, scalar};
 use crate::document::file::Tree;
+use crate::document::yaml::Node;
 use crate::document::{Place, Report, quote};
 use crate::secret::Secret;
 
@@ -16,12 +23,89 @@ const SCOPE: &str = "catalog";
 /// Headers that are ours to set.
 const OWN: [&str; 5] = ["authorization", "host", "content-length", "content-type", "x-iceberg-access-delegation"];
 
+/// The service of table buckets.
+pub(super) const S3TABLES: &str = "s3tables";
+/// The keys that requests are signed with, as `storage` names them.
+const KEYS: [&str; 3] = ["access_key_id", "secret_access_key", "session_token"];
+
 pub(super) fn read(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Option<CatalogConfig> {
     let uri = fields.required("uri", report).map(|text| (text, fields.key_place("uri")));
     let uri = uri.and_then(|(text, place)| address("uri", text, place, report));
     let warehouse = fields.text("warehouse", report).map(str::to_owned);
     let prefix = fields.text("prefix", report).map(|text| text.trim_matches('/').to_owned());
     let login = login(fields, tree, report);
+    catalog((uri, warehouse, prefix), login, fields, tree, report)
+}
+
+/// AWS Glue, as the REST catalog that it is too.
+pub(super) fn glue(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Option<CatalogConfig> {
+    let place = fields.key_place("region");
+    let region = fields.required("region", report).map(str::to_owned);
+    // The number of an account, as it is written.
+    let warehouse = fields.scalar("warehouse", report).map(str::to_owned);
+    let region = region.filter(|region| is_region(region, place, report));
+    of_aws("glue", region, warehouse, fields, tree, report)
+}
+
+/// A bucket of S3 Tables, as the REST catalog that it is too.
+pub(super) fn s3tables(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Option<CatalogConfig> {
+    let place = fields.key_place("table_bucket");
+    let bucket = fields.required("table_bucket", report).map(str::to_owned);
+    let region = bucket.as_deref().and_then(|arn| match arn.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, "s3tables", region, _, bucket] if bucket.starts_with("bucket/") => Some((*region).to_owned()),
+        _ => {
+            report
+                .error("domain/table-bucket", place, format!("{} is no table bucket", quote(arn)))
+                .help("write its ARN: `arn:aws:s3tables:<region>:<account>:bucket/<name>`");
+            None
+        }
+    });
+    let region = region.filter(|region| is_region(region, place, report));
+    of_aws(S3TABLES, region, bucket, fields, tree, report)
+}
+
+/// A region stands in the name of a host.
+fn is_region(region: &str, place: &Place, report: &mut Report) -> bool {
+    let is_one = region.contains('-')
+        && region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !is_one {
+        report
+            .error("domain/region", place, format!("{} is no region", quote(region)))
+            .help("write it as AWS does: `eu-west-1`");
+    }
+    is_one
+}
+
+fn of_aws(
+    service: &str,
+    region: Option<String>,
+    warehouse: Option<String>,
+    fields: &mut Fields<'_>,
+    tree: &Tree<'_>,
+    report: &mut Report,
+) -> Option<CatalogConfig> {
+    let place = fields.key_place("uri");
+    let own = fields.text("uri", report);
+    let own = own.map(|text| address("uri", text, place, report));
+    let keys = keys(fields, tree, report);
+    let uri = region.as_deref().map(|region| {
+        let end = if region.starts_with("cn-") { ".cn" } else { "" };
+        format!("https://{service}.{region}.amazonaws.com{end}/iceberg")
+    });
+    let uri = own.unwrap_or(uri);
+    let login =
+        region.map_or(Login::Nobody, |region| Login::Signed(Signing { region, service: service.to_owned(), keys }));
+    catalog((uri, warehouse, None), login, fields, tree, report)
+}
+
+/// A catalog at an address, with its warehouse and the prefix of its paths.
+fn catalog(
+    (uri, warehouse, prefix): (Option<String>, Option<String>, Option<String>),
+    login: Login,
+    fields: &mut Fields<'_>,
+    tree: &Tree<'_>,
+    report: &mut Report,
+) -> Option<CatalogConfig> {
     let headers = headers(fields, tree, report);
     let vended = fields.truth("vended_credentials", report).unwrap_or(true);
     let place = fields.key_place("location");
@@ -64,12 +148,26 @@ fn address(key: &str, text: &str, place: &Place, report: &mut Report) -> Option<
 fn is_open(uri: &str) -> bool {
     let Some(rest) = uri.strip_prefix("http://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((inside, _)) => inside,
-        None => authority.split(':').next().unwrap_or_default(),
+    !location::is_here(authority)
+}
+
+fn keys(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> BTreeMap<String, Secret> {
+    let read = |key: &'static str| {
+        let value = read_secret(fields.get(key)?, key, tree, report)?;
+        Some((key.to_owned(), value))
     };
-    let is_here = host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-    !is_here && host != "localhost"
+    KEYS.into_iter().filter_map(read).collect()
+}
+
+fn signing(node: &Node, tree: &Tree<'_>, report: &mut Report) -> Option<Signing> {
+    let mut fields = Fields::of(node, "`sigv4`", report)?;
+    let place = fields.key_place("region");
+    let region = fields.required("region", report).map(str::to_owned);
+    let region = region.filter(|region| is_region(region, place, report));
+    let service = fields.required("service", report).map(str::to_owned);
+    let keys = keys(&mut fields, tree, report);
+    fields.close(report);
+    Some(Signing { region: region?, service: service?, keys })
 }
 
 fn login(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Login {
@@ -78,9 +176,14 @@ fn login(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Login
     let server = fields.text("oauth2_server_uri", report);
     let server = server.and_then(|text| address("oauth2_server_uri", text, server_place, report));
     let scope = fields.text("scope", report);
-    if let (Some(_), Some(_)) = (token, credential) {
-        let message = "one logs in with a `token` or with a `credential`, not with both";
-        report.error("domain/login", fields.key_place("token"), message);
+    let signed = fields.get("sigv4");
+    if [token, credential, signed].into_iter().flatten().count() > 1 {
+        let key = if token.is_some() { "token" } else { "credential" };
+        let message = "one logs in with a `token`, with a `credential` or with `sigv4`, and not with two of them";
+        report.error("domain/login", fields.key_place(key), message);
+    }
+    if let Some(node) = signed {
+        return signing(node, tree, report).map_or(Login::Nobody, Login::Signed);
     }
     if credential.is_none() && (server.is_some() || scope.is_some()) {
         let key = if server.is_some() { "oauth2_server_uri" } else { "scope" };

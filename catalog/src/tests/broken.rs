@@ -104,9 +104,14 @@ fn faults_of_domain_yaml() {
     at("kind: source-aligned", "kind: source-alined", "domain/kind", "2:1", "did you mean `source-aligned`?");
     at("team: shop-data", "teem: shop-data", "document/unknown-key", "3:10", "did you mean `team`?");
     at("owner: { team", "owners: { team", "document/missing", "1:1", "`owner`");
-    at("type: sql", "type: glue", "domain/catalog-type", "5:12", "not supported yet");
+    at("type: sql", "type: hms", "domain/catalog-type", "5:12", "not supported yet");
     at("type: sql", "type: sq", "domain/catalog-type", "5:12", "did you mean `sql`?");
-    at("sqlite:lake/shop.db?mode=ro", "postgres://db/shop", "domain/uri", "5:28", "sqlite:");
+    at("sqlite:lake/shop.db?mode=ro", "mysql://db/shop", "domain/uri", "5:28", "sqlite:");
+    at("sqlite:lake/shop.db?mode=ro", "postgres://db/shop", "domain/uri", "5:28", "names no user");
+    let open = "postgres://me@db.example/shop?sslmode=prefer";
+    at("sqlite:lake/shop.db?mode=ro", open, "domain/plain-text", "5:28", "verify-full");
+    at("type: sql", "type: sql, password: hunter2", "secret/literal", "5:33", "literal");
+    at("type: sql", "type: sql, password: \"${env:CARGO_PKG_NAME}\"", "domain/login", "5:23", "`postgres:`");
     at("sqlite:lake/shop.db?mode=ro", "postgres://me:hunter2@db/shop", "secret/literal", "5:28", "${env:NAME}");
     at("sqlite:lake/shop.db?mode=ro", "${env:POLDER_NO_SUCH}", "secret/missing", "5:28", "POLDER_NO_SUCH");
     at("file:lake/shop\"", "gs://lake/shop\"", "domain/location", "5:59", "s3://");
@@ -127,7 +132,16 @@ fn faults_of_domain_yaml() {
     rest("{ type: rest, uri: \"https://c.example\", token: hunter2 }", "secret/literal", "5:57", "literal");
     let both =
         "{ type: rest, uri: \"https://c\", token: \"${env:CARGO_PKG_NAME}\", credential: \"${env:CARGO_PKG_NAME}\" }";
-    rest(both, "domain/login", "5:42", "not with both");
+    rest(both, "domain/login", "5:42", "not with two");
+    let two = "{ type: rest, uri: \"https://c\", sigv4: { region: eu-west-1, service: glue }, token: \"${env:CARGO_PKG_NAME}\" }";
+    rest(two, "domain/login", "5:87", "not with two");
+    rest("{ type: rest, uri: \"https://c\", sigv4: { region: eu-west-1 } }", "document/missing", "5:49", "`service`");
+    rest("{ type: glue }", "document/missing", "5:10", "`region`");
+    rest("{ type: glue, region: \"evil.example/\" }", "domain/region", "5:24", "eu-west-1");
+    let literal = "{ type: glue, region: eu-west-1, secret_access_key: hunter2 }";
+    rest(literal, "secret/literal", "5:62", "literal");
+    rest("{ type: glue, region: eu-west-1, token: x }", "document/unknown-key", "5:43", "unknown key");
+    rest("{ type: s3tables, table_bucket: wares }", "domain/table-bucket", "5:28", "arn:aws:s3tables");
     rest("{ type: rest, uri: \"https://c\", scope: x }", "domain/login", "5:42", "goes with a `credential`");
     rest("{ type: rest, uri: \"https://c\", headers: { Authorization: x } }", "domain/header", "5:53", "no header");
     rest("{ type: rest, uri: \"https://c\", staleness: soon }", "domain/time", "5:42", "`3s`");
@@ -308,6 +322,33 @@ fn a_place_that_two_domains_read_takes_both_out() {
     ] {
         assert_eq!(depot(catalog).domains().count(), 2, "{catalog}");
     }
+}
+
+#[test]
+fn two_spellings_of_a_catalog_are_one_catalog() {
+    let sql = "type: sql, uri: \"sqlite:lake/shop.db?mode=ro\", warehouse: \"file:lake/shop\"";
+    let out = |ours: &str, theirs: &str| {
+        let depot = format!("name: depot\nkind: shared\nowner: {{ team: depot }}\ncatalog: {{ {theirs} }}\n");
+        let files = Files::valid().change("shop/domain.yaml", sql, ours).with("depot/domain.yaml", depot);
+        let parcels = PARCELS.replace("stock.parcels", "people.customers");
+        let mesh = files.with("depot/products/parcels.odcs.yaml", parcels).load().unwrap();
+        let codes: Vec<_> = mesh.findings().iter().map(|finding| finding.code).collect();
+        assert!(codes.iter().all(|code| *code == "domain/shared-place"), "{:#?}", mesh.findings());
+        mesh.domains_out().count()
+    };
+    let rest = "type: rest, uri: \"https://catalog.example/api\"";
+    assert_eq!(out(rest, "type: rest, uri: \"https://Catalog.EXAMPLE:443/api/\""), 2);
+    assert_eq!(out(rest, "type: rest, uri: \"https://catalog.example:8443/api\""), 0);
+    let glue = "type: glue, region: eu-west-1, warehouse: 123456789012";
+    let spelt = "type: rest, uri: \"https://GLUE.eu-west-1.amazonaws.com/iceberg\", warehouse: \"123456789012\"";
+    assert_eq!(out(glue, spelt), 2);
+    let server = |uri: &str, name: &str, lake: &str| {
+        format!("type: sql, name: {name}, uri: \"{uri}\", warehouse: \"s3://{lake}\"")
+    };
+    let ours = server("postgres://shop@db.example/lakes", "one", "a");
+    assert_eq!(out(&ours, &server("postgresql://depot@DB.example:5432/lakes?sslmode=require", "one", "b")), 2);
+    assert_eq!(out(&ours, &server("postgres://shop@db.example/lakes", "two", "b")), 0);
+    assert_eq!(out(&ours, &server("postgres://shop@db.example/others", "one", "b")), 0);
 }
 
 #[test]

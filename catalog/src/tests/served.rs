@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::contract::{LogicalType, PhysicalType, Reference, Status, Type};
-use crate::mesh::{CatalogConfig, PurposeError};
+use crate::mesh::{CatalogConfig, Login, PurposeError};
 use crate::name::DomainName;
 use crate::policy::{Help, Helpful};
 
@@ -47,6 +47,37 @@ fn the_small_mesh_is_read_as_written() {
     assert_eq!(column("score").field_id, Some(4));
     assert_eq!(column("home").fields.len(), 2);
     assert_eq!(column("home").fields[0].place.line, 27);
+}
+
+#[test]
+fn catalogs_of_aws_are_rest_catalogs_with_signatures() {
+    let sql = "type: sql, uri: \"sqlite:lake/shop.db?mode=ro\", warehouse: \"file:lake/shop\"";
+    let storage = "region: eu-1, ";
+    let read = |catalog: &str| {
+        let files = Files::valid().change("shop/domain.yaml", sql, catalog).change("shop/domain.yaml", storage, "");
+        let mut mesh = files.load().unwrap();
+        assert_eq!(mesh.findings(), []);
+        let shop = mesh.domains.remove(&"shop".parse::<DomainName>().unwrap()).unwrap();
+        let CatalogConfig::Rest(rest) = shop.catalog else { panic!() };
+        let Login::Signed(signing) = rest.login.clone() else { panic!() };
+        (rest, signing, shop.storage.get("region").map(|region| region.expose().to_owned()))
+    };
+    let (rest, signing, region) = read("type: glue, region: eu-west-1, warehouse: 012345678901");
+    assert_eq!(rest.uri, "https://glue.eu-west-1.amazonaws.com/iceberg");
+    assert_eq!(rest.warehouse.as_deref(), Some("012345678901"), "a number of an account keeps its zero");
+    assert_eq!((signing.region.as_str(), signing.service.as_str(), region), ("eu-west-1", "glue", None));
+    let (rest, signing, region) = read("type: s3tables, table_bucket: \"arn:aws-cn:s3tables:cn-north-1:1:bucket/w\"");
+    assert_eq!(rest.uri, "https://s3tables.cn-north-1.amazonaws.com.cn/iceberg");
+    assert_eq!(rest.warehouse.as_deref(), Some("arn:aws-cn:s3tables:cn-north-1:1:bucket/w"));
+    assert_eq!((signing.service.as_str(), region.as_deref()), ("s3tables", Some("cn-north-1")));
+    let key = "\"${env:CARGO_PKG_NAME}\"";
+    let own = format!(
+        "type: glue, region: eu-west-1, access_key_id: {key}, secret_access_key: {key}, uri: \"http://[::1]:1\""
+    );
+    let (rest, signing, _) = read(&own);
+    assert_eq!((rest.uri.as_str(), signing.keys.len()), ("http://[::1]:1", 2));
+    let (_, signing, _) = read("type: rest, uri: \"https://c\", sigv4: { region: eu-west-1, service: execute-api }");
+    assert_eq!(signing.service, "execute-api");
 }
 
 #[test]

@@ -9,13 +9,16 @@
 //! Each is asked through [`Tables`] alone. A catalog never opens a store, and what it answers is not yet decoded.
 
 pub(super) mod breaker;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod conformance;
 mod pinned;
 pub(super) mod rest;
 pub(super) mod sql;
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,6 +32,8 @@ pub(super) use pinned::Pinned;
 
 /// How long a catalog or a store may take to answer, unless its domain says another time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How old what a catalog elsewhere said of a table may be, unless its domain says another time.
+pub const STALENESS: Duration = Duration::from_secs(3);
 
 /// What a catalog says of a table.
 #[derive(Debug, Clone)]
@@ -41,6 +46,8 @@ pub(super) struct Found {
     pub(super) restrictions: Option<Arc<Value>>,
     /// What the table's store is read with, where the catalog lends it.
     pub(super) lease: Option<Lease>,
+    /// When the catalog was asked.
+    pub(super) asked: Instant,
 }
 
 impl Found {
@@ -51,7 +58,7 @@ impl Found {
 
     /// A table of which nothing but the place is known.
     pub(super) fn at(location: String) -> Self {
-        Self { location, metadata: None, restrictions: None, lease: None }
+        Self { location, metadata: None, restrictions: None, lease: None, asked: Instant::now() }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A domain's SQL catalog: where it has the metadata of its tables, and the whole of it for the writer of its tables.
+//! A domain's SQL catalog in a SQLite file: where it has the metadata of its tables, and the whole of it for the writer of
+//! its tables.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use crate::lake::error::LakeError;
 use crate::lake::storage::LakeStorage;
 
 /// How many connections to one catalog are open at most.
-const READERS: u32 = 4;
+pub(super) const READERS: u32 = 4;
 
 /// A SQLite catalog that is only read. It opens when a table is first looked for, and one that does not exist is looked for
 /// again next time.
@@ -47,7 +48,21 @@ impl Tables for Sql {
     async fn find(&self, table: &TableIdent) -> Result<Option<Found>, LakeError> {
         let failed = |source| LakeError::Catalog { domain: self.domain.clone(), source: Box::new(source) };
         let found = metadata_location(self.pool()?, &self.name, table).await.map_err(failed)?;
-        Ok(found.map(Found::at))
+        found.map_or(Ok(None), |(kind, location)| entry(&self.domain, table, kind, location))
+    }
+}
+
+/// What a row of a catalog's list says: its kind, where it has one, and where its metadata is.
+pub(super) fn entry(
+    domain: &str,
+    table: &TableIdent,
+    kind: Option<String>,
+    location: Option<String>,
+) -> Result<Option<Found>, LakeError> {
+    match kind.as_deref() {
+        None | Some("TABLE") => Ok(location.map(Found::at)),
+        Some("VIEW") => Err(LakeError::View { domain: domain.to_owned(), table: table.to_string() }),
+        Some(_) => Ok(None),
     }
 }
 
@@ -94,20 +109,19 @@ pub(in crate::lake) fn reading(domain: &str, file: &Path) -> Result<SqlitePool, 
     Ok(SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options))
 }
 
-/// Where the metadata file of a table is; nothing for a table that the catalog does not have.
+/// What the catalog has of a table, if it has it: its kind, and where its metadata file is.
 async fn metadata_location(
     pool: &SqlitePool,
     catalog: &str,
     table: &TableIdent,
-) -> Result<Option<String>, sqlx::Error> {
+) -> Result<Option<(Option<String>, Option<String>)>, sqlx::Error> {
     // Catalogs of older writers have no column that tells tables from views, and hold tables alone.
     let mut found = look_up(pool, "iceberg_type", catalog, table).await;
     if found.as_ref().is_err_and(|error| error.to_string().contains("no such column: iceberg_type")) {
         found = look_up(pool, "NULL AS iceberg_type", catalog, table).await;
     }
     let Some(row) = found? else { return Ok(None) };
-    let kind: Option<String> = row.try_get("iceberg_type")?;
-    if kind.is_none_or(|kind| kind == "TABLE") { row.try_get("metadata_location") } else { Ok(None) }
+    Ok(Some((row.try_get("iceberg_type")?, row.try_get("metadata_location")?)))
 }
 
 async fn look_up(

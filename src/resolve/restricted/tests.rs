@@ -253,3 +253,34 @@ async fn what_cannot_be_enforced_refuses_the_whole_table() {
         assert_eq!(served.rows("ada", "SELECT product FROM mesh.products").await, ["people"]);
     }
 }
+
+#[tokio::test]
+async fn a_plan_is_kept_only_while_what_its_catalog_demanded_may_be_relied_on() {
+    for (restrictions, kept) in [(None, true), (Some(json!({ "required-column-projections": [] })), false)] {
+        let served = served(restrictions).await;
+        let principal = served.engine.mesh().principal("ada").unwrap();
+        let planned = served.engine.plan(&principal, "SELECT id FROM shop.people", &Pins::new()).await.unwrap();
+        assert_eq!(planned.holds_for(&principal), kept, "this catalog is asked by each statement");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_ends_when_its_catalog_demands_something_else_than_when_it_was_planned() {
+    let served = served(Some(json!({ "required-column-projections": [] }))).await;
+    let principal = served.engine.mesh().principal("ada").unwrap();
+    // More rows than anybody would wait for.
+    let names: Vec<String> = (0..14).map(|number| format!("shop.people p{number}")).collect();
+    let sql = format!("SELECT p0.id FROM {}", names.join(", "));
+    let mut rows = served.engine.plan(&principal, &sql, &Pins::new()).await.unwrap().run().unwrap();
+    assert!(rows.try_next().await.unwrap().is_some());
+    served.engine.lake().restrict("shop", "ns.people", filters(&compare("eq", 3, "x")));
+    let error = loop {
+        match rows.try_next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ran to its end"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.class, Class::Cancelled, "{error}");
+    assert!(rows.try_next().await.unwrap().is_none());
+}

@@ -12,6 +12,7 @@ use roaring::RoaringTreemap;
 use super::gone::weight;
 use super::{read, vector as blob};
 use crate::error::Error;
+use crate::lake::cause;
 use crate::lake::memory::Weighed;
 use crate::scan::entry::DeleteFile;
 use crate::scan::error::ScanError;
@@ -86,7 +87,7 @@ pub(super) async fn vector(
     let outside = || broken(ground, delete, "ends before its deletion vector");
     let range = blob::place(offset, length, delete.size).ok_or_else(outside)?;
     let bytes = ground.store.get_range(&delete.path, range).await.map_err(|error| {
-        tracing::debug!(%error, "deletion vector");
+        tracing::debug!(cause = cause(&error), "deletion vector");
         broken(ground, delete, "cannot be read")
     })?;
     if u64::try_from(bytes.len()) != Ok(length) {

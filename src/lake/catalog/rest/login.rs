@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use polder_catalog::mesh::Login;
 use polder_catalog::secret::Secret;
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
@@ -16,6 +16,8 @@ use crate::lake::error::LakeError;
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// A token is asked for again this long before it ends, or after nine tenths of a short life.
 const MARGIN: Duration = Duration::from_secs(30);
+/// The longest answer of a token server that is read.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// How one logs in, and the token that this gave.
 pub(super) struct Tokens {
@@ -48,7 +50,9 @@ impl Tokens {
     pub(super) fn new(login: Login, uri: &str) -> Self {
         let server = match &login {
             Login::Client { server: Some(server), .. } => server.clone(),
-            Login::Nobody | Login::Token(_) | Login::Client { server: None, .. } => format!("{uri}/v1/oauth/tokens"),
+            Login::Nobody | Login::Token(_) | Login::Signed(_) | Login::Client { server: None, .. } => {
+                format!("{uri}/v1/oauth/tokens")
+            }
         };
         Self { login, server, held: Mutex::new(None) }
     }
@@ -58,7 +62,7 @@ impl Tokens {
         let Login::Client { credential, scope, .. } = &self.login else {
             return Ok(match &self.login {
                 Login::Token(token) => Some(token.clone()),
-                Login::Nobody | Login::Client { .. } => None,
+                Login::Nobody | Login::Signed(_) | Login::Client { .. } => None,
             });
         };
         let mut held = self.held.lock().await;
@@ -72,10 +76,14 @@ impl Tokens {
         }
         let asked = Instant::now();
         let request = http.post(&self.server).form(&form).build().map_err(|cause| super::unreachable(domain, cause))?;
-        let Sent { status, bytes } = body(domain, http, request).await?;
+        let Sent { status, bytes } = body(domain, http, request, MAX_BYTES).await?;
         if !status.is_success() {
             tracing::warn!(domain, %status, "a catalog's token server gave no token");
-            return Err(LakeError::Refused { domain: domain.to_owned() });
+            // Only a server that looked at what logs in refuses it.
+            return Err(match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                true => super::answered(domain, status),
+                false => LakeError::Refused { domain: domain.to_owned() },
+            });
         }
         let granted: Granted =
             serde_json::from_slice(&bytes).map_err(|_| super::garbled(domain, "it holds no token"))?;

@@ -1,9 +1,9 @@
 //! An Iceberg REST catalog, read by us: `iceberg`'s own client drops what restricts its readers.
 //!
 //! ```text
-//! once        GET {uri}/v1/config?warehouse=…                   -> what stands before the namespaces
-//! per table   GET {uri}/v1/{prefix}/namespaces/{n}/tables/{t}   -> Found
-//!               401, 419: a new token, once    429, 503: again, a little later    404: no such table
+//! now and then  GET {uri}/v1/config?warehouse=…                   -> what stands before the namespaces
+//! per table     GET {uri}/v1/{prefix}/namespaces/{n}/tables/{t}   -> Found
+//!                 401, 419: a new token, once    429, 503: again, a little later    404: no such table, or a view
 //! ```
 //!
 //! Nothing that it answers is taken on trust: an answer has an end, a place lies where `domain.yaml` lets it lie, another
@@ -11,10 +11,11 @@
 //! refused. Errors name the domain alone.
 
 mod login;
+mod signing;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,20 +24,20 @@ use iceberg::TableIdent;
 use polder_catalog::mesh;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, StatusCode, redirect};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use url::Url;
 
 use self::login::Tokens;
-use super::{Found, PATIENCE, Tables};
+pub(in crate::lake) use self::signing::Signer;
+use super::{Found, PATIENCE, STALENESS, Tables};
 use crate::lake::error::LakeError;
 use crate::lake::metadata::MAX_BYTES;
 use crate::lake::vended::{Lease, Loan};
 
-/// How old what the catalog said of a table may be.
-const STALENESS: Duration = Duration::from_secs(3);
+/// For how long the catalog is believed about where its tables are asked for.
+const ROUTE: Duration = Duration::from_secs(300);
 const CONNECT: Duration = Duration::from_secs(5);
 /// How often one request is sent that the catalog is too busy for.
 const TRIES: u32 = 3;
@@ -54,7 +55,12 @@ pub(in crate::lake) struct Rest {
     headers: HeaderMap,
     http: Client,
     tokens: Tokens,
-    route: OnceCell<Route>,
+    /// What signs each question, where no token goes along.
+    signer: Option<Signer>,
+    /// Where tables are asked for, and until when that is believed.
+    route: Mutex<Option<(Arc<Route>, Instant)>>,
+    /// The longest answer that is read.
+    most: usize,
 }
 
 /// Where the catalog's tables are asked for.
@@ -62,6 +68,8 @@ pub(in crate::lake) struct Rest {
 struct Route {
     base: Url,
     separator: String,
+    /// Whether there can be views.
+    views: bool,
 }
 
 /// The end of one request.
@@ -72,22 +80,33 @@ struct Sent {
 
 #[derive(Deserialize)]
 struct Config {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     defaults: Map<String, Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     overrides: Map<String, Value>,
+    /// What can be asked, where the catalog tells.
+    endpoints: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Loaded {
     metadata_location: Option<String>,
-    metadata: Box<RawValue>,
-    #[serde(default)]
+    metadata: Value,
+    #[serde(default, deserialize_with = "or_nothing")]
     config: Map<String, Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     storage_credentials: Vec<Loan>,
     read_restrictions: Option<Value>,
+}
+
+/// What is `null` is not there.
+pub(in crate::lake) fn or_nothing<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl fmt::Debug for Rest {
@@ -97,7 +116,7 @@ impl fmt::Debug for Rest {
 }
 
 impl Rest {
-    pub(in crate::lake) fn new(domain: &str, settings: &mesh::Rest) -> Result<Self, LakeError> {
+    pub(in crate::lake) fn new(domain: &str, settings: &mesh::Rest, signer: Option<Signer>) -> Result<Self, LakeError> {
         let bad = |what| LakeError::BadCatalog { domain: domain.to_owned(), what };
         let mut headers = HeaderMap::new();
         if settings.vended {
@@ -125,13 +144,31 @@ impl Rest {
             headers,
             http,
             tokens,
-            route: OnceCell::new(),
+            signer,
+            route: Mutex::default(),
+            most: usize::try_from(MAX_BYTES).unwrap_or(usize::MAX),
         })
     }
 
-    /// Where tables are asked for, which the catalog says itself.
-    async fn route(&self) -> Result<&Route, LakeError> {
-        self.route.get_or_try_init(|| self.find_route()).await
+    /// Where tables are asked for, which the catalog says itself. Whoever comes while it is asked waits for the answer.
+    async fn route(&self) -> Result<Arc<Route>, LakeError> {
+        let mut known = self.route.lock().await;
+        if let Some((route, until)) = known.as_ref()
+            && Instant::now() < *until
+        {
+            return Ok(Arc::clone(route));
+        }
+        let route = Arc::new(self.find_route().await?);
+        *known = Instant::now().checked_add(ROUTE).map(|until| (Arc::clone(&route), until));
+        Ok(route)
+    }
+
+    /// Asks for the way again next time, unless somebody has done so meanwhile.
+    async fn forget(&self, used: &Arc<Route>) {
+        let mut known = self.route.lock().await;
+        if known.as_ref().is_some_and(|(route, _)| Arc::ptr_eq(route, used)) {
+            *known = None;
+        }
     }
 
     async fn find_route(&self) -> Result<Route, LakeError> {
@@ -143,9 +180,9 @@ impl Rest {
         }
         let Sent { status, bytes } = self.get(asked).await?;
         if !status.is_success() {
-            return Err(self.answered(status));
+            return Err(answered(&self.domain, status));
         }
-        let Config { defaults, overrides } =
+        let Config { defaults, overrides, endpoints } =
             serde_json::from_slice(&bytes).map_err(|_| garbled("its configuration is no such thing"))?;
         let said = |of: &Map<String, Value>, key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
         let base = match said(&overrides, "uri") {
@@ -168,7 +205,8 @@ impl Rest {
             Some(plain) if !plain.is_empty() && !plain.contains('%') => plain.to_owned(),
             Some(_) => return Err(garbled("its namespaces are parted by what is not known")),
         };
-        Ok(Route { base, separator })
+        let views = endpoints.is_none_or(|endpoints| endpoints.iter().any(|endpoint| endpoint.ends_with("/{view}")));
+        Ok(Route { base, separator, views })
     }
 
     /// Asks, with a new token if this one is no longer taken, and again if the catalog is busy.
@@ -184,8 +222,15 @@ impl Rest {
                 value.set_sensitive(true);
                 request.headers_mut().insert(reqwest::header::AUTHORIZATION, value);
             }
-            let sent = body(&self.domain, &self.http, request).await;
-            let status = sent.as_ref().ok().map(|sent| sent.status.as_u16());
+            if let Some(signer) = &self.signer {
+                signer.sign(&mut request).await?;
+            }
+            let sent = body(&self.domain, &self.http, request, self.most).await;
+            let status = match &sent {
+                Ok(sent) => Some(sent.status.as_u16()),
+                Err(LakeError::Catalog { .. }) => None,
+                Err(_) => return sent,
+            };
             match status {
                 Some(401 | 419) if !renewed && self.tokens.forget(token.as_ref()).await => renewed = true,
                 Some(429 | 502..=504) | None if tries < TRIES => {
@@ -197,19 +242,11 @@ impl Rest {
         }
     }
 
-    fn answered(&self, status: StatusCode) -> LakeError {
-        let domain = self.domain.clone();
-        match status.as_u16() {
-            401 | 403 | 419 => LakeError::Refused { domain },
-            status => LakeError::Answered { domain, status },
-        }
-    }
-
     /// What stands in the answer for a table.
-    fn read(&self, bytes: &[u8]) -> Result<Found, LakeError> {
+    fn read(&self, bytes: &[u8], asked: Instant) -> Result<Found, LakeError> {
         let garbled = |what| garbled(&self.domain, what);
         let loaded: Loaded = serde_json::from_slice(bytes).map_err(|_| garbled("it is no table"))?;
-        if loaded.config.get("scan-planning-mode").is_some_and(|mode| mode.as_str() != Some("client")) {
+        if loaded.config.get("scan-planning-mode").is_some_and(|mode| !mode.is_null() && mode != "client") {
             return Err(garbled("it would plan each scan of the table itself, which is not done here"));
         }
         let location = loaded.metadata_location.ok_or_else(|| garbled("the table was never committed"))?;
@@ -217,32 +254,45 @@ impl Rest {
             true => Lease::of(&loaded.config, &loaded.storage_credentials, &location).map_err(garbled)?,
             false => None,
         };
+        let metadata = Bytes::from(loaded.metadata.to_string());
         let restrictions = loaded.read_restrictions.filter(|value| !value.is_null()).map(Arc::new);
-        Ok(Found {
-            location,
-            metadata: Some(String::from(Box::<str>::from(loaded.metadata)).into()),
-            restrictions,
-            lease,
-        })
+        Ok(Found { location, metadata: Some(metadata), restrictions, lease, asked })
+    }
+
+    /// One thing in a namespace: a table, or a view.
+    async fn thing(&self, route: &Route, kind: &str, table: &TableIdent) -> Result<Sent, LakeError> {
+        let namespace = table.namespace().join(&route.separator);
+        let url = below(&route.base, ["namespaces", &namespace, kind, table.name()]);
+        self.get(url.ok_or_else(|| garbled(&self.domain, "its address is none"))?).await
     }
 }
 
 #[async_trait]
 impl Tables for Rest {
     async fn find(&self, table: &TableIdent) -> Result<Option<Found>, LakeError> {
-        let Route { base, separator } = self.route().await?;
-        let namespace = table.namespace().join(separator);
-        let url = below(base, ["namespaces", &namespace, "tables", table.name()]);
-        let Sent { status, bytes } = self.get(url.ok_or_else(|| garbled(&self.domain, "its address is none"))?).await?;
+        let asked = Instant::now();
+        let route = self.route().await?;
+        let Sent { status, bytes } = match self.thing(&route, "tables", table).await {
+            Ok(sent) => sent,
+            Err(error) => {
+                self.forget(&route).await;
+                return Err(error);
+            }
+        };
         if status.is_success() {
-            return self.read(&bytes).map(Some);
+            return self.read(&bytes, asked).map(Some);
         }
+        // It may have moved.
+        self.forget(&route).await;
         // Also a server that is no catalog answers 404; a catalog says what is missing.
         let says_why = || serde_json::from_slice::<Value>(&bytes).is_ok_and(|answer| answer.get("error").is_some());
-        match status {
-            StatusCode::NOT_FOUND if says_why() => Ok(None),
-            _ => Err(self.answered(status)),
+        if status != StatusCode::NOT_FOUND || !says_why() {
+            return Err(answered(&self.domain, status));
         }
+        if route.views && self.thing(&route, "views", table).await.is_ok_and(|sent| sent.status.is_success()) {
+            return Err(LakeError::View { domain: self.domain.clone(), table: table.to_string() });
+        }
+        Ok(None)
     }
 
     fn staleness(&self) -> Duration {
@@ -272,13 +322,12 @@ fn prefixed(base: &Url, prefix: &str) -> Option<Url> {
 }
 
 /// Sends a request and reads all of the answer, which has an end.
-async fn body(domain: &str, http: &Client, request: Request) -> Result<Sent, LakeError> {
+async fn body(domain: &str, http: &Client, request: Request, most: usize) -> Result<Sent, LakeError> {
     let response = http.execute(request).await.map_err(|cause| unreachable(domain, cause))?;
     let status = response.status();
     if let Some(later) = response.headers().get(RETRY_AFTER) {
         tracing::debug!(domain, %status, ?later, "a catalog asks for patience");
     }
-    let most = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
     let mut parts = response.bytes_stream();
     let mut bytes = Vec::new();
     while let Some(part) = parts.next().await {
@@ -296,6 +345,15 @@ fn pause(tries: u32) -> Duration {
     let most = Duration::from_millis(100).saturating_mul(2_u32.saturating_pow(tries)).min(PAUSE);
     let spread = uuid::Uuid::new_v4().as_u128() % 1000;
     most.mul_f64(0.5 + u32::try_from(spread).map_or(0.0, f64::from) / 2000.0)
+}
+
+/// The error for an answer that is none.
+fn answered(domain: &str, status: StatusCode) -> LakeError {
+    let domain = domain.to_owned();
+    match status.as_u16() {
+        401 | 403 | 419 => LakeError::Refused { domain },
+        status => LakeError::Answered { domain, status },
+    }
 }
 
 fn unreachable(domain: &str, cause: reqwest::Error) -> LakeError {

@@ -1,4 +1,4 @@
-//! A REST catalog as it answers, well and badly, on a port of this machine.
+//! A REST catalog as it answers, well and badly, on a port of this machine. What every catalog does is in `conformance`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -44,7 +44,12 @@ impl Server {
     }
 
     fn catalog(&self, login: Login) -> Rest {
-        Rest::new("shop", &self.settings(login)).unwrap()
+        Rest::new("shop", &self.settings(login), None).unwrap()
+    }
+
+    /// A catalog that reads no longer answers than this.
+    pub(in crate::lake) fn catalog_of(&self, most: usize) -> Rest {
+        Rest { most, ..self.catalog(Login::Nobody) }
     }
 
     pub(in crate::lake) fn settings(&self, login: Login) -> mesh::Rest {
@@ -137,6 +142,68 @@ async fn a_token_that_ends_at_once_is_asked_for_each_time() {
     .await;
     server.catalog(client()).find(&ident()).await.unwrap().unwrap();
     assert_eq!(server.asked().iter().filter(|asked| asked.contains("oauth")).count(), 2);
+}
+
+#[tokio::test]
+async fn the_way_to_the_tables_is_asked_for_again_when_it_leads_nowhere_or_was_long_ago() {
+    let moved = |prefix: &str| (200, json!({ "overrides": { "prefix": prefix } }));
+    let server =
+        Server::start([("/catalog/v1/config", vec![moved("old"), moved("wh/1")]), (TABLE, vec![(200, loaded())])])
+            .await;
+    let catalog = server.catalog(Login::Nobody);
+    assert!(catalog.find(&ident()).await.is_err(), "nothing is there");
+    assert!(catalog.find(&ident()).await.unwrap().is_some());
+    server.asked();
+    assert!(catalog.find(&ident()).await.unwrap().is_some());
+    assert_eq!(server.asked().len(), 1, "the way is known");
+    catalog.route.lock().await.as_mut().unwrap().1 = Instant::now();
+    assert!(catalog.find(&ident()).await.unwrap().is_some());
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_null_is_not_there() {
+    let config = json!({ "defaults": null, "overrides": { "prefix": "wh/1" }, "endpoints": null });
+    let mut answer = loaded();
+    for key in ["config", "storage-credentials", "read-restrictions"] {
+        answer[key] = Value::Null;
+    }
+    let mut lent = loaded();
+    lent["storage-credentials"] = json!([{ "prefix": "s3://wares/", "config": null }]);
+    let server =
+        Server::start([("/catalog/v1/config", vec![(200, config)]), (TABLE, vec![(200, answer), (200, lent)])]).await;
+    let catalog = server.catalog(Login::Nobody);
+    for _ in 0..2 {
+        let found = catalog.find(&ident()).await.unwrap().unwrap();
+        assert!(found.lease.is_none() && found.restrictions.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_token_server_that_fails_is_no_refusal() {
+    for (status, refused) in [(500, false), (503, false), (429, false), (400, true), (401, true)] {
+        let server = Server::start([config(), (TOKENS, vec![(status, json!({}))])]).await;
+        let error = server.catalog(client()).find(&ident()).await.unwrap_err();
+        assert_eq!(matches!(error, LakeError::Refused { .. }), refused, "{status}: {error}");
+        assert_eq!(matches!(error, LakeError::Answered { .. }), !refused, "{status}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn each_question_to_a_catalog_of_aws_is_signed() {
+    let server = Server::start([config(), (TABLE, vec![(200, loaded())])]).await;
+    let keys = [("access_key_id", "AKIASHOP"), ("secret_access_key", "hunter2")];
+    let keys = keys.map(|(key, value)| (key.to_owned(), Secret::new(value))).into();
+    let signing = mesh::Signing { region: "eu-west-1".to_owned(), service: "glue".to_owned(), keys };
+    let signer = Signer::new("shop", &signing, &BTreeMap::new()).unwrap();
+    let catalog = Rest::new("shop", &server.settings(Login::Signed(signing)), Some(signer)).unwrap();
+    assert!(catalog.find(&ident()).await.unwrap().is_some());
+    let asked = server.asked();
+    assert_eq!(asked.len(), 2);
+    for asked in asked {
+        assert!(asked.contains(" AWS4-HMAC-SHA256 Credential=AKIASHOP/"), "{asked}");
+        assert!(asked.contains("/eu-west-1/glue/aws4_request"), "{asked}");
+    }
 }
 
 #[tokio::test]

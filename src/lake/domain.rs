@@ -1,0 +1,127 @@
+//! What is open of one domain: its catalog with what stands before it, and its stores.
+//!
+//! A domain whose configuration changed gets another one: everything that decides what opening it means is in its
+//! fingerprint, secrets included, so that a rotated key is used.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use iceberg::TableIdent;
+use moka::future::Cache;
+use polder_catalog::mesh::{CatalogConfig, Domain, Login, Signing};
+use sha2::{Digest, Sha256};
+
+use super::catalog::breaker::{Breaker, Part};
+use super::catalog::rest::{Rest, Signer};
+use super::catalog::sql::Sql;
+use super::catalog::{Found, PATIENCE, Pinned, Tables};
+use super::error::LakeError;
+use super::{OpenStore, told};
+use crate::error::Error;
+
+/// What is open of one domain.
+#[derive(Debug)]
+pub(super) struct DomainLake {
+    pub(super) fingerprint: [u8; 32],
+    pub(super) catalog: Arc<dyn Tables>,
+    pub(super) breaker: Arc<Breaker>,
+    /// What stands before its stores while metadata is read.
+    pub(super) reading: Arc<Breaker>,
+    /// How old what the catalog said of a table may be.
+    pub(super) staleness: Duration,
+    /// What the catalog said of its tables, for as long as it may be that old.
+    found: Option<Cache<TableIdent, Arc<Found>>>,
+    pub(super) stores: Mutex<HashMap<String, OpenStore>>,
+}
+
+/// How many bytes of what one catalog said are remembered.
+const FOUND: u64 = 64 * 1024 * 1024;
+
+impl DomainLake {
+    pub(super) fn new(domain: &Domain, fingerprint: [u8; 32]) -> Result<Self, LakeError> {
+        let name = domain.name.as_str();
+        let catalog: Arc<dyn Tables> = match &domain.catalog {
+            CatalogConfig::Sql { name: catalog, uri, .. } => Arc::new(Sql::new(name, catalog, uri.expose())?),
+            CatalogConfig::Rest(rest) => {
+                let signer = match &rest.login {
+                    Login::Signed(signing) => Some(Signer::new(name, signing, &domain.storage)?),
+                    Login::Nobody | Login::Token(_) | Login::Client { .. } => None,
+                };
+                Arc::new(Rest::new(name, rest, signer)?)
+            }
+            CatalogConfig::Metadata(tables) => Arc::new(Pinned(tables.clone())),
+        };
+        let staleness = domain.asking.staleness.unwrap_or_else(|| catalog.staleness());
+        let patience = domain.asking.timeout.unwrap_or(PATIENCE);
+        let found = (!staleness.is_zero()).then(|| {
+            let weigh = |_: &TableIdent, found: &Arc<Found>| u32::try_from(found.bytes()).unwrap_or(u32::MAX);
+            Cache::builder().max_capacity(FOUND).weigher(weigh).time_to_live(staleness).build()
+        });
+        let breaker = Arc::new(Breaker::new(name, Part::Catalog, patience));
+        let reading = Arc::new(Breaker::new(name, Part::Store, patience));
+        Ok(Self { fingerprint, catalog, breaker, reading, staleness, found, stores: Mutex::default() })
+    }
+
+    /// What it is configured with, in letters: what was read under another configuration is read again.
+    pub(super) fn named(&self) -> String {
+        self.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What the catalog says of a table, asked once for all who want to know at a time.
+    pub(super) async fn find(&self, domain: &Domain, name: &str, table: &TableIdent) -> Result<Arc<Found>, Error> {
+        let ask = async {
+            let found = self.breaker.ask(self.catalog.find(table)).await.map_err(|error| told(domain, error))?;
+            let missing = || LakeError::NoTable { domain: domain.name.to_string(), table: name.to_owned() };
+            found.map(Arc::new).ok_or_else(|| told(domain, missing()))
+        };
+        match &self.found {
+            Some(known) => known.try_get_with(table.clone(), ask).await.map_err(|error| Error::clone(&error)),
+            None => ask.await,
+        }
+    }
+}
+
+/// Everything that decides what opening this domain means.
+pub(super) fn fingerprint(domain: &Domain) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    };
+    match &domain.catalog {
+        CatalogConfig::Sql { name, uri, warehouse } => {
+            ["sql", name, uri.expose(), warehouse].into_iter().for_each(&mut add)
+        }
+        CatalogConfig::Rest(rest) => {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let login = match &rest.login {
+                Login::Nobody => ["nobody".to_owned(), String::new(), String::new(), String::new()],
+                Login::Token(token) => ["token".to_owned(), token.expose().to_owned(), String::new(), String::new()],
+                Login::Client { credential, server, scope } => {
+                    ["client".to_owned(), credential.expose().to_owned(), text(server), scope.clone()]
+                }
+                Login::Signed(Signing { region, service, keys }) => {
+                    keys.iter().flat_map(|(name, value)| [name.as_str(), value.expose()]).for_each(&mut add);
+                    ["signed".to_owned(), region.clone(), service.clone(), String::new()]
+                }
+            };
+            let plain = [&rest.warehouse, &rest.prefix, &rest.location].map(text);
+            let vended = rest.vended.to_string();
+            ["rest", &rest.uri, &vended].into_iter().for_each(&mut add);
+            plain.iter().chain(&login).for_each(|text| add(text));
+            rest.headers.iter().flat_map(|(name, value)| [name.as_str(), value.expose()]).for_each(&mut add);
+        }
+        CatalogConfig::Metadata(tables) => {
+            add("metadata");
+            tables.iter().flat_map(|(table, url)| [table.as_str(), url]).for_each(&mut add);
+        }
+    }
+    // How it is asked is a part of it: a catalog that may take longer is another one.
+    add(&format!("{:?}", domain.asking));
+    for (option, value) in &domain.storage {
+        add(option);
+        add(value.expose());
+    }
+    hash.finalize().into()
+}
