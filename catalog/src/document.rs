@@ -2,6 +2,7 @@
 
 pub(crate) mod fields;
 pub(crate) mod file;
+pub(crate) mod texts;
 mod watch;
 pub(crate) mod yaml;
 

@@ -1,6 +1,7 @@
 //! The validated mesh: its domains, their products, its users, and the domains that are out.
 
 mod alias;
+mod asking;
 mod auth;
 pub(crate) mod declared;
 mod domain;
@@ -12,16 +13,20 @@ mod location;
 mod rest;
 mod sql;
 mod standards;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+pub use self::asking::Asking;
 pub use self::auth::{Credential, User};
 pub use self::declared::AttributeType;
 use self::declared::Declared;
 pub use self::holder::{Holder, Subject};
 pub use self::issuer::Issuer;
+use self::versions::Versions;
 use crate::contract::{Contract, Status};
 use crate::document::file::Tree;
 use crate::document::{Finding, Place, Watch, quote};
@@ -40,6 +45,7 @@ pub struct Mesh {
     pub(crate) findings: Vec<Finding>,
     pub(crate) policies: Policies,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) versions: Versions,
 }
 
 /// A domain that is served.
@@ -55,6 +61,8 @@ pub struct Domain {
     pub catalog: CatalogConfig,
     /// Where its file says so.
     pub catalog_place: Place,
+    /// How it is asked.
+    pub asking: Asking,
     /// Options of its object store: `endpoint`, `region`, keys…
     pub storage: BTreeMap<String, Secret>,
     /// Its products, every major of each.
@@ -169,8 +177,21 @@ impl Mesh {
 
     /// The same, with what was looked at: it tells when loading would give something else, also where it failed.
     pub fn load_watched(dir: &Path) -> (Result<Self, Vec<Finding>>, Arc<Watch>) {
+        Self::load_after(dir, None)
+    }
+
+    /// The mesh that its directory holds now. What of it is broken stays as it is in this one, a domain or the mesh's own
+    /// files, if it holds together with all the rest; else it is out.
+    ///
+    /// # Errors
+    /// The findings, when nothing of it can be served.
+    pub fn next(&self) -> (Result<Self, Vec<Finding>>, Arc<Watch>) {
+        Self::load_after(&self.dir, Some(self))
+    }
+
+    fn load_after(dir: &Path, before: Option<&Self>) -> (Result<Self, Vec<Finding>>, Arc<Watch>) {
         let (dir, watch) = (std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()), Arc::<Watch>::default());
-        let loaded = load::load(Tree::Disk(&dir, &watch));
+        let loaded = versions::load(Tree::Disk(&dir, &watch), before);
         (loaded.map(|mesh| Self { watch: Arc::clone(&watch), ..mesh }), watch)
     }
 
@@ -185,7 +206,15 @@ impl Mesh {
     /// # Errors
     /// As [`Mesh::load`].
     pub fn from_files(files: &BTreeMap<String, String>) -> Result<Self, Vec<Finding>> {
-        load::load(Tree::Memory(files))
+        versions::load(Tree::Memory(files), None)
+    }
+
+    /// The mesh that comes of these files after this one, as [`Mesh::next`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn next_from_files(&self, files: &BTreeMap<String, String>) -> Result<Self, Vec<Finding>> {
+        versions::load(Tree::Memory(files), Some(self))
     }
 
     /// The directory that it was read from.
@@ -211,6 +240,22 @@ impl Mesh {
     /// The domains that are there and not served, because their files are broken.
     pub fn domains_out(&self) -> impl Iterator<Item = &DomainName> {
         self.domains_out.iter()
+    }
+
+    /// The domains that are served as they were before, because their files are broken or do not go together with the
+    /// mesh's own; and since when.
+    pub fn domains_kept(&self) -> impl Iterator<Item = (&DomainName, SystemTime)> {
+        self.versions.kept.iter().map(|(name, since)| (name, *since))
+    }
+
+    /// Since when a domain is served as it was before, if it is.
+    pub fn kept_since(&self, name: &DomainName) -> Option<SystemTime> {
+        self.versions.kept.get(name).copied()
+    }
+
+    /// Since when the mesh's own files hold as they were before, because they are broken; nothing when they are not.
+    pub fn behind_since(&self) -> Option<SystemTime> {
+        self.versions.behind
     }
 
     /// The domain of that name, if it is served.

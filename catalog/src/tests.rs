@@ -11,6 +11,7 @@ mod restriction;
 mod rows;
 mod served;
 mod vast;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,6 +52,16 @@ impl Files {
     /// Loads the mesh from memory.
     pub fn load(&self) -> Result<Mesh, Vec<Finding>> {
         Mesh::from_files(&self.0)
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        assert!(self.0.remove(name).is_some(), "{name} is there");
+        self
+    }
+
+    /// Loads the mesh that comes after `before`.
+    pub fn after(&self, before: &Mesh) -> Result<Mesh, Vec<Finding>> {
+        before.next_from_files(&self.0)
     }
 
     /// Writes the mesh to disk and loads it from there.

@@ -12,7 +12,6 @@ use arrow_flight::sql::{
 };
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use futures::stream::{self, StreamExt};
 use polder_catalog::principal::Principal;
 
 use crate::error::{Class, Error};
@@ -20,13 +19,10 @@ use crate::flight::command::read_only;
 use crate::flight::encode::wire_schema;
 use crate::flight::info;
 use crate::flight::keys::{self, Foreign};
-use crate::session::{Engine, Listed};
+use crate::session::{Columns, Engine, Listed};
 
 /// The key under which a field carries what it means.
 const REMARKS: &str = "ARROW:FLIGHT:SQL:REMARKS";
-/// Tables that are opened at once to tell their schemas.
-const AT_ONCE: usize = 8;
-
 /// The longest pattern that names are held against, in bytes.
 const LONGEST_PATTERN: usize = 1024;
 
@@ -105,18 +101,14 @@ impl Listing {
             Self::Tables(command) => {
                 let listed = select_tables(command, mesh.name(), engine.list(principal));
                 let include_schema = command.include_schema;
+                // A table that cannot be opened soon is still listed.
+                let columns = match include_schema {
+                    true => engine.table_schemas(principal, listed.clone()).await?,
+                    false => vec![None; listed.len()],
+                };
                 let mut builder = tables_builder(include_schema);
-                let mut tables = stream::iter(listed)
-                    .map(|table| async move {
-                        // A table that cannot be opened now is still listed.
-                        let schema = match include_schema {
-                            true => engine.table_schema(principal, &table.schema, &table.table).await.ok(),
-                            false => None,
-                        };
-                        (table, schema.map_or_else(Schema::empty, |(schema, words)| remarked(&schema, &words)))
-                    })
-                    .buffered(AT_ONCE);
-                while let Some((table, schema)) = tables.next().await {
+                for (table, columns) in listed.iter().zip(columns) {
+                    let schema = columns.map_or_else(Schema::empty, |columns| remarked(&columns));
                     builder.append(mesh.name(), &table.schema, &table.table, table.kind, &schema).map_err(unbuilt)?;
                 }
                 builder.build().map_err(unbuilt)
@@ -135,7 +127,7 @@ impl Listing {
 }
 
 /// A schema as it travels, with what its columns mean.
-fn remarked(schema: &Schema, descriptions: &[(String, Option<String>)]) -> Schema {
+fn remarked(Columns { schema, descriptions }: &Columns) -> Schema {
     let travels = wire_schema(schema);
     let fields = travels.fields().iter().map(|field| {
         let words = descriptions.iter().find(|(name, _)| name == field.name()).and_then(|(_, words)| words.clone());

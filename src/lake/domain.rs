@@ -5,16 +5,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use iceberg::TableIdent;
 use moka::future::Cache;
 use polder_catalog::mesh::{CatalogConfig, Domain, Login, Signing};
 use sha2::{Digest, Sha256};
 
-use super::catalog::breaker::Breaker;
+use super::catalog::breaker::{Breaker, Part};
 use super::catalog::rest::{Rest, Signer};
 use super::catalog::sql::Sql;
-use super::catalog::{Found, Pinned, Tables};
+use super::catalog::{Found, PATIENCE, Pinned, Tables};
 use super::error::LakeError;
 use super::{OpenStore, told};
 use crate::error::Error;
@@ -25,6 +26,10 @@ pub(super) struct DomainLake {
     pub(super) fingerprint: [u8; 32],
     pub(super) catalog: Arc<dyn Tables>,
     pub(super) breaker: Arc<Breaker>,
+    /// What stands before its stores while metadata is read.
+    pub(super) reading: Arc<Breaker>,
+    /// How old what the catalog said of a table may be.
+    pub(super) staleness: Duration,
     /// What the catalog said of its tables, for as long as it may be that old.
     found: Option<Cache<TableIdent, Arc<Found>>>,
     pub(super) stores: Mutex<HashMap<String, OpenStore>>,
@@ -47,12 +52,15 @@ impl DomainLake {
             }
             CatalogConfig::Metadata(tables) => Arc::new(Pinned(tables.clone())),
         };
-        let staleness = catalog.staleness();
+        let staleness = domain.asking.staleness.unwrap_or_else(|| catalog.staleness());
+        let patience = domain.asking.timeout.unwrap_or(PATIENCE);
         let found = (!staleness.is_zero()).then(|| {
             let weigh = |_: &TableIdent, found: &Arc<Found>| u32::try_from(found.bytes()).unwrap_or(u32::MAX);
             Cache::builder().max_capacity(FOUND).weigher(weigh).time_to_live(staleness).build()
         });
-        Ok(Self { fingerprint, catalog, breaker: Arc::new(Breaker::new(name)), found, stores: Mutex::default() })
+        let breaker = Arc::new(Breaker::new(name, Part::Catalog, patience));
+        let reading = Arc::new(Breaker::new(name, Part::Store, patience));
+        Ok(Self { fingerprint, catalog, breaker, reading, staleness, found, stores: Mutex::default() })
     }
 
     /// What it is configured with, in letters: what was read under another configuration is read again.
@@ -109,6 +117,8 @@ pub(super) fn fingerprint(domain: &Domain) -> [u8; 32] {
             tables.iter().flat_map(|(table, url)| [table.as_str(), url]).for_each(&mut add);
         }
     }
+    // How it is asked is a part of it: a catalog that may take longer is another one.
+    add(&format!("{:?}", domain.asking));
     for (option, value) in &domain.storage {
         add(option);
         add(value.expose());

@@ -1,5 +1,8 @@
 //! What can go wrong between a domain's configuration and an open table.
 
+use std::time::Duration;
+
+use super::catalog::breaker::Part;
 use crate::error::{Class, Error};
 
 /// Why a table, a catalog or a store did not open. Its text names the domain, the table and the file, never a whole
@@ -12,10 +15,10 @@ pub enum LakeError {
     BadCatalog { domain: String, what: &'static str },
     #[error("the catalog of domain `{domain}` cannot be reached")]
     Catalog { domain: String, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("the catalog of domain `{domain}` did not answer within {seconds} seconds")]
-    Timeout { domain: String, seconds: u64 },
-    #[error("the catalog of domain `{domain}` is let alone for some seconds, since it did not answer several times")]
-    Down { domain: String },
+    #[error("the {part} of domain `{domain}` did not answer within {within:?}")]
+    Timeout { domain: String, part: Part, within: Duration },
+    #[error("the {part} of domain `{domain}` is let alone for some seconds, since it did not answer several times")]
+    Down { domain: String, part: Part },
     #[error("the catalog of domain `{domain}` does not take the credentials that it is asked with")]
     Refused { domain: String },
     #[error("the catalog of domain `{domain}` answered with the status {status}")]
@@ -40,8 +43,46 @@ pub enum LakeError {
     Metadata { domain: String, table: String, file: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be read")]
     Read { domain: String, table: String, file: String, source: Box<object_store::Error> },
+    #[error("a metadata file in the store of domain `{domain}` cannot be read")]
+    Unread { domain: String, source: Box<object_store::Error> },
     #[error("table `{table}` names a file outside the store of its domain")]
     Outside { table: String },
+}
+
+impl LakeError {
+    /// Whether a catalog or a store failed itself, and would fail whoever asks next. An answer that is no good is none.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Catalog { .. } | Self::Timeout { .. } => true,
+            Self::Answered { status, .. } => *status >= 500,
+            Self::Read { source, .. } | Self::Unread { source, .. } => is_generic(source),
+            _ => false,
+        }
+    }
+
+    /// What a catalog or a store does that keeps all of its tables from being read.
+    pub(super) fn ailment(&self) -> Option<&'static str> {
+        match self {
+            Self::Timeout { .. } | Self::Down { .. } => Some("does not answer in time"),
+            Self::Catalog { .. } => Some("cannot be reached"),
+            Self::Answered { .. } => Some("answers with errors"),
+            Self::Refused { .. } => Some("does not take the credentials that it is asked with"),
+            Self::NoCatalog { .. } => Some("does not exist"),
+            Self::BadCatalog { .. } | Self::BadStore { .. } | Self::Store { .. } => Some("cannot be opened"),
+            Self::Read { source, .. } | Self::Unread { source, .. } => match source.as_ref() {
+                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                    Some("does not take the credentials that it is asked with")
+                }
+                source => is_generic(source).then_some("cannot be reached"),
+            },
+            _ => None,
+        }
+    }
+}
+
+/// What object stores say when there was no answer that means anything. On this machine it is about one file.
+fn is_generic(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { store, .. } if *store != "LocalFileSystem")
 }
 
 impl From<LakeError> for Error {
@@ -64,7 +105,8 @@ impl From<LakeError> for Error {
             | LakeError::BadStore { .. }
             | LakeError::UnknownOption { .. }
             | LakeError::NotBool { .. }
-            | LakeError::Read { .. } => Class::Storage,
+            | LakeError::Read { .. }
+            | LakeError::Unread { .. } => Class::Storage,
         };
         let out = Self::new(class, error.to_string());
         match error {

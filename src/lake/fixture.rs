@@ -16,7 +16,7 @@ use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
 use iceberg::writer::{IcebergWriter, IcebergWriterBuilder};
 use iceberg::{Catalog, NamespaceIdent, TableCreation, TableIdent};
 use parquet::file::properties::WriterProperties;
-use polder_catalog::mesh::{CatalogConfig, Domain, Owner};
+use polder_catalog::mesh::{Asking, CatalogConfig, Domain, Owner};
 use polder_catalog::secret::Secret;
 use tempfile::TempDir;
 
@@ -42,6 +42,7 @@ pub(crate) fn domain(name: &str, catalog: CatalogConfig, storage: &[(&str, &str)
         owner: Owner { team: "t".into(), email: None, chat: None },
         catalog,
         catalog_place: polder_catalog::document::Place { file: "shop/domain.yaml".into(), line: 1, column: 1 },
+        asking: Asking::default(),
         storage: storage.iter().map(|(k, v)| ((*k).to_owned(), Secret::new(*v))).collect(),
         products: BTreeMap::new(),
     }

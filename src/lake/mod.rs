@@ -35,6 +35,7 @@ use storage::LakeStorage;
 use vended::Lent;
 
 pub use catalog::STALENESS;
+pub use catalog::breaker::Ailing;
 pub use cause::cause;
 
 /// The scheme of every store's URL: a scan of a lake is known by it, and nothing else has it.
@@ -115,9 +116,10 @@ impl Lake {
         let lake = self.domain(domain).map_err(told)?;
         let found = lake.find(domain, table, &ident).await?;
         let opened = self.store_of(domain, &lake, &found, &ident).map_err(told)?;
-        let load = async { self.metadata(domain, table, &found, &opened).await.map_err(told) };
+        let load = async { self.metadata(domain, &lake, table, &found, &opened).await.map_err(told) };
         let decoded = self.memory.get::<Decoded>(opened.url.as_str(), &found.location, load).await?;
-        let io = FileIOBuilder::new(Arc::new(opened.storage())).build();
+        let storage = opened.storage().behind(Arc::clone(&lake.reading));
+        let io = FileIOBuilder::new(Arc::new(storage)).build();
         let built = Runtime::try_current().and_then(|runtime| {
             iceberg::table::Table::builder()
                 .metadata(Arc::clone(&decoded.metadata))
@@ -133,7 +135,7 @@ impl Lake {
         let beyond = Arc::clone(&decoded.beyond);
         let OpenStore { store, url, root, .. } = opened;
         let restrictions = found.restrictions.clone().or_else(|| self.demands.on(name, table));
-        let until = self.may_restrict(domain).then(|| found.asked + lake.catalog.staleness());
+        let until = self.may_restrict(domain).then(|| found.asked + lake.staleness);
         Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), restrictions, until, root })
     }
 
@@ -156,6 +158,13 @@ impl Lake {
             domains.into_iter().map(|domain| (domain.name.as_str(), fingerprint(domain))).collect();
         let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
         domains.retain(|name, lake| kept.get(name.as_str()) == Some(&lake.fingerprint));
+    }
+
+    /// What of the lake of `domain` was not well when it was asked last. Nothing is asked for that.
+    pub fn ailing(&self, domain: &Domain) -> Option<Ailing> {
+        let domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
+        let lake = domains.get(domain.name.as_str())?;
+        lake.breaker.ailing().or_else(|| lake.reading.ailing())
     }
 
     /// Whether the catalog of `domain` can restrict how its tables are read, so that what is granted of a table is known
@@ -188,6 +197,7 @@ impl Lake {
     async fn metadata(
         &self,
         domain: &Domain,
+        lake: &DomainLake,
         table: &str,
         found: &Found,
         opened: &OpenStore,
@@ -202,7 +212,7 @@ impl Lake {
             let (domain, table, file) = (name.to_owned(), table.to_owned(), file_name(location));
             LakeError::Read { domain, table, file, source: Box::new(source) }
         };
-        let file = catalog::in_time(name, async {
+        let file = lake.reading.ask(async {
             let found = opened.store.get(&path).await.map_err(failed)?;
             if found.meta.size > metadata::MAX_BYTES {
                 return Err(undecoded(name, table, location, Undecoded::TooLong));

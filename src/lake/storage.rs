@@ -15,6 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
+use super::catalog::breaker::Breaker;
 use super::root::Root;
 
 /// A store and where it begins. The store holds credentials, so it never travels: what comes out of a serialised one
@@ -29,11 +30,18 @@ pub(crate) struct LakeStorage {
 struct Live {
     store: Arc<dyn ObjectStore>,
     root: Root,
+    /// What whole files are read behind: those are metadata.
+    breaker: Option<Arc<Breaker>>,
 }
 
 impl LakeStorage {
     pub(super) fn new(store: Arc<dyn ObjectStore>, root: Root) -> Self {
-        Self { live: Some(Live { store, root }) }
+        Self { live: Some(Live { store, root, breaker: None }) }
+    }
+
+    /// The same, which is let alone while it is known to be down.
+    pub(super) fn behind(self, breaker: Arc<Breaker>) -> Self {
+        Self { live: self.live.map(|live| Live { breaker: Some(breaker), ..live }) }
     }
 
     fn at(&self, location: &str) -> Result<(&Arc<dyn ObjectStore>, Path)> {
@@ -78,7 +86,11 @@ impl Storage for LakeStorage {
 
     async fn read(&self, path: &str) -> Result<Bytes> {
         let (store, path) = self.at(path)?;
-        store.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)
+        let whole = async { store.get(&path).await?.bytes().await };
+        match self.live.as_ref().and_then(|live| live.breaker.as_ref()) {
+            Some(breaker) => breaker.read(whole).await.map_err(failed),
+            None => whole.await.map_err(failed),
+        }
     }
 
     async fn reader(&self, path: &str) -> Result<Box<dyn FileRead>> {

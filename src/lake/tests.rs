@@ -1,5 +1,7 @@
 //! Lakes as their users see them: what opens, what does not, and what the refusal says.
 
+mod asking;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

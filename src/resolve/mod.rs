@@ -12,11 +12,13 @@
 //! not be discovered gives the same error, byte for byte, as one that does not exist, and takes the same way to it.
 
 pub mod age;
+mod beside;
 pub mod bind;
 mod cut;
 pub mod denial;
 pub mod describe;
 pub mod explanation;
+mod health;
 pub mod keys;
 mod metadata;
 mod outline;
@@ -50,6 +52,7 @@ use cut::Cut;
 use denial::Wanted;
 use explanation::leaves;
 
+pub use health::Seen;
 pub use relied::Relied;
 pub use version::{At, Which, versioned};
 
@@ -64,6 +67,8 @@ pub struct Resolver {
     pub principal: Principal,
     /// What the masks of this statement are keyed and salted with.
     pub keys: Keys,
+    /// What is remembered of products that could not be read.
+    seen: Arc<Seen>,
     /// The tables that were opened for this statement, by domain and table.
     opened: Mutex<HashMap<(String, String), OpenTable>>,
     relied: Mutex<Relied>,
@@ -151,8 +156,8 @@ fn denied_inside<'a>(grant: &'a ColumnGrant, field: &str) -> Option<(String, &'a
 
 impl Resolver {
     /// Finds tables for one statement of `principal`.
-    pub fn new(mesh: Arc<Mesh>, lake: Arc<Lake>, principal: Principal, keys: Keys) -> Self {
-        Self { mesh, lake, principal, keys, opened: Mutex::default(), relied: Mutex::default() }
+    pub fn new(mesh: Arc<Mesh>, lake: Arc<Lake>, seen: Arc<Seen>, principal: Principal, keys: Keys) -> Self {
+        Self { mesh, lake, principal, keys, seen, opened: Mutex::default(), relied: Mutex::default() }
     }
 
     /// What was decided for this statement so far.
@@ -234,16 +239,20 @@ impl Resolver {
         at: &At,
     ) -> Result<Table, Error> {
         granted(&self.wanted(name), &grants.columns)?;
-        let open = self.opened(domain, product).await?;
+        let noted = |error: &Error| {
+            self.seen.note(product, Some(error));
+        };
+        let open = self.opened(domain, product).await.inspect_err(noted)?;
         let Grants { columns: mut grants, rows } = self.restricted(name, domain, product, &open, grants)?;
         let metadata = open.table.metadata();
         let restricted = restricts(&grants, &rows);
-        let untold = |error| if restricted { untold(name, error) } else { error };
+        let untold = |error| if restricted { untold(name, error) } else { named(name, error) };
         let pin = version::choose(&name.to_string(), metadata, &at.which, !restricted)?;
         let pin = pin.map(|snapshot| snapshot.snapshot_id());
         let schema = metadata.current_schema();
-        let bind::Binding { columns: mut bound, unavailable } =
-            bind::bind(name, &product.contract, schema, &open.beyond).map_err(untold)?;
+        let bound = bind::bind(name, &product.contract, schema, &open.beyond);
+        self.seen.note(product, bound.as_ref().err());
+        let bind::Binding { columns: mut bound, unavailable } = bound.map_err(untold)?;
         if open.restrictions.is_some() {
             bound.extend(restricted::columns_beyond(schema));
         }
@@ -395,6 +404,14 @@ fn deny_unfit_masks(name: &ProductRef, grants: &mut [ColumnGrant], schema: &Sche
         }
     }
     any
+}
+
+/// An error of a store with the product that it keeps from being read: of a table's files alone nobody knows whose they are.
+fn named(name: &ProductRef, error: Error) -> Error {
+    match error.class {
+        Class::Storage => Error { message: format!("`{name}` cannot be read: {}", error.message), ..error },
+        _ => error,
+    }
 }
 
 /// What a reader from whom something is kept may know of a table that is in drift or cannot be read: the whole of it could

@@ -1,22 +1,22 @@
 //! What the mesh says of itself in SQL: `mesh.*` and `information_schema.*`, filtered to what the caller may discover.
 //!
-//! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns` opens tables,
-//! and a product that cannot be opened now has no rows there.
+//! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns` and `mesh.health`
+//! open tables, and of a catalog that can restrict its readers so does what tells of columns: those of all domains beside
+//! each other. A product that cannot be opened soon has no rows in the first, and is down in the second.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, UInt32Builder};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt32Builder};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
-use futures::StreamExt;
 use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, Decision, Discovery, Grants, Rows};
 
 use super::explanation::{Effect, leaves, places, policies};
-use super::{At, Relied, Resolver, Table, describe, table_part};
+use super::{At, Relied, Resolver, Table, beside, describe, table_part};
 use crate::error::{Class, Error};
 use crate::guard::govern_rows;
 
@@ -25,9 +25,6 @@ const MESH: &str = "mesh";
 
 /// The schema that the SQL standard asks for.
 const INFORMATION: &str = "information_schema";
-
-/// How many tables are opened at once for a listing with columns.
-const OPEN_AT_ONCE: usize = 8;
 
 /// A product or system table as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +39,15 @@ pub struct Listed {
     pub description: Option<String>,
 }
 
+/// The columns of a table, as one sees them.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    /// Their names and types.
+    pub schema: SchemaRef,
+    /// What they mean, where somebody says so.
+    pub descriptions: Vec<(String, Option<String>)>,
+}
+
 /// A system table: its name, what it is, and its columns.
 struct System {
     schema: &'static str,
@@ -50,8 +56,8 @@ struct System {
     columns: &'static [&'static str],
 }
 
-/// Every system table. Columns whose name is in [`NUMBERS`] are numbers, all others text.
-const SYSTEM: [System; 6] = [
+/// Every system table. Columns whose name is in [`NUMBERS`] are numbers, those in [`TIMES`] times, all others text.
+const SYSTEM: [System; 7] = [
     System {
         schema: INFORMATION,
         table: "columns",
@@ -102,6 +108,12 @@ const SYSTEM: [System; 6] = [
     },
     System {
         schema: MESH,
+        table: "health",
+        description: "Whether the products that you can see can be read now, and how old they are.",
+        columns: &["domain", "product", "state", "since", "reason", "changed", "age", "allowed"],
+    },
+    System {
+        schema: MESH,
         table: "products",
         description: "The products that you can see, with their owners and promises.",
         columns: &[
@@ -121,10 +133,13 @@ const SYSTEM: [System; 6] = [
 ];
 
 /// The system columns that are numbers.
-const NUMBERS: [&str; 2] = ["ordinal_position", "position"];
+const NUMBERS: [&str; 4] = ["ordinal_position", "position", "age", "allowed"];
+
+/// The system columns that are times, in microseconds since 1970.
+const TIMES: [&str; 2] = ["since", "changed"];
 
 /// One row of a system table, in the order of its columns.
-type Row = Vec<Option<String>>;
+pub(super) type Row = Vec<Option<String>>;
 
 impl Resolver {
     /// What this principal may discover, the system tables included, in the order of schema and table.
@@ -159,6 +174,7 @@ impl Resolver {
             (INFORMATION, "tables") => self.tables(),
             (MESH, "columns") => self.columns().await,
             (MESH, "grants") => self.grants().await,
+            (MESH, "health") => self.health().await,
             _ => self.products(),
         };
         let name = format!("{}.{}", system.schema, system.table);
@@ -181,7 +197,7 @@ impl Resolver {
     }
 
     /// The products that may be discovered. No column of them is decided.
-    fn discoverable(&self) -> Vec<(ProductRef, &Domain, &Product)> {
+    pub(super) fn discoverable(&self) -> Vec<(ProductRef, &Domain, &Product)> {
         self.rely(Relied::on_listing);
         let mut found = Vec::new();
         for (name, product) in self.mesh.products() {
@@ -202,9 +218,10 @@ impl Resolver {
     pub(super) async fn decided(&self) -> Vec<(ProductRef, &Domain, &Product, Option<Grants>)> {
         let found = self.discoverable();
         let names: Vec<ProductRef> = found.iter().map(|(name, ..)| name.clone()).collect();
-        let decided = futures::stream::iter(names).map(|name| async move { self.granted(&name).await });
-        let grants: Vec<Option<Grants>> = decided.buffered(OPEN_AT_ONCE).collect().await;
-        let with = |((name, domain, product), grants)| (name, domain, product, grants);
+        let of_domain = |name: &ProductRef| name.product.domain().clone();
+        let grants = beside::each(names, of_domain, |name| async move { self.granted(&name).await }).await;
+        let with =
+            |((name, domain, product), grants): (_, Option<Option<Grants>>)| (name, domain, product, grants.flatten());
         found.into_iter().zip(grants).map(with).collect()
     }
 
@@ -228,17 +245,12 @@ impl Resolver {
     }
 
     async fn information_columns(&self) -> Vec<Row> {
-        let opened = futures::stream::iter(self.list())
-            .map(|listed| async move {
-                let schema = self.visible_schema(&listed).await;
-                (listed, schema)
-            })
-            .buffered(OPEN_AT_ONCE)
-            .collect::<Vec<_>>()
-            .await;
+        let listed = self.list();
+        let columns = self.visible(listed.clone()).await;
+        let opened = listed.into_iter().zip(columns);
         let mut rows = Vec::new();
-        for (listed, schema) in opened {
-            let Some(schema) = schema else { continue };
+        for (listed, columns) in opened {
+            let Some(Columns { schema, .. }) = columns else { continue };
             for (place, field) in schema.fields().iter().enumerate() {
                 let nullable = if field.is_nullable() { "YES" } else { "NO" };
                 let kind = describe::kind(field.data_type());
@@ -257,16 +269,23 @@ impl Resolver {
         rows
     }
 
-    async fn visible_schema(&self, listed: &Listed) -> Option<SchemaRef> {
+    /// The columns of what was listed; nothing of what cannot be opened soon.
+    pub async fn visible(&self, listed: Vec<Listed>) -> Vec<Option<Columns>> {
+        let columns = |listed: Listed| async move { self.columns_of(&listed).await };
+        let found = beside::each(listed, |listed| listed.schema.clone(), columns).await;
+        found.into_iter().map(Option::flatten).collect()
+    }
+
+    async fn columns_of(&self, listed: &Listed) -> Option<Columns> {
         if let Some(system) = SYSTEM.iter().find(|s| s.schema == listed.schema && s.table == listed.table) {
-            return Some(schema_of(system.columns));
+            return Some(Columns { schema: schema_of(system.columns), descriptions: Vec::new() });
         }
         let reference = TableReference::partial(listed.schema.as_str(), listed.table.as_str());
         // Boxed, since resolving a system table comes here again.
         match Box::pin(self.table(&reference, &At::newest(None))).await {
-            Ok(table) => Some(table.provider.schema()),
+            Ok(Table { provider, descriptions, .. }) => Some(Columns { schema: provider.schema(), descriptions }),
             Err(error) => {
-                tracing::debug!(table = %reference, %error, "left out of information_schema.columns");
+                tracing::debug!(table = %reference, %error, "its columns are not listed");
                 None
             }
         }
@@ -350,7 +369,11 @@ fn row<const N: usize>(cells: [&str; N]) -> Row {
 
 fn schema_of(columns: &[&str]) -> SchemaRef {
     let field = |name: &&str| {
-        let kind = if NUMBERS.contains(name) { DataType::UInt32 } else { DataType::Utf8 };
+        let kind = match name {
+            name if NUMBERS.contains(name) => DataType::UInt32,
+            name if TIMES.contains(name) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            _ => DataType::Utf8,
+        };
         Field::new(*name, kind, true)
     };
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
@@ -371,14 +394,22 @@ pub(super) fn batch(columns: &[&str], rows: &[Row]) -> datafusion::common::Resul
     let schema = schema_of(columns);
     let arrays = schema.fields().iter().enumerate().map(|(place, field)| -> ArrayRef {
         let cells = rows.iter().map(|row| row.get(place).and_then(Option::as_deref));
-        if *field.data_type() == DataType::UInt32 {
-            let mut numbers = UInt32Builder::new();
-            cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
-            Arc::new(numbers.finish())
-        } else {
-            let mut texts = StringBuilder::new();
-            cells.for_each(|cell| texts.append_option(cell));
-            Arc::new(texts.finish())
+        match field.data_type() {
+            DataType::UInt32 => {
+                let mut numbers = UInt32Builder::new();
+                cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
+                Arc::new(numbers.finish())
+            }
+            DataType::Timestamp(..) => {
+                let mut times = TimestampMicrosecondBuilder::new().with_data_type(field.data_type().clone());
+                cells.for_each(|cell| times.append_option(cell.and_then(|cell| cell.parse().ok())));
+                Arc::new(times.finish())
+            }
+            _ => {
+                let mut texts = StringBuilder::new();
+                cells.for_each(|cell| texts.append_option(cell));
+                Arc::new(texts.finish())
+            }
         }
     });
     Ok(RecordBatch::try_new(Arc::clone(&schema), arrays.collect())?)

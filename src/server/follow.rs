@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! every two seconds, or at a SIGHUP: did anything change that loading looked at?
-//!   load it apart -> settled? -> may it be served here? -> keys -> Engine::serve
+//!   Mesh::next, apart -> settled? -> may it be served here? -> keys -> Engine::serve
 //!        |             no: load again           |
-//!        +-- broken -------------------> no: the mesh before stays, and is told to be old
+//!        +-- nothing of it holds -------> no: the mesh before stays, and is told to be old
 //! ```
 //!
+//! What of the mesh is broken, a domain or its own files, stays as it was in the mesh before, and all the rest follows. That
+//! is told here, in the log and in numbers, until it is mended. Files that change while they are read are read again. Queries
+//! go on meanwhile: everything slow happens on threads that serve nobody.
+//!
 //! The files of TLS are followed beside it, in the same way: a renewed certificate is served to new connections, and one that
-//! is broken is told and not served. A broken domain goes out as it does at the start. Files that change while they are read are read again. Queries go on
-//! meanwhile: everything slow happens on threads that serve nobody.
+//! is broken is told and not served. Lakes that were not well are asked again, so that they are known to be well before
+//! somebody needs them.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -20,6 +24,7 @@ use std::time::Duration;
 use polder_catalog::document::{Finding, Severity, Watch};
 use polder_catalog::mesh::Mesh;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::guard_exposure;
 use crate::auth::Auth;
@@ -111,6 +116,7 @@ impl Follower {
     pub(super) async fn follow(self: Arc<Self>, Follow { every, hangup }: Follow) {
         let mut hangups = if hangup { hangups() } else { None };
         let mut watch = self.engine.mesh().watch();
+        let mut looking: Option<AbortOnDropHandle<()>> = None;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
@@ -124,6 +130,11 @@ impl Follower {
             }
             if let Some(tls) = self.tls.clone() {
                 self.renew(tls).await;
+            }
+            // One that hangs is not waited for.
+            if looking.as_ref().is_none_or(|looking| looking.is_finished()) {
+                let engine = Arc::clone(&self.engine);
+                looking = Some(AbortOnDropHandle::new(tokio::spawn(async move { engine.look_again().await })));
             }
         }
     }
@@ -156,8 +167,8 @@ impl Follower {
     /// Loads what is on disk, once it rests.
     async fn load(&self) -> (Result<Mesh, Vec<Finding>>, Arc<Watch>) {
         loop {
-            let dir = self.engine.mesh().dir().to_owned();
-            let loaded = apart(move || Mesh::load_watched(&dir)).await;
+            let before = self.engine.mesh();
+            let loaded = apart(move || before.next()).await;
             tokio::time::sleep(SETTLE).await;
             if let Some((loaded, watch)) = loaded
                 && !changed(&watch).await
@@ -170,7 +181,10 @@ impl Follower {
     /// Serves what was loaded, or says why not.
     fn take(&self, loaded: Result<Mesh, Vec<Finding>>) {
         let refused = match loaded {
-            Ok(mesh) => self.serve(mesh).err().map(|error| error.to_string()),
+            Ok(mesh) => match self.serve(mesh) {
+                Ok(is_behind) => is_behind.then(|| "its own files are broken, and hold as they were before".to_owned()),
+                Err(error) => Some(error.to_string()),
+            },
             Err(findings) => {
                 tell(&findings);
                 Some("the mesh on disk is broken".to_owned())
@@ -178,12 +192,13 @@ impl Follower {
         };
         if let Some(why) = &refused {
             self.changes.refused.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%why, "the mesh on disk is not served: the one before stays");
+            tracing::error!(%why, "the mesh on disk is not served as it is");
         }
         self.changes.note(refused);
     }
 
-    fn serve(&self, mesh: Mesh) -> Result<(), Error> {
+    /// Serves a mesh. Says whether its own files are older than those on disk.
+    fn serve(&self, mesh: Mesh) -> Result<bool, Error> {
         let before = self.engine.mesh();
         if mesh.name() != before.name() {
             return Err(Error::new(
@@ -195,11 +210,15 @@ impl Follower {
         guard_exposure(self.listen, mesh.has_auth())?;
         self.auth.rekey(&mesh)?;
         tell(mesh.findings());
+        for (domain, _) in mesh.domains_kept() {
+            tracing::error!(%domain, "what is on disk of the domain is not served: it stays as it was before");
+        }
+        let is_behind = mesh.behind_since().is_some();
         let ended = self.engine.serve(mesh);
         self.changes.served.fetch_add(1, Ordering::Relaxed);
         self.changes.ended.fetch_add(u64::try_from(ended).unwrap_or(u64::MAX), Ordering::Relaxed);
         tracing::info!(ended, "the mesh changed and is served as it is now");
-        Ok(())
+        Ok(is_behind)
     }
 }
 

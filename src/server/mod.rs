@@ -2,6 +2,7 @@
 //! What is served over HTTP is here too; Flight is in a room of its own.
 
 mod follow;
+mod health;
 mod http;
 
 use std::fmt;

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::TableReference;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -20,11 +18,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::alike::Alike;
 use super::life::Life;
 use super::running::{Basis, Running};
-use super::{DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure};
+use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure};
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
-use crate::resolve::{At, Resolver, survey};
+use crate::resolve::{Resolver, Seen, survey};
 use crate::served::{Served, Serving};
 
 /// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
@@ -52,6 +50,7 @@ pub struct Engine {
     served: Arc<Served>,
     pub(super) running: Arc<Running>,
     pub(super) lake: Arc<Lake>,
+    seen: Arc<Seen>,
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
     timeout: Duration,
@@ -146,7 +145,8 @@ impl Engine {
         let running = Running::new(Arc::clone(&served));
         let Options { timeout, patience, .. } = options;
         let stalled = AtomicU64::new(0);
-        Ok(Arc::new(Self { served, running, lake, base, timeout, patience, stalled, planning, execution }))
+        let seen = Arc::default();
+        Ok(Arc::new(Self { served, running, lake, seen, base, timeout, patience, stalled, planning, execution }))
     }
 
     /// The mesh that is served now.
@@ -254,23 +254,18 @@ impl Engine {
         self.apart(async move { Ok(resolver.keys().await) }).await
     }
 
-    /// The schema under which `principal` sees a table of that listing, and what its columns mean where somebody says so.
+    /// What `principal` sees of each thing that was listed; nothing of what cannot be opened soon. A domain that hangs holds
+    /// up no other.
     ///
     /// # Errors
-    /// The same as for a query that names it.
-    pub async fn table_schema(
+    /// When the engine fails on it.
+    pub async fn table_schemas(
         self: &Arc<Self>,
         principal: &Principal,
-        schema: &str,
-        table: &str,
-    ) -> Result<(SchemaRef, Vec<(String, Option<String>)>), Error> {
+        listed: Vec<Listed>,
+    ) -> Result<Vec<Option<Columns>>, Error> {
         let resolver = self.resolver(principal);
-        let reference = TableReference::partial(schema, table);
-        self.apart(async move {
-            let table = resolver.table(&reference, &At::newest(None)).await?;
-            Ok((table.provider.schema(), table.descriptions))
-        })
-        .await
+        self.apart(async move { Ok(resolver.visible(listed).await) }).await
     }
 
     /// Opens every product once, and says for each domain what keeps its products from being read, if anything does.
@@ -291,7 +286,7 @@ impl Engine {
 
     fn resolver_of(&self, mesh: Arc<Mesh>, principal: &Principal) -> Resolver {
         let keys = Keys::new(mesh.keys());
-        Resolver::new(mesh, self.lake(), principal.clone(), keys)
+        Resolver::new(mesh, self.lake(), Arc::clone(&self.seen), principal.clone(), keys)
     }
 
     /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.

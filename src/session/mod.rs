@@ -24,6 +24,7 @@ mod explain;
 mod failure;
 mod functions;
 mod gate;
+mod health;
 #[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
 mod interrupt;
 mod life;
@@ -47,6 +48,7 @@ use std::time::Duration;
 pub use engine::Engine;
 pub use functions::functions;
 pub use gate::{LONGEST as LONGEST_STATEMENT, TABLES as MOST_TABLES};
+pub use health::Standing;
 pub use life::{Packer, Rows};
 pub use parts::Part;
 pub use planning::Planned;
@@ -57,7 +59,7 @@ pub use running::Stopper;
 pub use crate::resolve::age::Age;
 pub use crate::resolve::explanation::{EVERY, Effect, Line, places, policies};
 pub use crate::resolve::keys::{Declared as DeclaredKeys, KeyColumns};
-pub use crate::resolve::system::Listed;
+pub use crate::resolve::system::{Columns, Listed};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]

@@ -214,13 +214,14 @@ const OF_ROWS: [&str; 16] = [
 ];
 
 /// What is asked of the mesh itself.
-const OF_THE_MESH: [&str; 6] = [
+const OF_THE_MESH: [&str; 7] = [
     "SHOW TABLES",
     "SELECT * FROM information_schema.columns",
     "SELECT * FROM information_schema.tables",
     "SELECT * FROM mesh.products",
     "SELECT * FROM mesh.columns",
     "SELECT * FROM mesh.grants",
+    "SELECT * FROM mesh.health",
 ];
 
 fn questions(reader: &str) -> Vec<String> {

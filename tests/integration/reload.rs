@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::Int64Type;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use polder::auth::new_token;
@@ -167,12 +169,58 @@ fn a_mesh_that_does_not_load_changes_nothing_and_says_so() {
             mesh.change("mesh.yaml", to, from).await;
             until(|| async { mesh.http("/readyz").await.ends_with("\r\n\r\nready\n") }).await;
         }
-        // A broken domain goes out alone, as at the start.
-        mesh.change(ACCESS, "@id(\"storefront-team-reads\")", "@id(").await;
-        let out = said(client.execute(EMAIL.to_owned(), None).await.unwrap_err());
-        assert!(out.contains("there is no product"), "{out}");
-        client.execute("SELECT * FROM wholesale.orders".to_owned(), None).await.unwrap();
+        // A domain follows its files also while those of the mesh are broken.
+        mesh.write("mesh.yaml", "mesh: packly", "mesh: [packly");
+        until(|| async { mesh.http("/readyz").await.contains("with an older mesh") }).await;
+        mesh.change(ACCESS, ANALYSTS, AUDITORS).await;
+        assert!(client.execute(EMAIL.replace("email", "city"), None).await.is_err(), "what it takes away is taken");
     });
+}
+
+const HEALTH: &str = "SELECT product, state, reason FROM mesh.health WHERE domain = 'storefront' ORDER BY product";
+
+#[test]
+fn a_broken_domain_is_as_it_was_is_told_so_and_is_bound_by_the_mesh() {
+    packly().block_on(async {
+        let mesh = Changing::serve().await;
+        let (mut client, mut guest) = (mesh.client("analyst-eu").await, mesh.client("guest").await);
+        mesh.change("storefront/products/customers.odcs.yaml", "kind: DataContract", "kind: Contract").await;
+        client.execute(EMAIL.to_owned(), None).await.unwrap();
+        assert!(mesh.http("/readyz").await.ends_with("ready\ndomains: 4 ok, 1 kept\n"), "names are not for everyone");
+        let metrics = mesh.http("/metrics").await;
+        assert!(metrics.contains("\npolder_domains{state=\"kept\"} 1\n") && !metrics.contains("storefront"));
+        let rows = rows(&mut client, HEALTH).await;
+        assert_eq!(rows.column(1).as_string::<i32>().value(0), "kept", "{rows:?}");
+        assert!(rows.column(2).as_string::<i32>().value(0).contains("as they were before"), "{rows:?}");
+        let hidden = self::rows(&mut guest, "SELECT count(*) FROM mesh.health WHERE domain = 'payments'").await;
+        assert_eq!(hidden.column(0).as_primitive::<Int64Type>().value(0), 0, "what may not be discovered is not told");
+
+        // Another domain follows its files, and so do the mesh's own.
+        mesh.change("wholesale/domain.yaml", "description:", "description: New.").await;
+        let forbid = "@id(\"nobody-reads-cities\") forbid (principal, action == Action::\"read\", resource in Column::\"storefront.customers.city\");\n@id(\"privacy-office-reads\")";
+        mesh.change("policies/oversight.cedar", "@id(\"privacy-office-reads\")", forbid).await;
+        let refused = said(client.execute(EMAIL.replace("email", "city"), None).await.unwrap_err());
+        assert!(refused.contains("nobody-reads-cities"), "{refused}");
+        client.execute(EMAIL.to_owned(), None).await.unwrap();
+
+        mesh.change("storefront/products/customers.odcs.yaml", "kind: Contract", "kind: DataContract").await;
+        until(|| async { mesh.http("/readyz").await.ends_with("\r\n\r\nready\n") }).await;
+        let rows = self::rows(&mut client, HEALTH).await;
+        assert_ne!(rows.column(1).as_string::<i32>().value(0), "kept", "{rows:?}");
+
+        // A domain without its file is gone.
+        fs::remove_file(mesh.file("wholesale/domain.yaml")).unwrap();
+        until(|| async { mesh.engine.mesh().domain(&"wholesale".parse().unwrap()).is_none() }).await;
+        let gone = said(client.execute("SELECT * FROM wholesale.orders".to_owned(), None).await.unwrap_err());
+        assert!(gone.contains("there is no product"), "{gone}");
+    });
+}
+
+/// All rows of an answer in one batch.
+async fn rows(client: &mut Client, sql: &str) -> RecordBatch {
+    let info = client.execute(sql.to_owned(), None).await.unwrap();
+    let rows: Vec<RecordBatch> = client.do_get(ticket(&info)).await.unwrap().try_collect().await.unwrap();
+    concat_batches(&rows[0].schema(), &rows).unwrap()
 }
 
 #[test]

@@ -451,7 +451,7 @@ fn a_ticket_reads_what_was_planned_and_a_prepared_statement_the_newest() {
     shop.runtime.block_on(async {
         let resolver = || {
             let principal = shop.engine.mesh().principal(OFFICER).unwrap();
-            Resolver::new(shop.engine.mesh(), shop.engine.lake(), principal, Keys::new([]))
+            Resolver::new(shop.engine.mesh(), shop.engine.lake(), Arc::default(), principal, Keys::new([]))
         };
         let newest = async |resolver: &Resolver, name: &str| {
             resolver.table(&TableReference::parse_str(name), &At::newest(None)).await.unwrap().snapshot.unwrap()

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use super::texts::{Record, Texts};
 use super::watch::Watch;
 use super::{Place, Report};
 
@@ -19,14 +20,19 @@ pub(crate) enum Tree<'a> {
     Disk(&'a Path, &'a Watch),
     /// In memory, by their paths with `/` between the parts.
     Memory(&'a BTreeMap<String, String>),
+    /// In one of these, of which every answer is remembered.
+    Recorded(&'a Tree<'a>, &'a Record),
+    /// As they were remembered, below the same directory.
+    Remembered(&'a Path, &'a Texts),
 }
 
 impl<'a> Tree<'a> {
     /// The directory that relative places are relative to; in memory there is none but the root.
     pub fn dir(&self) -> &'a Path {
         match self {
-            Self::Disk(dir, _) => dir,
+            Self::Disk(dir, _) | Self::Remembered(dir, _) => dir,
             Self::Memory(_) => Path::new("/"),
+            Self::Recorded(tree, _) => tree.dir(),
         }
     }
 
@@ -35,6 +41,10 @@ impl<'a> Tree<'a> {
         match self {
             Self::Disk(dir, watch) => watch.read(&dir.join(name), most),
             Self::Memory(files) => files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into()),
+            Self::Recorded(tree, record) => tree.read(name, most).inspect(|text| record.add_text(name, text)),
+            Self::Remembered(_, texts) => {
+                texts.text(name).map(str::to_owned).ok_or_else(|| io::ErrorKind::NotFound.into())
+            }
         }
     }
 
@@ -50,6 +60,8 @@ impl<'a> Tree<'a> {
                 names.dedup();
                 Ok(names)
             }
+            Self::Recorded(tree, record) => tree.list(folder).inspect(|names| record.add_names(folder, names)),
+            Self::Remembered(_, texts) => Ok(texts.names(folder).to_vec()),
         }
     }
 
@@ -58,6 +70,8 @@ impl<'a> Tree<'a> {
         match self {
             Self::Disk(dir, watch) => watch.has(&dir.join(name)),
             Self::Memory(files) => files.contains_key(name),
+            Self::Recorded(tree, _) => tree.has(name),
+            Self::Remembered(_, texts) => texts.text(name).is_some(),
         }
     }
 }

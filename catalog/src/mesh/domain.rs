@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::declared::{Declared, secret, texts_by_name};
-use super::{CatalogConfig, Domain, Login, Owner, Product, location, rest, sql};
+use super::{Asking, CatalogConfig, Domain, Login, Owner, Product, asking, location, rest, sql};
 use crate::contract::read::read;
 use crate::document::fields::{Fields, scalar};
 use crate::document::file::{File, Tree};
@@ -42,13 +42,14 @@ pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, repo
         }
     };
     let mut storage = storage(&mut fields, tree, report);
-    if let Some(region) = catalog.as_ref().and_then(region_of_tables)
+    if let Some(region) = catalog.as_ref().and_then(|(catalog, _)| region_of_tables(catalog))
         && !REGIONS.iter().any(|key| storage.contains_key(*key))
     {
         storage.insert("region".to_owned(), Secret::new(region));
     }
     fields.close(report);
-    Some(Domain { name: name.clone(), description, owner: owner?, catalog: catalog?, catalog_place, storage, products })
+    let (catalog, asking) = catalog?;
+    Some(Domain { name: name.clone(), description, owner: owner?, catalog, catalog_place, asking, storage, products })
 }
 
 fn kind(fields: &mut Fields<'_>, report: &mut Report) {
@@ -89,8 +90,9 @@ fn region_of_tables(catalog: &CatalogConfig) -> Option<&str> {
 /// The catalogs that are read.
 const KINDS: [&str; 5] = ["sql", "rest", "glue", "s3tables", "metadata"];
 
-fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<CatalogConfig> {
+fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<(CatalogConfig, Asking)> {
     let mut fields = Fields::of(node, "`catalog`", report)?;
+    let asking = asking::read(&mut fields, report);
     let config = match fields.required("type", report)? {
         "sql" => sql::read(&mut fields, tree, domain, report),
         "metadata" => metadata(&mut fields, tree, report),
@@ -110,7 +112,7 @@ fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Repor
         }
     };
     fields.close(report);
-    config
+    Some((config?, asking))
 }
 
 pub(super) fn has_password(uri: &str) -> bool {

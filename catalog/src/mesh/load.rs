@@ -1,19 +1,43 @@
-//! From a directory to a mesh: `mesh.yaml`, then every domain's files, then the policies over all of them.
+//! From files to a mesh: `mesh.yaml`, then every domain's files, then the policies over all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::declared::Declared;
 use super::each::each;
+use super::versions::Versions;
 use super::{Domain, Mesh, alias, domain, standards};
 use crate::document::file::{File, Tree};
 use crate::document::yaml::Node;
 use crate::document::{Finding, Place, Report};
 use crate::name::DomainName;
 use crate::policy::Policies;
-use crate::policy::check::{Sources, Taken};
+use crate::policy::check::{Sources as Written, Taken};
 use crate::policy::condition::Gathering;
 use crate::policy::known::Known;
+
+/// From where each part of a mesh is read.
+pub(super) struct Sources<'t> {
+    /// `mesh.yaml` and the mesh-wide policies.
+    pub mesh: Tree<'t>,
+    /// Every domain, and nothing for one that is out whatever its files say.
+    pub domains: BTreeMap<DomainName, Option<Tree<'t>>>,
+    /// Domains that may declare more than what is read of them, so that the mesh's policies may name more than is known.
+    pub beyond: BTreeSet<DomainName>,
+}
+
+/// What was read, and what is wrong with it.
+#[derive(Default)]
+pub(super) struct Loaded {
+    /// The mesh with the domains that can be served; nothing when its own files are broken.
+    pub mesh: Option<Mesh>,
+    /// What is wrong with its own files.
+    pub of_mesh: Vec<Finding>,
+    /// What is wrong with each domain.
+    pub of_domains: BTreeMap<DomainName, Vec<Finding>>,
+    /// Whether `mesh.yaml` is broken by itself, whatever the domains are.
+    pub undeclared: bool,
+}
 
 /// A domain whose files have been read; it is served if its report stays without errors.
 struct Candidate {
@@ -21,26 +45,17 @@ struct Candidate {
     report: Report,
 }
 
-pub(crate) fn load(tree: Tree<'_>) -> Result<Mesh, Vec<Finding>> {
-    // On a thread of the right size.
-    let loaded = each(vec![&tree], load_here).and_then(|loaded| loaded.into_iter().next().flatten());
-    loaded.unwrap_or_else(|| {
-        let mut report = Report::default();
-        let place = Place { file: "mesh.yaml".into(), line: 1, column: 1 };
-        report.error("mesh/load", &place, "loading stopped: a thread for it could not be started or failed");
-        Err(report.into_findings())
-    })
-}
-
-/// `None` when a thread failed.
-fn load_here(tree: &Tree<'_>) -> Option<Result<Mesh, Vec<Finding>>> {
+/// Loads on the calling thread, which needs a large stack. `None` when another thread failed.
+pub(super) fn load(sources: &Sources<'_>) -> Option<Loaded> {
     // The mesh's own scope; beside it what concerns no scope as a whole, a missing password for one.
     let (mut report, mut aside) = (Report::default(), Report::default());
+    let tree = &sources.mesh;
     let declared = match File::read(tree, "mesh.yaml", &mut report).and_then(|file| Node::parse(&file, &mut report)) {
         Some(root) => Declared::read(&root, tree, &mut report, &mut aside),
-        None => return Some(Err(report.into_findings())),
+        None => return Some(Loaded { of_mesh: report.into_findings(), undeclared: true, ..Loaded::default() }),
     };
-    let mut candidates = candidates(tree, &declared, &mut report, &mut aside)?;
+    let undeclared = report.is_broken();
+    let mut candidates = candidates(sources, &declared)?;
     for (name, place, message) in alias::across(candidates.values().filter_map(|c| c.domain.as_ref())) {
         if let Some(candidate) = candidates.get_mut(&name) {
             candidate.report.error("domain/shared-place", &place, message);
@@ -52,16 +67,21 @@ fn load_here(tree: &Tree<'_>) -> Option<Result<Mesh, Vec<Finding>>> {
         reports.insert(name.clone(), report);
         read.insert(name, domain);
     }
-    let out = reports.iter().filter(|(_, report)| report.is_broken()).map(|(name, _)| name.clone()).collect();
-    let known = Known::new(&declared, read.values().flatten(), out, &mut report);
+    let unread = sources.domains.iter().filter(|(_, tree)| tree.is_none()).map(|(name, _)| name.clone());
+    let mut domains_out: BTreeSet<DomainName> = unread.collect();
+    let broken = reports.iter().filter(|(_, report)| report.is_broken()).map(|(name, _)| name.clone());
+    let out = domains_out.iter().cloned().chain(broken).collect();
+    let known = Known::new(&declared, read.values().flatten(), out, &sources.beyond, &mut report);
     let conditions = Gathering::default();
     let mut taken = Taken::default();
-    let sources = read_policies(tree, "policies", &mut report);
-    let mesh_wide = sources.check(&known, None, &mut taken, &conditions, &mut report);
+    let mesh_wide = read_policies(tree, "policies", &mut report);
+    let mesh_wide = mesh_wide.check(&known, None, &mut taken, &conditions, &mut report);
     let policies = each(reports.into_iter().collect(), |(name, mut report): (DomainName, Report)| {
-        let sources = read_policies(tree, &format!("{name}/policies"), &mut report);
+        let tree = sources.domains.get(&name).copied().flatten();
+        let of_domain = tree.map(|tree| read_policies(&tree, &format!("{name}/policies"), &mut report));
         // What one domain takes is free for the next.
-        let rules = sources.check(&known, Some(&name), &mut taken.below(), &conditions, &mut report);
+        let rules =
+            of_domain.unwrap_or_default().check(&known, Some(&name), &mut taken.below(), &conditions, &mut report);
         (name, rules, report)
     })?;
     let (mut rules, mut reports) = (BTreeMap::new(), BTreeMap::new());
@@ -75,74 +95,50 @@ fn load_here(tree: &Tree<'_>) -> Option<Result<Mesh, Vec<Finding>>> {
         false => Policies::compile(&declared, conditions.close(), mesh_wide, rules, &mut report),
     };
     let broken = report.is_broken();
-    let mut findings = report.into_findings();
-    findings.extend(aside.into_findings());
-    let (mut domains, mut domains_out) = (BTreeMap::new(), BTreeSet::new());
+    let mut of_mesh = report.into_findings();
+    of_mesh.extend(aside.into_findings());
+    let (mut domains, mut of_domains) = (BTreeMap::new(), BTreeMap::new());
     for ((name, domain), report) in read.into_iter().zip(reports.into_values()) {
         match domain.filter(|_| !report.is_broken()) {
             Some(domain) => {
-                domains.insert(name, domain);
+                domains.insert(name.clone(), domain);
             }
             None => {
-                domains_out.insert(name);
+                domains_out.insert(name.clone());
             }
         }
-        findings.extend(report.into_findings());
+        of_domains.insert(name, report.into_findings());
     }
-    findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
-    Some(match policies {
-        Some(policies) if !broken => Ok(Mesh {
-            dir: tree.dir().to_owned(),
-            declared,
-            domains,
-            domains_out,
-            findings,
-            policies,
-            watch: Arc::default(),
-        }),
-        _ => Err(findings),
-    })
+    let mesh = policies.filter(|_| !broken).map(|policies| Mesh {
+        dir: tree.dir().to_owned(),
+        declared,
+        domains,
+        domains_out,
+        findings: Vec::new(),
+        policies,
+        watch: Arc::default(),
+        versions: Versions::default(),
+    });
+    Some(Loaded { mesh, of_mesh, of_domains, undeclared })
 }
 
-/// Every directory with a `domain.yaml`, read and held against what needs no other domain; `None` when a thread failed.
-fn candidates(
-    tree: &Tree<'_>,
-    declared: &Declared,
-    report: &mut Report,
-    aside: &mut Report,
-) -> Option<BTreeMap<DomainName, Candidate>> {
-    let mut domains = Vec::new();
-    let names = tree.list("").unwrap_or_else(|error| {
-        let place = Place { file: "mesh.yaml".into(), line: 1, column: 1 };
-        report.error("file/unreadable", &place, format!("cannot list the mesh directory: {error}"));
-        Vec::new()
-    });
-    for name in names {
-        if !tree.has(&format!("{name}/domain.yaml")) {
-            continue;
-        }
-        match name.parse::<DomainName>() {
-            Ok(name) => domains.push(name),
-            Err(error) => {
-                let place = Place { file: format!("{name}/domain.yaml").into(), line: 1, column: 1 };
-                aside.error("domain/name", &place, error.to_string()).help("rename the directory");
-            }
-        }
-    }
-    let candidates = each(domains, |name: DomainName| {
+/// Every domain, read and held against what needs no other domain; `None` when a thread failed.
+fn candidates(sources: &Sources<'_>, declared: &Declared) -> Option<BTreeMap<DomainName, Candidate>> {
+    let trees = sources.domains.iter().filter_map(|(name, tree)| Some((name, (*tree)?))).collect();
+    let candidates = each(trees, |(name, tree): (&DomainName, Tree<'_>)| {
         let mut report = Report::new(Some(name.clone()));
-        let domain = domain::load(tree, &name, declared, &mut report);
+        let domain = domain::load(&tree, name, declared, &mut report);
         if let Some(domain) = &domain {
             alias::within(domain, declared, &mut report);
             standards::check(domain, declared, &mut report);
         }
-        (name, Candidate { domain, report })
+        (name.clone(), Candidate { domain, report })
     });
     Some(candidates?.into_iter().collect())
 }
 
-fn read_policies(tree: &Tree<'_>, folder: &str, report: &mut Report) -> Sources {
-    let mut sources = Sources::default();
+fn read_policies(tree: &Tree<'_>, folder: &str, report: &mut Report) -> Written {
+    let mut sources = Written::default();
     let names = tree.list(folder).unwrap_or_else(|error| {
         let place = Place { file: folder.into(), line: 1, column: 1 };
         report.error("file/unreadable", &place, format!("cannot read the directory: {error}"));

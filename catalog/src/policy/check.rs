@@ -351,10 +351,10 @@ fn literals(
             // The domain is out already; what its broken contracts would have declared is not known.
             continue;
         }
-        let is_out = domain.is_some_and(|domain| known.is_out(domain));
+        let is_out = owner.is_none() && domain.is_some_and(|domain| known.is_beyond(domain));
         let message = format!("{} is not declared", quote(&text));
         let noted: Help<'_> = if is_out {
-            report.warning("policy/domain-out", place, format!("{message}, and its domain is out"))
+            report.warning("policy/domain-out", place, format!("{message}, and its domain is out or as it was before"))
         } else {
             report.error("policy/unknown-entity", place, message)
         };

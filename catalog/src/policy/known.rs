@@ -17,14 +17,18 @@ pub(crate) struct Known<'d> {
     tags: BTreeSet<&'d str>,
     pub domains: BTreeMap<&'d str, &'d Domain>,
     pub out: BTreeSet<DomainName>,
+    /// Domains that may declare more than what is known of them.
+    beyond: &'d BTreeSet<DomainName>,
 }
 
 impl<'d> Known<'d> {
-    /// What is declared in the mesh and in `domains`; `out` are the domains of which not everything is known.
+    /// What is declared in the mesh and in `domains`; `out` are the domains that are not served, and of those `beyond`
+    /// another version is than the one on disk, which may declare more.
     pub fn new(
         declared: &'d Declared,
         domains: impl Iterator<Item = &'d Domain>,
         out: BTreeSet<DomainName>,
+        beyond: &'d BTreeSet<DomainName>,
         report: &mut Report,
     ) -> Self {
         let validation = Validation::new(declared);
@@ -32,11 +36,17 @@ impl<'d> Known<'d> {
         // The tree is there with its branches: `id` lies above `id.customer`.
         let tags = declared.tags.keys().flat_map(|tag| declared.lineage(tag)).collect();
         let domains = domains.map(|domain| (domain.name.as_str(), domain)).collect();
-        Self { declared, validation, tags, domains, out }
+        Self { declared, validation, tags, domains, out, beyond }
     }
 
     pub fn is_out(&self, domain: &str) -> bool {
         self.out.iter().any(|out| out.as_str() == domain)
+    }
+
+    /// Whether more may be declared in a domain than is known, for the mesh's own policies. What a domain says of itself
+    /// must be known.
+    pub fn is_beyond(&self, domain: &str) -> bool {
+        self.is_out(domain) || self.beyond.iter().any(|beyond| beyond.as_str() == domain)
     }
 
     pub fn has(&self, kind: &str, id: &str) -> bool {

@@ -144,6 +144,9 @@ fn faults_of_domain_yaml() {
     rest("{ type: s3tables, table_bucket: wares }", "domain/table-bucket", "5:28", "arn:aws:s3tables");
     rest("{ type: rest, uri: \"https://c\", scope: x }", "domain/login", "5:42", "goes with a `credential`");
     rest("{ type: rest, uri: \"https://c\", headers: { Authorization: x } }", "domain/header", "5:53", "no header");
+    rest("{ type: rest, uri: \"https://c\", staleness: soon }", "domain/time", "5:42", "`3s`");
+    rest("{ type: rest, uri: \"https://c\", staleness: 2h }", "domain/time", "5:42", "`2h`");
+    rest("{ type: rest, uri: \"https://c\", timeout: 0s }", "domain/time", "5:42", "100ms");
     rest("{ type: rest, uri: \"https://c\", location: \"gs://x\" }", "domain/location", "5:42", "s3://");
     rest(
         "{ type: rest, uri: \"https://c\", warehous: x }",

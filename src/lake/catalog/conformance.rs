@@ -58,7 +58,7 @@ fn ident(namespace: &str, table: &str) -> TableIdent {
 }
 
 async fn ask(catalog: &Arc<dyn Tables>) -> Result<Option<Found>, LakeError> {
-    Breaker::new("shop").ask(catalog.find(&ident("ns", "t"))).await
+    Breaker::new("shop", Part::Catalog, PATIENCE).ask(catalog.find(&ident("ns", "t"))).await
 }
 
 /// Holds a kind of catalog to what all of them do.

@@ -25,13 +25,14 @@ use bytes::Bytes;
 use iceberg::TableIdent;
 use serde_json::Value;
 
+use self::breaker::Part;
 use super::error::LakeError;
 use super::vended::Lease;
 pub(super) use pinned::Pinned;
 
-/// How long a catalog or a store may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How old what a catalog elsewhere said of a table may be.
+/// How long a catalog or a store may take to answer, unless its domain says another time.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How old what a catalog elsewhere said of a table may be, unless its domain says another time.
 pub const STALENESS: Duration = Duration::from_secs(3);
 
 /// What a catalog says of a table.
@@ -78,9 +79,8 @@ pub(super) trait Tables: Debug + Send + Sync {
     }
 }
 
-/// Waits for a catalog or a store, but not forever.
+/// Waits for a catalog, but not forever.
 pub(super) async fn in_time<T>(domain: &str, work: impl Future<Output = Result<T, LakeError>>) -> Result<T, LakeError> {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .unwrap_or_else(|_| Err(LakeError::Timeout { domain: domain.to_owned(), seconds: PATIENCE.as_secs() }))
+    let late = || LakeError::Timeout { domain: domain.to_owned(), part: Part::Catalog, within: PATIENCE };
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(late()))
 }

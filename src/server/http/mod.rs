@@ -12,15 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
-use axum::http::{StatusCode, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 use self::door::{Door, Peer};
+use self::problem::Problem;
 use super::follow::Changes;
+use super::health::Health;
+use crate::flight::caller_by_headers;
 use crate::flight::tls::Tls;
 use crate::session::Engine;
 pub(super) use sql::Sql;
@@ -34,31 +37,68 @@ pub(super) async fn serve(
     changes: Arc<Changes>,
     close: impl Future<Output = ()> + Send + 'static,
 ) {
-    let (door, counters) = (Door::new(listener, tls, sql.engine.patience()), Arc::clone(&sql.counters));
-    let state = Arc::clone(&changes);
-    let readiness = move || async move {
-        match (ready.load(Ordering::Relaxed), state.stale()) {
-            // Queries are answered as before. Why the files do not load is in the log: this page is for everyone.
-            (true, Some(_)) => (StatusCode::OK, "ready, with an older mesh: the one on disk is not served\n"),
-            (true, None) => (StatusCode::OK, "ready\n"),
-            (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        }
-    };
-    let engine = Arc::clone(&sql.engine);
-    let metrics = move || async move {
-        let text = counters.render() + &stalled(&engine) + &changes.render();
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-    };
+    let door = Door::new(listener, tls, sql.engine.patience());
+    let pages = Arc::new(Pages { ready, sql: Arc::clone(&sql), changes });
     let router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(readiness))
-        .route("/metrics", get(metrics))
+        .route("/readyz", get(readiness).with_state(Arc::clone(&pages)))
+        .route("/metrics", get(metrics).with_state(pages))
         .route("/v1/sql", post(sql::answer).with_state(sql))
         .layer(from_fn(keep));
     let served = router.into_make_service_with_connect_info::<Peer>();
     if let Err(cause) = axum::serve(door, served).with_graceful_shutdown(close).await {
         tracing::error!(%cause, "the HTTP listener ended");
     }
+}
+
+/// What the pages for those who run the server tell of.
+struct Pages {
+    ready: Arc<AtomicBool>,
+    sql: Arc<Sql>,
+    changes: Arc<Changes>,
+}
+
+impl Pages {
+    /// How the domains are, as far as whoever asks may know: without credentials no names. Those that others could have read
+    /// on the way are not looked at.
+    async fn domains(&self, peer: &Peer, headers: &HeaderMap) -> Result<Health, Problem> {
+        let Sql { auth, engine, .. } = self.sql.as_ref();
+        let is_secret = peer.is_local() || (auth.required() && peer.is_encrypted());
+        let is_named = !auth.required() || headers.contains_key(header::AUTHORIZATION);
+        let principal = match is_secret && is_named {
+            true => Some(caller_by_headers(auth, &peer.as_caller(), headers).await?.principal),
+            false => None,
+        };
+        Ok(Health::of(engine, principal.as_ref()))
+    }
+}
+
+/// Queries are answered whatever single domains are like. Why files do not load is in the log: this page is for everyone.
+async fn readiness(
+    State(pages): State<Arc<Pages>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+) -> Result<(StatusCode, String), Response> {
+    if !pages.ready.load(Ordering::Relaxed) {
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()));
+    }
+    let domains = pages.domains(&peer, &headers).await.map_err(|problem| problem.response())?;
+    let stale = match pages.changes.stale() {
+        Some(_) => "ready, with an older mesh: the one on disk is not served\n",
+        None => "ready\n",
+    };
+    Ok((StatusCode::OK, stale.to_owned() + &domains.words()))
+}
+
+async fn metrics(
+    State(pages): State<Arc<Pages>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+) -> Result<([(HeaderName, &'static str); 1], String), Response> {
+    let domains = pages.domains(&peer, &headers).await.map_err(|problem| problem.response())?;
+    let Sql { counters, engine, .. } = pages.sql.as_ref();
+    let text = counters.render() + &stalled(engine) + &pages.changes.render() + &domains.render();
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
 fn stalled(engine: &Engine) -> String {
