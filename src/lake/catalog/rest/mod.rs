@@ -24,7 +24,6 @@ use polder_catalog::mesh;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, StatusCode, redirect};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -82,7 +81,7 @@ struct Config {
 #[serde(rename_all = "kebab-case")]
 struct Loaded {
     metadata_location: Option<String>,
-    metadata: Box<RawValue>,
+    metadata: Value,
     #[serde(default)]
     config: Map<String, Value>,
     #[serde(default)]
@@ -218,12 +217,7 @@ impl Rest {
             false => None,
         };
         let restrictions = loaded.read_restrictions.filter(|value| !value.is_null()).map(Arc::new);
-        Ok(Found {
-            location,
-            metadata: Some(String::from(Box::<str>::from(loaded.metadata)).into()),
-            restrictions,
-            lease,
-        })
+        Ok(Found { location, metadata: Some(loaded.metadata.to_string().into()), restrictions, lease })
     }
 }
 
