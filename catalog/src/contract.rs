@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::document::Place;
 
+pub(crate) use freshness::duration;
 pub use reference::Reference;
 
 /// Where a major version stands in its life.
@@ -53,6 +54,8 @@ pub struct Contract {
     pub support: Vec<String>,
     /// The service levels as written: `freshness 1 h`, …
     pub sla: Vec<String>,
+    /// Under which licence the data may be used, where it says so.
+    pub licence: Option<String>,
     /// Where the schema object stands.
     pub place: Place,
 }
@@ -61,6 +64,17 @@ impl Contract {
     /// The longest time since the last change of the data that the contract allows, where it promises one.
     pub fn freshness(&self) -> Option<Duration> {
         freshness::promised(&self.sla)
+    }
+
+    /// Until when it is served, as it says itself (`endOfLife`, or else `endOfSupport`).
+    pub fn ends(&self) -> Option<&str> {
+        let of = |name: &str| {
+            self.sla.iter().find_map(|line| {
+                let (property, value) = line.split_once(' ')?;
+                property.eq_ignore_ascii_case(name).then_some(value)
+            })
+        };
+        of("endOfLife").or_else(|| of("endOfSupport"))
     }
 }
 
@@ -87,6 +101,8 @@ pub struct Column {
     pub fields: Vec<Column>,
     /// The Iceberg field id that the contract pins (`polder.field_id`).
     pub field_id: Option<i32>,
+    /// The regular expression that its values match (`logicalTypeOptions.pattern`).
+    pub pattern: Option<String>,
     /// Where it stands.
     pub place: Place,
 }

@@ -28,6 +28,8 @@ use crate::policy::Reason;
 pub struct Diff {
     /// In contracts, in the order of products.
     pub contracts: Vec<ContractChange>,
+    /// The contracts whose version says less than they changed.
+    pub outgrown: Vec<Outgrown>,
     /// In access to what both have, in the order of products.
     pub access: Vec<AccessChange>,
     /// The products with more combinations than were looked at.
@@ -46,6 +48,21 @@ pub struct ContractChange {
     /// Whom it breaks: those who could read it, by groups, attributes and purpose.
     pub whom: Vec<String>,
     /// Where it stands, in the new state if it is there.
+    pub place: Place,
+}
+
+/// A contract that changed more than its version says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgrown {
+    /// `domain.product@major`
+    pub product: String,
+    /// The version that it has.
+    pub version: String,
+    /// The least that it needs.
+    pub needs: String,
+    /// Whether something breaks, so that it needs a major of its own, beside this one.
+    pub breaks: bool,
+    /// Where the contract stands.
     pub place: Place,
 }
 
@@ -127,7 +144,7 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
     for key in all {
         let name = format!("{}@{}", key.0, key.1);
         let pair = (before.get(&key).copied(), after.get(&key).copied());
-        let changes = contract::changes(pair);
+        let changes = contract::changes(pair, &old.mesh.declared);
         let access_differs = atoms::differ(old, new, pair);
         if changes.is_empty() && !access_differs {
             continue;
@@ -136,6 +153,7 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
         if cut {
             diff.cut.push(name.clone());
         }
+        diff.outgrown.extend(contract::outgrown(pair, &changes));
         for change in changes {
             let whom = match pair.0 {
                 Some(product) if change.breaks => access::readers(old.mesh, product, change.column.as_deref(), &people),

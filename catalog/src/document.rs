@@ -9,7 +9,8 @@ pub(crate) mod yaml;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::name::DomainName;
+use crate::mesh::Product;
+use crate::name::{DomainName, ProductRef};
 
 pub use watch::Watch;
 
@@ -33,6 +34,8 @@ impl fmt::Display for Place {
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// Good to know; nothing is wrong.
+    Note,
     /// Worth a look; everything is served.
     Warning,
     /// What it concerns is not served.
@@ -50,6 +53,8 @@ pub struct Finding {
     pub place: Place,
     /// The domain that it takes out, or `None` when it concerns the whole mesh.
     pub domain: Option<DomainName>,
+    /// The product that it alone takes out, with its major.
+    pub product: Option<ProductRef>,
     /// What is wrong: lowercase, no trailing stop, the user's text in backticks.
     pub message: String,
     /// What to write instead.
@@ -81,13 +86,46 @@ impl Report {
 
     fn add(&mut self, code: &'static str, severity: Severity, place: &Place, message: String) -> Help<'_> {
         let domain = self.domain.clone();
-        self.findings.push(Finding { code, severity, place: place.clone(), domain, message, help: None });
+        self.findings.push(Finding {
+            code,
+            severity,
+            place: place.clone(),
+            domain,
+            product: None,
+            message,
+            help: None,
+        });
         Help(self.findings.last_mut())
+    }
+
+    /// Notes something that takes `product` out of service, and nothing else of its scope.
+    pub fn refuse(
+        &mut self,
+        code: &'static str,
+        place: &Place,
+        product: &Product,
+        message: impl Into<String>,
+    ) -> Help<'_> {
+        drop(self.add(code, Severity::Error, place, message.into()));
+        let found = self.findings.last_mut();
+        let name = ProductRef { product: product.name.clone(), major: Some(product.contract.major) };
+        Help(found.map(|finding| {
+            finding.product = Some(name);
+            finding
+        }))
     }
 
     /// Whether anything was found that takes the scope out.
     pub fn is_broken(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+        self.findings.iter().any(|finding| finding.severity == Severity::Error && finding.product.is_none())
+    }
+
+    /// What takes `product` out of service, if anything does.
+    pub fn refusal(&self, product: &Product) -> Option<&Finding> {
+        self.findings.iter().find(|finding| {
+            let name = finding.product.as_ref();
+            name.is_some_and(|name| name.product == product.name && name.major == Some(product.contract.major))
+        })
     }
 
     /// How much was found so far.

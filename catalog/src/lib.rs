@@ -8,12 +8,14 @@
 //! mesh.yaml, domain.yaml, *.odcs.yaml, *.cedar --document--> Mesh --policy--> Decision per principal and product
 //!                                     tests/*.yaml --trial--> what the decisions should have been
 //!                                        two meshes --diff--> what breaks whom, and who gains or loses what
+//!                                            claims --proof-> true for everybody, false for somebody, or not known
 //! ```
 //!
 //! This crate is pure: it reads the files of a mesh and the secrets that they name, and nothing else. It never opens a
 //! catalog, a table or a socket, and it never imports tokio, arrow, datafusion, iceberg or tonic, so that the rules of
 //! the mesh compile and test in seconds.
 
+pub mod codes;
 pub mod contract;
 pub mod diff;
 mod display;
@@ -22,6 +24,7 @@ pub mod mesh;
 pub mod name;
 pub mod policy;
 pub mod principal;
+pub mod proof;
 pub mod secret;
 pub mod trial;
 

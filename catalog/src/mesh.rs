@@ -5,7 +5,7 @@ mod asking;
 mod auth;
 pub(crate) mod declared;
 mod domain;
-mod each;
+pub(crate) mod each;
 mod holder;
 mod issuer;
 mod load;
@@ -42,6 +42,8 @@ pub struct Mesh {
     pub(crate) declared: Declared,
     pub(crate) domains: BTreeMap<DomainName, Domain>,
     pub(crate) domains_out: BTreeSet<DomainName>,
+    /// The majors that fall short of a standard, with what they were and why they are out.
+    pub(crate) withheld: BTreeMap<ProductName, Vec<Withheld>>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) policies: Policies,
     pub(crate) watch: Arc<Watch>,
@@ -155,6 +157,17 @@ pub struct Product {
     pub contract: Contract,
 }
 
+/// A major that is there and not served.
+#[derive(Debug, Clone)]
+pub struct Withheld {
+    /// Which.
+    pub major: u32,
+    /// Where it stands in its life.
+    pub status: Status,
+    /// Why: the first error about it.
+    pub finding: Finding,
+}
+
 /// Why a purpose cannot be declared. Both read the same: who may not declare a purpose learns not that it exists.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PurposeError {
@@ -258,6 +271,11 @@ impl Mesh {
         self.versions.behind
     }
 
+    /// The products that are there and not served, because they fall short of a standard.
+    pub fn withheld(&self) -> impl Iterator<Item = (&ProductName, &Withheld)> {
+        self.withheld.iter().flat_map(|(name, majors)| majors.iter().map(move |major| (name, major)))
+    }
+
     /// The domain of that name, if it is served.
     pub fn domain(&self, name: &DomainName) -> Option<&Domain> {
         self.domains.get(name)
@@ -268,7 +286,7 @@ impl Mesh {
     pub fn product(&self, name: &ProductRef) -> Option<&Product> {
         let majors = self.domain(name.product.domain())?.products.get(&name.product)?;
         match name.major {
-            None => plain(majors),
+            None => self.plain(&name.product, majors),
             Some(major) => majors.iter().find(|product| product.contract.major == major && product.is_alive()),
         }
     }
@@ -277,12 +295,27 @@ impl Mesh {
     /// `name@major` for every other major that is alive.
     pub fn products(&self) -> impl Iterator<Item = (ProductRef, &Product)> {
         self.domains.values().flat_map(|domain| &domain.products).flat_map(|(name, majors)| {
-            let meant = plain(majors).map(|product| product.contract.major);
+            let meant = self.plain(name, majors).map(|product| product.contract.major);
             majors.iter().filter(|product| product.is_alive()).map(move |product| {
                 let major = product.contract.major;
                 (ProductRef { product: name.clone(), major: (meant != Some(major)).then_some(major) }, product)
             })
         })
+    }
+
+    /// The highest active major. Where none is active any more, deprecation must not break those who read the plain name.
+    /// A major that is withheld keeps its meaning: the name does not fall to another one.
+    fn plain<'p>(&self, name: &ProductName, majors: &'p [Product]) -> Option<&'p Product> {
+        let withheld = self.withheld.get(name).map(Vec::as_slice).unwrap_or_default();
+        [Status::Active, Status::Deprecated].into_iter().find_map(|status| {
+            let served = majors.iter().filter(|product| product.contract.status == status);
+            let served = served.max_by_key(|product| product.contract.major);
+            let out = withheld.iter().filter(|major| major.status == status).map(|major| major.major).max();
+            match (served, out) {
+                (None, None) => None,
+                (served, out) => Some(served.filter(|served| out.is_none_or(|out| out < served.contract.major))),
+            }
+        })?
     }
 
     /// The user of that id that `mesh.yaml` declares: a name, `token:name` or `certificate:name`.
@@ -354,11 +387,4 @@ impl Product {
     pub(crate) fn is_alive(&self) -> bool {
         self.contract.status != Status::Retired
     }
-}
-
-/// The highest active major. Where none is active any more, deprecation must not break those who read the plain name.
-fn plain(majors: &[Product]) -> Option<&Product> {
-    [Status::Active, Status::Deprecated].into_iter().find_map(|status| {
-        majors.iter().filter(|product| product.contract.status == status).max_by_key(|product| product.contract.major)
-    })
 }

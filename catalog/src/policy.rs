@@ -12,7 +12,7 @@ mod help;
 pub(crate) mod known;
 mod mask;
 pub(crate) mod planted;
-mod reach;
+pub(crate) mod reach;
 pub mod restriction;
 mod scope;
 mod source;
@@ -31,12 +31,12 @@ pub use mask::{Mask, Width};
 
 /// The mesh's policies, as they decide.
 pub struct Policies {
-    rules: Vec<reach::Rule>,
-    conditions: condition::Pool,
+    pub(crate) rules: Vec<reach::Rule>,
+    pub(crate) conditions: condition::Pool,
     /// Those that reach every domain.
-    mesh_wide: reach::Index,
+    pub(crate) mesh_wide: reach::Index,
     /// Those of each domain, which reach no further.
-    domains: BTreeMap<DomainName, reach::Index>,
+    pub(crate) domains: BTreeMap<DomainName, reach::Index>,
     types: uid::Types,
 }
 

@@ -1,11 +1,14 @@
 //! Whole meshes: what is served, what is refused with which finding, and the law of the policies.
 
 mod broken;
+mod claims;
+mod codes;
 mod dice;
 mod entrants;
 mod evaluate;
 #[allow(clippy::print_stdout, reason = "its figures are what it is run for")]
 mod fast;
+mod fuzz;
 mod law;
 mod restriction;
 mod rows;

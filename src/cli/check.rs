@@ -3,18 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use polder_catalog::codes::Page;
 use polder_catalog::document::{Finding, Severity};
 use polder_catalog::mesh::Mesh;
+use polder_catalog::proof::{Claim, NoClaim, examine};
 use serde_json::json;
 
 use super::{Failure, Outcome, find, grave};
 
 /// Say whether a mesh may be served, and why not
 ///
-/// Reads every file of the mesh and reports what is wrong with it: structure, contracts, policies, secrets.
+/// Reads every file of the mesh and reports what is wrong with it: structure, contracts, standards, policies, secrets.
+/// Proves for everybody who could ever ask that nobody reads a tag's values but those whom it names, and says which
+/// policies it overrules.
 /// Ends with 0 when nothing is kept from being served, with 1 when something is, and with 2 when it could not run.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  polder check .\n  polder check --format sarif mesh/ > findings.sarif")]
+#[command(after_help = "Examples:\n  polder check .\n  polder check --format sarif mesh/ > findings.sarif\n  \
+                  polder check --claim 'no one outside fraud-team can read pii.card' .")]
 pub struct Check {
     /// The mesh directory
     #[arg(value_name = "DIR")]
@@ -25,6 +30,9 @@ pub struct Check {
     /// How findings are written
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    /// Prove this of the mesh too: `no one [outside GROUP, …] can read|see TAG|DOMAIN.PRODUCT[.COLUMN]`
+    #[arg(long = "claim", value_name = "CLAIM")]
+    claims: Vec<String>,
 }
 
 /// How findings are written.
@@ -41,20 +49,9 @@ pub enum Format {
 impl Check {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let Self { dir, offline: _, format } = self;
+        let Self { dir, offline: _, format, claims } = self;
         find(&dir)?;
-        let (findings, summary) = match Mesh::load(&dir) {
-            Ok(mesh) => {
-                let summary = format!(
-                    "mesh `{}`: {} domains and {} products can be served",
-                    mesh.name(),
-                    mesh.domains().count(),
-                    mesh.products().count()
-                );
-                (mesh.findings().to_vec(), summary)
-            }
-            Err(findings) => (findings, "the mesh cannot be served".to_owned()),
-        };
+        let (findings, summary) = found(&dir, &claims)?;
         match format {
             Format::Human => {
                 let mut text: String = findings.iter().map(|finding| human(&dir, finding) + "\n\n").collect();
@@ -68,6 +65,31 @@ impl Check {
     }
 }
 
+/// What is found in the mesh, in the order of files and lines, and what of it can be served.
+fn found(dir: &Path, claims: &[String]) -> Result<(Vec<Finding>, String), Failure> {
+    let mesh = match Mesh::load(dir) {
+        Ok(mesh) => mesh,
+        Err(findings) => return Ok((findings, "the mesh cannot be served".to_owned())),
+    };
+    let mut findings = mesh.findings().to_vec();
+    findings.extend(proved(&mesh, claims)?);
+    findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
+    let (domains, products) = (mesh.domains().count(), mesh.products().count());
+    Ok((findings, format!("mesh `{}`: {domains} domains and {products} products can be served", mesh.name())))
+}
+
+/// What the prover finds: of the tags, of the standards, and of these claims.
+fn proved(mesh: &Mesh, claims: &[String]) -> Result<Vec<Finding>, Failure> {
+    let read = |text: &String| {
+        Claim::parse(text, mesh).map_err(|NoClaim { message, help }| {
+            let help = help.map(|help| format!("\n  help: {help}")).unwrap_or_default();
+            Failure::Environment(format!("{message}{help}"))
+        })
+    };
+    let claims: Vec<Claim> = claims.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(examine(mesh, &claims).findings())
+}
+
 /// Writes a line to stdout.
 pub fn write(text: &str) -> std::io::Result<()> {
     use std::io::Write;
@@ -76,7 +98,7 @@ pub fn write(text: &str) -> std::io::Result<()> {
 
 /// A finding as a compiler shows it: what, where, the line with a caret, help.
 pub fn human(dir: &Path, finding: &Finding) -> String {
-    let Finding { code, severity, place, domain, message, help } = finding;
+    let Finding { code, severity, place, domain, product, message, help } = finding;
     let mut text = format!("{}[{code}]: {message}\n  --> {place}", level(*severity));
     let line = std::fs::read_to_string(dir.join(place.file.as_ref()))
         .ok()
@@ -95,8 +117,14 @@ pub fn human(dir: &Path, finding: &Finding) -> String {
     if let Some(help) = help {
         text.push_str(&format!("\n  help: {help}"));
     }
-    if let (Some(domain), Severity::Error) = (domain, severity) {
-        text.push_str(&format!("\n  note: domain `{domain}` is not served until this is mended"));
+    match (product, domain, severity) {
+        (Some(product), _, Severity::Error) => {
+            text.push_str(&format!("\n  note: product `{product}` is not served until this is mended"));
+        }
+        (None, Some(domain), Severity::Error) => {
+            text.push_str(&format!("\n  note: domain `{domain}` is not served until this is mended"));
+        }
+        _ => {}
     }
     text
 }
@@ -105,6 +133,7 @@ fn level(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
+        Severity::Note => "note",
     }
 }
 
@@ -117,9 +146,23 @@ pub fn as_json(finding: &Finding) -> serde_json::Value {
         "line": finding.place.line,
         "column": finding.place.column,
         "domain": finding.domain.as_ref().map(|domain| domain.as_str()),
+        "product": finding.product.as_ref().map(ToString::to_string),
         "message": finding.message,
         "help": finding.help,
     })
+}
+
+/// The page of a code as code review shows it.
+fn rule(code: &str) -> serde_json::Value {
+    match polder_catalog::codes::find(code) {
+        Ok(Page { means, why, write, .. }) => json!({
+            "id": code,
+            "shortDescription": { "text": means },
+            "fullDescription": { "text": why },
+            "help": { "text": write },
+        }),
+        Err(_) => json!({ "id": code }),
+    }
 }
 
 /// Findings as a log that code review shows.
@@ -145,7 +188,7 @@ pub fn sarif(findings: &[Finding]) -> serde_json::Value {
     let mut codes: Vec<&str> = findings.iter().map(|finding| finding.code).collect();
     codes.sort_unstable();
     codes.dedup();
-    let rules: Vec<_> = codes.into_iter().map(|code| json!({ "id": code })).collect();
+    let rules: Vec<_> = codes.into_iter().map(rule).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -154,4 +197,90 @@ pub fn sarif(findings: &[Finding]) -> serde_json::Value {
             "results": results,
         }],
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const MESH: &str = "mesh: small\ngroups: [analysts, privacy]\nstandards:\n  severity: { identifiers: error }\n  \
+                        claims: [\"no one outside analysts can read shop.orders.total\"]\ntags:\n  \
+                        pii: { unmasked_for: [privacy] }\n  id.customer: { type: string }\n";
+    const DOMAIN: &str = "name: shop\nkind: shared\nowner: { team: t }\ncatalog: { type: metadata, tables: { s.t: \"s3://b/v1.metadata.json\" } }\n";
+    const PEOPLE: &str = "apiVersion: v3.1.0\nkind: DataContract\nid: p\nversion: 1.0.0\nstatus: active\nschema:\n  \
+                          - name: people\n    physicalName: s.p\n    properties:\n      \
+                          - { name: buyer, physicalType: long, tags: [id.customer] }\n";
+    const ORDERS: &str = "apiVersion: v3.1.0\nkind: DataContract\nid: o\nversion: 1.0.0\nstatus: active\nschema:\n  \
+                          - name: orders\n    physicalName: s.o\n    properties:\n      \
+                          - { name: total, physicalType: long }\n      - { name: mail, physicalType: string, tags: [pii] }\n";
+    const RULES: &str = "@id(\"seen\") permit (principal, action == Action::\"discover\", resource);\n\
+                         @id(\"all\") permit (principal, action == Action::\"read\", resource);\n";
+
+    /// What a mesh with a bit of everything wrong is told.
+    fn told() -> (tempfile::TempDir, Vec<Finding>) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("mesh.yaml", MESH),
+            ("shop/domain.yaml", DOMAIN),
+            ("shop/products/people.odcs.yaml", PEOPLE),
+            ("shop/products/orders.odcs.yaml", ORDERS),
+            ("shop/policies/all.cedar", RULES),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let found = found(dir.path(), &[]).ok().unwrap().0;
+        (dir, found)
+    }
+
+    #[test]
+    fn people_are_told_as_by_a_compiler() {
+        let (dir, found) = told();
+        let text: Vec<String> = found.iter().map(|finding| human(dir.path(), finding)).collect();
+        assert_eq!(text.join("\n\n"), include_str!("check/told.txt").trim_end());
+    }
+
+    #[test]
+    fn programs_are_told_the_same() {
+        let (_dir, found) = told();
+        for (finding, told) in found.iter().zip(found.iter().map(as_json)) {
+            assert_eq!(told["code"], finding.code);
+            assert_eq!(told["line"], finding.place.line);
+            assert!(["error", "warning", "note"].contains(&told["severity"].as_str().unwrap()));
+            assert!(told["message"].is_string() && told["file"].is_string() && told["column"].is_u64());
+        }
+        let refused = found.iter().map(as_json).find(|told| told["code"] == "standards/identifier").unwrap();
+        assert_eq!(refused["product"], "shop.people@1");
+    }
+
+    /// What the SARIF 2.1.0 schema asks of a log like ours: the keys that must be there, and the values that may.
+    #[test]
+    fn code_review_gets_a_log_of_the_right_structure() {
+        let (_dir, found) = told();
+        let log = sarif(&found);
+        assert_eq!(log["version"], "2.1.0");
+        let driver = &log["runs"][0]["tool"]["driver"];
+        assert_eq!(driver["name"], "polder");
+        let rules: Vec<&str> =
+            driver["rules"].as_array().unwrap().iter().map(|rule| rule["id"].as_str().unwrap()).collect();
+        for rule in driver["rules"].as_array().unwrap() {
+            for key in ["shortDescription", "fullDescription", "help"] {
+                assert!(!rule[key]["text"].as_str().unwrap().is_empty(), "{rule}");
+            }
+        }
+        let results = log["runs"][0]["results"].as_array().unwrap();
+        assert_eq!(results.len(), found.len());
+        for result in results {
+            assert!(rules.contains(&result["ruleId"].as_str().unwrap()), "{result}");
+            assert!(["none", "note", "warning", "error"].contains(&result["level"].as_str().unwrap()));
+            assert!(result["message"]["text"].is_string());
+            let place = &result["locations"][0]["physicalLocation"];
+            let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+            assert!(!uri.starts_with('/') && !uri.contains('\\'), "{uri}");
+            assert!(place["region"]["startLine"].as_u64().unwrap() >= 1);
+            assert!(place["region"]["startColumn"].as_u64().unwrap() >= 1);
+        }
+    }
 }

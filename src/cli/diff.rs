@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use polder_catalog::diff::{AccessChange, ContractChange, Diff as Found, Direction, State, diff};
+use polder_catalog::diff::{AccessChange, ContractChange, Diff as Found, Direction, Outgrown, State, diff};
 use polder_catalog::mesh::Mesh;
 use serde_json::{Value, json};
 
@@ -84,6 +84,7 @@ fn human(found: &Found) -> String {
         }
     };
     section("contracts", grouped(&found.contracts, |change| &change.product, contract));
+    section("versions", found.outgrown.iter().map(outgrown).collect());
     section("access", grouped(&found.access, |change| &change.product, access));
     let cut = found.cut.iter().map(|product| format!("  {product}: there are more combinations than were compared"));
     section("not compared in full", cut.collect());
@@ -123,6 +124,12 @@ fn contract(change: &ContractChange) -> String {
         line.push_str(&format!("\n            read by: {}{more}", named.join("; ")));
     }
     line
+}
+
+fn outgrown(found: &Outgrown) -> String {
+    let Outgrown { product, version, needs, breaks, place } = found;
+    let how = if *breaks { ", in a file of its own beside this one" } else { "" };
+    format!("  {product}: {version} is not enough: this needs {needs}{how} ({place})")
 }
 
 fn direction(direction: Direction) -> &'static str {
@@ -171,5 +178,15 @@ fn as_json(found: &Found) -> Value {
             "policies": Value::from_iter(because),
         })
     });
-    json!({ "contracts": Value::from_iter(contracts), "access": Value::from_iter(access), "cut": found.cut })
+    let versions = found.outgrown.iter().map(|found| {
+        json!({
+            "product": found.product,
+            "version": found.version,
+            "needs": found.needs,
+            "breaks": found.breaks,
+            "file": &*found.place.file,
+            "line": found.place.line,
+        })
+    });
+    json!({ "versions": Value::from_iter(versions), "contracts": Value::from_iter(contracts), "access": Value::from_iter(access), "cut": found.cut })
 }

@@ -1,10 +1,12 @@
-//! `polder explain`: what a user may see of a product, a column or a query, and which policies say so.
+//! `polder explain`: what a user may see of a product, a column or a query, and which policies say so; and what the code
+//! of a finding means.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use polder_catalog::codes::{self, Page};
 use polder_catalog::mesh::Mesh;
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Help, Reason};
@@ -14,7 +16,7 @@ use super::sql::embedded_principal;
 use super::{Failure, Limits, Outcome, engine};
 use crate::session::{EVERY, Line};
 
-/// Say what a user may see of a product, a column or a query, and why
+/// Say what a user may see of a product, a column or a query, and why; or what the code of a finding means
 ///
 /// Reads the mesh's files alone: no catalog is opened, and nothing runs. Each line names the policy that decides, and
 /// where it stands; the last lines say whom to ask, and which group or purpose would show more.
@@ -23,23 +25,24 @@ use crate::session::{EVERY, Line};
     group(ArgGroup::new("what").required(true).args(["command", "name"])),
     after_help = "Examples:\n  polder explain --mesh . --as analyst-eu storefront.customers\n  \
                   polder explain --mesh . --as analyst-eu storefront.customers.tax_id\n  \
-                  polder explain --mesh . --as ada --purpose fraud -c 'SELECT email FROM storefront.customers'"
+                  polder explain --mesh . --as ada --purpose fraud -c 'SELECT email FROM storefront.customers'\n  \
+                  polder explain policy/unknown-entity"
 )]
 pub struct Explain {
     /// The mesh directory
     #[arg(long, value_name = "DIR")]
-    mesh: PathBuf,
+    mesh: Option<PathBuf>,
     /// The user whose view is explained
     #[arg(long = "as", value_name = "USER")]
-    user: String,
+    user: Option<String>,
     /// The purpose that the user declares
     #[arg(long, value_name = "PURPOSE")]
     purpose: Option<String>,
     /// Explain this query
     #[arg(short, long, value_name = "SQL")]
     command: Option<String>,
-    /// Explain this product or column
-    #[arg(value_name = "PRODUCT[.COLUMN]")]
+    /// Explain this product or column, or this code of a finding
+    #[arg(value_name = "PRODUCT[.COLUMN]|CODE")]
     name: Option<String>,
     #[command(flatten)]
     limits: Limits,
@@ -48,8 +51,16 @@ pub struct Explain {
 impl Explain {
     /// Runs the command.
     pub async fn run(self) -> Outcome {
-        let engine = engine(&self.mesh, self.limits.options())?;
-        let principal = embedded_principal(&engine, Some(&self.user), self.purpose.as_deref())?;
+        // A code has a slash, which no name of a product can have.
+        if let Some(code) = self.name.as_deref().filter(|name| name.contains('/')) {
+            return Ok(writeln!(std::io::stdout().lock(), "{}", page(code)?)?);
+        }
+        let (Some(mesh), Some(user)) = (&self.mesh, &self.user) else {
+            let message = "to explain what somebody may see, say of which mesh and who: `--mesh DIR --as USER`";
+            return Err(Failure::Environment(message.to_owned()));
+        };
+        let engine = engine(mesh, self.limits.options())?;
+        let principal = embedded_principal(&engine, Some(user), self.purpose.as_deref())?;
         let (sql, of_query) = match (&self.command, &self.name) {
             (Some(sql), _) => (sql.clone(), true),
             (None, name) => (query_of(name.as_deref().unwrap_or_default())?, false),
@@ -57,6 +68,17 @@ impl Explain {
         let lines = engine.explain_policy(&principal, &sql).await?;
         let text = explained(&engine.mesh(), &principal, &lines, of_query);
         Ok(write!(std::io::stdout().lock(), "{text}")?)
+    }
+}
+
+/// The page of a code.
+fn page(code: &str) -> Result<String, Failure> {
+    match codes::find(code) {
+        Ok(Page { code, means, why, write }) => Ok(format!("{code}: {means}\n\n  why:   {why}\n  write: {write}")),
+        Err(near) => {
+            let near = near.map(|near| format!("\n  help: did you mean `{near}`?")).unwrap_or_default();
+            Err(Failure::Environment(format!("there is no code `{code}`{near}")))
+        }
     }
 }
 

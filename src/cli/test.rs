@@ -119,6 +119,7 @@ fn finding(found: &Found) -> Finding {
         severity: Severity::Error,
         place: place.clone(),
         domain: None,
+        product: None,
         message: format!("{what} as {who}: expected {expected}, got {got}"),
         help: (!because.is_empty()).then(|| format!("decided by {}", policies(because))),
     }

@@ -221,6 +221,7 @@ mod tests {
             tags: BTreeSet::new(),
             fields,
             field_id: None,
+            pattern: None,
             place: Place { file: "shop/products/p.odcs.yaml".into(), line: 3, column: 5 },
         }
     }
@@ -243,6 +244,7 @@ mod tests {
             references: Vec::new(),
             support: Vec::new(),
             sla: Vec::new(),
+            licence: None,
             place,
             closed_rows: false,
         };

@@ -284,7 +284,8 @@ impl Resolver {
 
         let mut notices = Vec::new();
         if product.contract.status == Status::Deprecated {
-            notices.push(format!("`{name}` is deprecated"));
+            let until = product.contract.ends().map(|end| format!(" and ends on {end}")).unwrap_or_default();
+            notices.push(format!("`{name}` is deprecated{until}"));
         }
         if !rows.are_all() {
             notices.push(format!("rows of `{name}` are kept from you by its row rules"));

@@ -228,6 +228,7 @@ fn tell(findings: &[Finding]) {
         match severity {
             Severity::Error => tracing::error!(%place, code, "{message}"),
             Severity::Warning => tracing::warn!(%place, code, "{message}"),
+            Severity::Note => tracing::info!(%place, code, "{message}"),
         }
     }
 }

@@ -64,6 +64,15 @@ fn check_says_what_is_wrong_and_where() {
     polder::packly::write_files(dir.path()).unwrap();
     let mesh = dir.path().to_str().unwrap().to_owned();
     check(&["check", &mesh], 0, "5 domains", "");
+    let claim = |claim: &str, code, stdout: &str, stderr: &str| {
+        check(&["check", &mesh, "--claim", claim], code, stdout, stderr)
+    };
+    claim("no one outside privacy-office can read pii.email", 0, "proved: `no one outside privacy-office can read", "");
+    claim("no one can read pii.email", 1, "refuted: `no one can read pii.email`", "");
+    claim("everyone is content", 2, "", "no one [outside GROUP");
+    check(&["explain", "policy/no-id"], 0, "the policy has no id", "");
+    check(&["explain", "policy/noid"], 2, "", "did you mean `policy/no-id`?");
+    check(&["explain", "storefront.customers"], 2, "", "--mesh DIR --as USER");
     let path = dir.path().join("storefront/domain.yaml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("kind:", "kindd:", 1)).unwrap();

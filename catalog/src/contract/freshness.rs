@@ -18,6 +18,11 @@ fn read(line: &str, name: &str) -> Option<Duration> {
     if !property.eq_ignore_ascii_case(name) || words.next().is_some() {
         return None;
     }
+    duration(value, unit)
+}
+
+/// A length of time, where the unit is known.
+pub(crate) fn duration(value: &str, unit: &str) -> Option<Duration> {
     let unit = match unit.to_ascii_lowercase().as_str() {
         "s" | "sec" | "second" | "seconds" => 1,
         "min" | "minute" | "minutes" => 60,

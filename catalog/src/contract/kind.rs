@@ -58,6 +58,29 @@ fn number(text: &str) -> Option<u32> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
+/// Whether a type is of a family.
+pub(crate) fn agree(physical: &PhysicalType, logical: LogicalType) -> bool {
+    use PhysicalType as P;
+    match logical {
+        // Texts, and whatever the standard has no family for.
+        LogicalType::String => matches!(physical, P::String | P::Uuid | P::Binary | P::Fixed(_)),
+        LogicalType::Date => {
+            matches!(physical, P::Date | P::Timestamp | P::Timestamptz | P::TimestampNs | P::TimestamptzNs)
+        }
+        LogicalType::Timestamp => {
+            matches!(physical, P::Timestamp | P::Timestamptz | P::TimestampNs | P::TimestamptzNs)
+        }
+        LogicalType::Time => matches!(physical, P::Time),
+        LogicalType::Number => {
+            matches!(physical, P::Int | P::Long | P::Float | P::Double | P::Decimal { .. })
+        }
+        LogicalType::Integer => matches!(physical, P::Int | P::Long | P::Decimal { scale: 0, .. }),
+        LogicalType::Boolean => matches!(physical, P::Boolean),
+        LogicalType::Object => matches!(physical, P::Struct | P::Map),
+        LogicalType::Array => matches!(physical, P::List),
+    }
+}
+
 /// Reads a type of the standard.
 pub(crate) fn logical(text: &str) -> Option<LogicalType> {
     Some(match text {

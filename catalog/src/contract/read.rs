@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{self, check};
-use super::kind::{LOGICAL, PHYSICAL, logical, physical};
+use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
 use super::reference::references;
-use super::{Column, Contract, LogicalType, PhysicalType, Reference, Status, Type};
-use crate::document::fields::Fields;
+use super::{Column, Contract, Reference, Status, Type};
+use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, nearest, quote};
 
@@ -42,12 +42,14 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
     let status = status(&mut fields, report);
     let mut tags = Vec::new();
     let own_tags = tags_of(&mut fields, &mut tags, report);
+    let own = custom(&mut fields, report);
     let common = Common {
         purpose: purpose(&mut fields, report),
         support: support(&mut fields, report),
         sla: sla(&mut fields, report),
         tags: own_tags,
-        closed_rows: closed_rows(&mut fields, report),
+        closed_rows: closed_rows(&own, report),
+        licence: licence(&own, report),
     };
     let domain = fields.text("domain", report).map(|name| (name.to_owned(), fields.key_place("domain").clone()));
     let schema = fields.list("schema", report);
@@ -77,6 +79,7 @@ struct Common {
     sla: Vec<String>,
     tags: BTreeSet<String>,
     closed_rows: bool,
+    licence: Option<String>,
 }
 
 fn header(fields: &mut Fields<'_>, report: &mut Report) {
@@ -185,8 +188,7 @@ fn tags_of(fields: &mut Fields<'_>, all: &mut Vec<TagUse>, report: &mut Report) 
 }
 
 /// Whether `polder.rows` closes the rows: then policies alone show any.
-fn closed_rows(fields: &mut Fields<'_>, report: &mut Report) -> bool {
-    let properties = custom(fields, report);
+fn closed_rows(properties: &BTreeMap<String, &Node>, report: &mut Report) -> bool {
     let Some(node) = properties.get("polder.rows") else { return false };
     match &node.kind {
         Kind::Scalar { text, .. } if text == "closed" => true,
@@ -196,6 +198,12 @@ fn closed_rows(fields: &mut Fields<'_>, report: &mut Report) -> bool {
             true
         }
     }
+}
+
+/// Under which licence the data may be used. The standard has no key of its own for it.
+fn licence(properties: &BTreeMap<String, &Node>, report: &mut Report) -> Option<String> {
+    let node = ["licence", "license"].into_iter().find_map(|name| properties.get(name))?;
+    text(node, "licence", report).map(str::to_owned)
 }
 
 /// The custom properties, by name.
@@ -243,7 +251,9 @@ fn object(
     let description = fields.text("description", report).map(str::to_owned);
     let mut own = tags_of(&mut fields, tags, report);
     own.extend(common.tags.iter().cloned());
-    let closed_rows = closed_rows(&mut fields, report) || common.closed_rows;
+    let properties = custom(&mut fields, report);
+    let closed_rows = closed_rows(&properties, report) || common.closed_rows;
+    let licence = licence(&properties, report).or_else(|| common.licence.clone());
     let properties = fields.list("properties", report);
     if properties.is_empty() {
         let place = fields.key_place("properties");
@@ -268,6 +278,7 @@ fn object(
         references,
         support: common.support.clone(),
         sla: common.sla.clone(),
+        licence,
         place: node.place.clone(),
     };
     Some((name?.to_owned(), contract))
@@ -342,6 +353,10 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
     let classification = fields.text("classification", report).map(str::to_owned);
     let own = tags_of(&mut fields, tags, report);
     let field_id = field_id(&mut fields, report);
+    let pattern = fields.get("logicalTypeOptions").and_then(|node| {
+        let mut options = Fields::of(node, "`logicalTypeOptions`", report)?;
+        options.text("pattern", report).map(str::to_owned)
+    });
     let mut nested = columns(fields.list("properties", report), tags, report);
     if let Some(items) = fields.get("items") {
         nested.extend(element(items, tags, report));
@@ -357,6 +372,7 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
         tags: own,
         fields: nested,
         field_id,
+        pattern,
         place: node.place.clone(),
     })
 }
@@ -420,28 +436,6 @@ fn kind(fields: &mut Fields<'_>, report: &mut Report) -> Option<Type> {
         return None;
     }
     Some(Type::Physical(physical))
-}
-
-fn agree(physical: &PhysicalType, logical: LogicalType) -> bool {
-    use PhysicalType as P;
-    match logical {
-        // Texts, and whatever the standard has no family for.
-        LogicalType::String => matches!(physical, P::String | P::Uuid | P::Binary | P::Fixed(_)),
-        LogicalType::Date => {
-            matches!(physical, P::Date | P::Timestamp | P::Timestamptz | P::TimestampNs | P::TimestamptzNs)
-        }
-        LogicalType::Timestamp => {
-            matches!(physical, P::Timestamp | P::Timestamptz | P::TimestampNs | P::TimestamptzNs)
-        }
-        LogicalType::Time => matches!(physical, P::Time),
-        LogicalType::Number => {
-            matches!(physical, P::Int | P::Long | P::Float | P::Double | P::Decimal { .. })
-        }
-        LogicalType::Integer => matches!(physical, P::Int | P::Long | P::Decimal { scale: 0, .. }),
-        LogicalType::Boolean => matches!(physical, P::Boolean),
-        LogicalType::Object => matches!(physical, P::Struct | P::Map),
-        LogicalType::Array => matches!(physical, P::List),
-    }
 }
 
 fn key(fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {

@@ -1,8 +1,18 @@
 //! What changes in a contract, and whether that breaks who reads it.
+//!
+//! ```text
+//! breaks          a column that is gone, renamed, of another type, NULL where it was not, or in another place;
+//!                 a key that is another; an identifier that means something else, or has another pattern
+//! does not        a new column, a stricter promise, a tag that identifies nothing, another table
+//! ```
+//!
+//! What breaks needs a new major, which is served beside the old one until that is retired.
 
-use super::ContractChange;
-use crate::contract::{Column, Contract, Status};
+use super::{ContractChange, Outgrown};
+use crate::contract::kind::agree;
+use crate::contract::{Column, Contract, Status, Type};
 use crate::document::Place;
+use crate::mesh::declared::Declared;
 use crate::mesh::{Mesh, Product};
 use crate::name::ProductRef;
 
@@ -14,16 +24,19 @@ pub(super) struct Change {
     /// The column that it is about, by its path in the old contract.
     pub column: Option<Vec<String>>,
     pub place: Place,
+    /// Whether it is something new.
+    adds: bool,
 }
 
 impl Change {
     fn new(what: String, breaks: bool, column: Option<Vec<String>>, place: &Place) -> Self {
-        Self { what, breaks, column, place: place.clone() }
+        Self { what, breaks, column, place: place.clone(), adds: false }
     }
 }
 
-/// The changes of a product; what is not served in one of the states is `None` there.
-pub(super) fn changes(pair: (Option<&Product>, Option<&Product>)) -> Vec<Change> {
+/// The changes of a product; what is not served in one of the states is `None` there. `declared` says which tags
+/// identify something.
+pub(super) fn changes(pair: (Option<&Product>, Option<&Product>), declared: &Declared) -> Vec<Change> {
     match pair {
         (Some(old), None) => vec![Change::new("is no longer served".to_owned(), true, None, &old.contract.place)],
         (None, Some(new)) => vec![Change::new("is new".to_owned(), false, None, &new.contract.place)],
@@ -31,7 +44,7 @@ pub(super) fn changes(pair: (Option<&Product>, Option<&Product>)) -> Vec<Change>
             let (before, after) = (&old.contract.table, &new.contract.table);
             let what = format!("is read from table `{after}`, and was from `{before}`");
             let moved = (before != after).then(|| Change::new(what, false, None, &new.contract.place));
-            moved.into_iter().chain(of_contract(&old.contract, &new.contract)).collect()
+            moved.into_iter().chain(of_contract(&old.contract, &new.contract, declared)).collect()
         }
         (None, None) => Vec::new(),
     }
@@ -46,7 +59,7 @@ pub(super) fn plain_names(old: &Mesh, new: &Mesh) -> Vec<ContractChange> {
         if from == to {
             continue;
         }
-        let breaks = of_contract(&before.contract, &after.contract).iter().any(|change| change.breaks);
+        let breaks = of_contract(&before.contract, &after.contract, &old.declared).iter().any(|change| change.breaks);
         found.push(ContractChange {
             product: name.to_string(),
             what: format!("the plain name means version {to}, and meant version {from}"),
@@ -58,13 +71,41 @@ pub(super) fn plain_names(old: &Mesh, new: &Mesh) -> Vec<ContractChange> {
     found
 }
 
-fn of_contract(old: &Contract, new: &Contract) -> Vec<Change> {
+/// The version that `changes` need, where the new contract has a lesser one.
+pub(super) fn outgrown(pair: (Option<&Product>, Option<&Product>), changes: &[Change]) -> Option<Outgrown> {
+    let (Some(old), Some(new)) = pair else { return None };
+    let (before, after) = (&old.contract, &new.contract);
+    let breaks = changes.iter().any(|change| change.breaks);
+    let needs = match breaks {
+        true => format!("{}.0.0", before.major.saturating_add(1)),
+        // The table and the status are not the interface.
+        false
+            if before.version == after.version
+                && changes.iter().any(|change| change.column.is_some() || change.adds) =>
+        {
+            let mut parts = before.version.trim_start_matches('v').split(['.', '-', '+']);
+            let minor: u32 = parts.nth(1).and_then(|minor| minor.parse().ok()).unwrap_or_default();
+            format!("{}.{}.0", before.major, minor.saturating_add(1))
+        }
+        false => return None,
+    };
+    Some(Outgrown {
+        product: format!("{}@{}", new.name, after.major),
+        version: after.version.clone(),
+        needs,
+        breaks,
+        place: after.place.clone(),
+    })
+}
+
+fn of_contract(old: &Contract, new: &Contract, declared: &Declared) -> Vec<Change> {
     let mut changes = Vec::new();
     if old.status != new.status {
         let breaks = new.status == Status::Draft;
         changes.push(Change::new(format!("is {}, and was {}", new.status, old.status), breaks, None, &new.place));
     }
-    of_columns(&old.columns, &new.columns, &[], &new.place, &mut changes);
+    of_columns(&old.columns, &new.columns, &[], &new.place, declared, &mut changes);
+    promises(old, new, &mut changes);
     let (before, after) = (key(&old.columns), key(&new.columns));
     if before != after {
         let text = |key: &[&str]| if key.is_empty() { "none".to_owned() } else { key.join(", ") };
@@ -74,6 +115,19 @@ fn of_contract(old: &Contract, new: &Contract) -> Vec<Change> {
     changes
 }
 
+/// Service levels are no part of a query's meaning, and those who rely on them want to know.
+fn promises(old: &Contract, new: &Contract, changes: &mut Vec<Change>) {
+    let name = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    for line in old.sla.iter().filter(|line| !new.sla.contains(line)) {
+        let now = new.sla.iter().find(|other| name(other) == name(line) && !old.sla.contains(other));
+        let what = match now {
+            Some(now) => format!("promises `{now}`, and promised `{line}`"),
+            None => format!("promises `{line}` no more"),
+        };
+        changes.push(Change::new(what, false, None, &new.place));
+    }
+}
+
 fn key(columns: &[Column]) -> Vec<&str> {
     let mut key: Vec<(u32, &str)> =
         columns.iter().filter_map(|column| Some((column.key?, column.name.as_str()))).collect();
@@ -81,7 +135,14 @@ fn key(columns: &[Column]) -> Vec<&str> {
     key.into_iter().map(|(_, name)| name).collect()
 }
 
-fn of_columns(old: &[Column], new: &[Column], around: &[String], place: &Place, changes: &mut Vec<Change>) {
+fn of_columns(
+    old: &[Column],
+    new: &[Column],
+    around: &[String],
+    place: &Place,
+    declared: &Declared,
+    changes: &mut Vec<Change>,
+) {
     let named = |columns: &'_ [Column], name: &str| columns.iter().position(|column| column.name == name);
     let is_new = |column: &&Column| named(old, &column.name).is_none();
     for column in old {
@@ -89,7 +150,7 @@ fn of_columns(old: &[Column], new: &[Column], around: &[String], place: &Place, 
         path.push(column.name.clone());
         let shown = path.join(".");
         if let Some(after) = named(new, &column.name).and_then(|at| new.get(at)) {
-            of_column(column, after, &path, changes);
+            of_column(column, after, &path, declared, changes);
             continue;
         }
         let is_same = |other: &&Column| match (column.field_id, other.field_id) {
@@ -108,16 +169,33 @@ fn of_columns(old: &[Column], new: &[Column], around: &[String], place: &Place, 
         let is_renamed = changes.iter().any(|change| change.place == column.place);
         if !is_renamed {
             let path: Vec<&str> = around.iter().map(String::as_str).chain([column.name.as_str()]).collect();
-            changes.push(Change::new(format!("column `{}` is new", path.join(".")), false, None, &column.place));
+            let what = format!("column `{}` is new", path.join("."));
+            changes.push(Change { adds: true, ..Change::new(what, false, None, &column.place) });
         }
+    }
+    // `SELECT *` and what is put together by position follow the order.
+    let kept = |columns: &'_ [Column], others: &[Column]| -> Vec<String> {
+        let kept = columns.iter().filter(|column| named(others, &column.name).is_some());
+        kept.map(|column| column.name.clone()).collect()
+    };
+    let order = kept(new, old);
+    if order != kept(old, new) {
+        let (what, column) = match around {
+            [] => ("the columns".to_owned(), None),
+            path => (format!("the fields of `{}`", path.join(".")), Some(path.to_vec())),
+        };
+        changes.push(Change::new(format!("{what} stand in another order: {}", order.join(", ")), true, column, place));
     }
 }
 
-fn of_column(old: &Column, new: &Column, path: &[String], changes: &mut Vec<Change>) {
+fn of_column(old: &Column, new: &Column, path: &[String], declared: &Declared, changes: &mut Vec<Change>) {
     let shown = path.join(".");
     let mut note = |what: String, breaks| changes.push(Change::new(what, breaks, Some(path.to_vec()), &new.place));
     if old.kind != new.kind {
-        note(format!("column `{shown}` has type `{}`, and had `{}`", new.kind, old.kind), true);
+        // To say which one of a family it is takes nothing back.
+        let says_more =
+            matches!((&old.kind, &new.kind), (Type::Logical(family), Type::Physical(kind)) if agree(kind, *family));
+        note(format!("column `{shown}` has type `{}`, and had `{}`", new.kind, old.kind), !says_more);
     }
     match (old.required, new.required) {
         (true, false) => note(format!("column `{shown}` may be NULL, and might not"), true),
@@ -135,7 +213,22 @@ fn of_column(old: &Column, new: &Column, path: &[String], changes: &mut Vec<Chan
             true => "none".to_owned(),
             false => column.tags.iter().cloned().collect::<Vec<_>>().join(", "),
         };
-        note(format!("column `{shown}` has the tags {}, and had {}", text(new), text(old)), false);
+        let identifies = |column: &Column| -> Vec<String> {
+            let canonical = |tag: &&String| {
+                declared.holding(tag, |tag| tag.kind.as_ref()).next().is_some()
+                    || declared.holding(tag, |tag| tag.pattern.as_ref()).next().is_some()
+            };
+            column.tags.iter().filter(canonical).cloned().collect()
+        };
+        let meant = identifies(old);
+        let means_another = !meant.is_empty() && meant != identifies(new);
+        note(format!("column `{shown}` has the tags {}, and had {}", text(new), text(old)), means_another);
     }
-    of_columns(&old.fields, &new.fields, path, &new.place, changes);
+    if old.pattern != new.pattern {
+        let text =
+            |pattern: &Option<String>| pattern.as_ref().map_or("none".to_owned(), |pattern| format!("`{pattern}`"));
+        let what = format!("column `{shown}` has the pattern {}, and had {}", text(&new.pattern), text(&old.pattern));
+        note(what, old.pattern.is_some());
+    }
+    of_columns(&old.fields, &new.fields, path, &new.place, declared, changes);
 }

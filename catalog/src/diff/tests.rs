@@ -98,3 +98,82 @@ fn what_breaks_is_told_from_what_does_not() {
     );
     assert_eq!(told(less)[0].1, "column `home.country` is removed");
 }
+
+/// The breaking-change corpus: one change each, whether it breaks, and the version that it needs.
+#[test]
+fn every_kind_of_change_has_its_verdict() {
+    let file = "shop/products/customers.odcs.yaml";
+    let check = |from: &str, to: &str, breaks: bool, needs: &str, said: &str| {
+        let found = between(&Files::valid(), &Files::valid().change(file, from, to));
+        let told: Vec<(bool, &str)> = found.contracts.iter().map(|c| (c.breaks, c.what.as_str())).collect();
+        assert!(told.iter().any(|(_, what)| what.contains(said)), "{to}: {told:?}");
+        assert_eq!(told.iter().any(|(breaks, _)| *breaks), breaks, "{to}: {told:?}");
+        let versions: Vec<&str> = found.outgrown.iter().map(|outgrown| outgrown.needs.as_str()).collect();
+        assert_eq!(versions.join(" "), needs, "{to}: {told:?}");
+    };
+    const CITY: &str = "      - { name: city, physicalName: town, logicalType: string, description: where }\n";
+    let email = "name: email, physicalType: string";
+    let score = "physicalType: \"decimal(5,2)\"";
+    // Names
+    check("name: city,", "name: place,", true, "2.0.0", "renamed to `place`");
+    check(CITY, "", true, "2.0.0", "`city` is removed");
+    check("physicalName: town", "physicalName: place", true, "2.0.0", "reads `place`");
+    check("name: street,", "name: road, physicalName: street,", true, "2.0.0", "`home.street` is renamed");
+    // Types
+    check(score, "physicalType: \"decimal(6,2)\"", true, "2.0.0", "`decimal(6,2)`");
+    check(score, "physicalType: double", true, "2.0.0", "has type `double`");
+    check(score, "logicalType: number", true, "2.0.0", "has type `number`");
+    check("logicalType: string", "physicalType: string", false, "1.3.0", "has type `string`");
+    check("logicalType: string", "physicalType: uuid", false, "1.3.0", "has type `uuid`");
+    check("logicalType: string", "logicalType: integer", true, "2.0.0", "has type `integer`");
+    check("name: street, physicalType: string", "name: street, physicalType: long", true, "2.0.0", "`home.street`");
+    // Promises
+    check("required: true, primaryKey", "primaryKey", true, "2.0.0", "may be NULL");
+    check(email, "name: email, required: true, physicalType: string", false, "1.3.0", "never NULL any more");
+    check("value: 1, unit: h", "value: 2, unit: d", false, "", "promises `freshness 2 d`");
+    // Keys
+    check("primaryKey: true, ", "", true, "2.0.0", "the key is none");
+    check(
+        email,
+        "name: email, primaryKey: true, primaryKeyPosition: 2, physicalType: string",
+        true,
+        "2.0.0",
+        "id, email",
+    );
+    // Order
+    let (moved, id) = (CITY.to_owned(), "      - { name: id,");
+    let files = Files::valid().change(file, CITY, "").change(file, id, &(moved + id));
+    let found = between(&Files::valid(), &files);
+    assert_eq!(found.contracts[0].what, "the columns stand in another order: city, id, email, score, home");
+    assert!(found.contracts[0].breaks && found.contracts[0].whom == ["analysts", "privacy"], "{found:#?}");
+    // Meaning
+    check("tags: [id.customer]", "tags: []", true, "2.0.0", "has the tags none");
+    check("tags: [pii.email]", "tags: [pii]", false, "1.3.0", "has the tags pii");
+    check(email, &(email.to_owned() + ", logicalTypeOptions: { pattern: x }"), false, "1.3.0", "has the pattern `x`");
+    // What adds
+    let more = "      - { name: more, physicalType: int, description: x }\n";
+    check(CITY, &(more.to_owned() + CITY), false, "1.3.0", "`more` is new");
+    check(
+        "- { name: country",
+        "- { name: zip, physicalType: string }\n          - { name: country",
+        false,
+        "1.3.0",
+        "`home.zip` is new",
+    );
+    // What is not the interface
+    check("physicalName: people.customers", "physicalName: people.clients", false, "", "read from table");
+    check("status: active", "status: deprecated", false, "", "is deprecated");
+    check("status: active", "status: draft", true, "2.0.0", "is draft");
+}
+
+#[test]
+fn a_breaking_change_in_a_major_of_its_own_breaks_nobody_who_names_the_old_one() {
+    let old = Files::valid();
+    let text = old.files()["shop/products/customers.odcs.yaml"].clone();
+    let second =
+        text.replace("version: 1.2.0", "version: 2.0.0").replace("name: city, physicalName: town", "name: town");
+    let found = between(&old, &old.clone().with("shop/products/customers@2.odcs.yaml", second));
+    assert!(found.outgrown.is_empty(), "{found:#?}");
+    let breaks: Vec<&str> = found.contracts.iter().filter(|c| c.breaks).map(|c| c.what.as_str()).collect();
+    assert_eq!(breaks, ["the plain name means version 2, and meant version 1"]);
+}

@@ -6,6 +6,9 @@ use regex::Regex;
 
 use super::auth::User;
 use super::issuer::Issuer;
+use super::standards::{self, Standards};
+use crate::contract::Type;
+use crate::contract::kind::{LOGICAL, PHYSICAL, logical, physical};
 use crate::document::fields::{Fields, map, text, texts};
 use crate::document::file::Tree;
 use crate::document::yaml::{Key, Kind, Node};
@@ -34,17 +37,6 @@ pub(crate) struct Declared {
     pub has_auth: bool,
 }
 
-/// The standards that contracts are held against.
-#[derive(Debug, Default)]
-pub(crate) struct Standards {
-    pub domain_name: Option<Regex>,
-    pub product_name: Option<Regex>,
-    pub column_name: Option<Regex>,
-    pub require_of_product: Vec<&'static str>,
-    pub require_of_column: Vec<&'static str>,
-    pub classifications: Option<BTreeSet<String>>,
-}
-
 /// A tag, and what holds for all that carry it.
 #[derive(Debug)]
 pub(crate) struct Tag {
@@ -52,6 +44,12 @@ pub(crate) struct Tag {
     pub mask: Option<(Mask, Place)>,
     /// The only groups that get raw values, and where that stands.
     pub unmasked_for: Option<(BTreeSet<String>, Place)>,
+    /// The type of a canonical identifier.
+    pub kind: Option<Type>,
+    /// The pattern of a canonical identifier.
+    pub pattern: Option<String>,
+    /// The classification that it stands for.
+    pub classification: Option<String>,
 }
 
 /// The type of a principal's attribute.
@@ -101,6 +99,15 @@ impl Declared {
         masking.filter(|(_, tag)| tag.mask.is_some())
     }
 
+    /// What `tag` and those above it declare of something, the nearest first.
+    pub fn holding<'a, T>(
+        &'a self,
+        tag: &'a str,
+        of: impl Fn(&'a Tag) -> Option<T>,
+    ) -> impl Iterator<Item = (&'a str, T)> {
+        self.lineage(tag).filter_map(move |tag| Some((tag, of(self.tags.get(tag)?)?)))
+    }
+
     /// Reads `mesh.yaml`. Errors go to `report`, which breaks the mesh; missing secrets go to `secrets`, which does not.
     pub fn read(root: &Node, tree: &Tree<'_>, report: &mut Report, secrets: &mut Report) -> Self {
         let mut mesh = Self::default();
@@ -113,7 +120,7 @@ impl Declared {
             mesh.name = name.to_owned();
         }
         if let Some(node) = fields.get("standards") {
-            mesh.standards = standards(node, report).unwrap_or_default();
+            mesh.standards = standards::read(node, report).unwrap_or_default();
         }
         mesh.groups = names(fields.texts("groups", report), "group", report);
         for (key, node) in fields.map("keys", report) {
@@ -194,10 +201,21 @@ impl Declared {
                 report.error("mesh/tag-name", &key.place, format!("{} is not a tag's name", quote(&key.text)));
             }
             let Some(mut tag) = Fields::of(node, "a tag", report) else { continue };
-            for key in ["description", "detect", "type"] {
+            for key in ["description", "detect"] {
                 tag.text(key, report);
             }
-            if let Some(class) = tag.text("classification", report)
+            let kind = tag.text("type", report).and_then(|text| {
+                let known = physical(text).map(Type::Physical).or_else(|| logical(text).map(Type::Logical));
+                if known.is_none() {
+                    let message = format!("{} is no type", quote(text));
+                    report
+                        .error("mesh/tag-type", tag.key_place("type"), message)
+                        .help(format!("write an Iceberg type ({PHYSICAL}) or a logical one ({LOGICAL})"));
+                }
+                known
+            });
+            let classification = tag.text("classification", report).map(str::to_owned);
+            if let Some(class) = &classification
                 && let Some(known) = &self.standards.classifications
                 && !known.contains(class)
             {
@@ -206,9 +224,9 @@ impl Declared {
                     .error("mesh/unknown-classification", tag.key_place("classification"), message)
                     .did_you_mean(class, known.iter().map(String::as_str));
             }
-            if let Some(pattern) = tag.text("pattern", report) {
-                regex(pattern, tag.key_place("pattern"), report);
-            }
+            let pattern = tag.text("pattern", report);
+            let pattern = pattern.filter(|pattern| regex(pattern, tag.key_place("pattern"), report).is_some());
+            let pattern = pattern.map(str::to_owned);
             let place = tag.key_place("unmasked_for").clone();
             let unmasked_for = tag
                 .get("unmasked_for")
@@ -226,7 +244,7 @@ impl Declared {
                 }
             });
             tag.close(report);
-            self.tags.insert(key.text.clone(), Tag { mask, unmasked_for });
+            self.tags.insert(key.text.clone(), Tag { mask, unmasked_for, kind, pattern, classification });
         }
     }
 }
@@ -252,7 +270,7 @@ pub(crate) fn secret(
     }
 }
 
-fn names(texts: Vec<(&str, &Place)>, what: &str, report: &mut Report) -> BTreeSet<String> {
+pub(super) fn names(texts: Vec<(&str, &Place)>, what: &str, report: &mut Report) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (text, place) in texts {
         if text.is_empty() || text.chars().any(char::is_control) {
@@ -265,7 +283,7 @@ fn names(texts: Vec<(&str, &Place)>, what: &str, report: &mut Report) -> BTreeSe
     names
 }
 
-fn regex(pattern: &str, place: &Place, report: &mut Report) -> Option<Regex> {
+pub(super) fn regex(pattern: &str, place: &Place, report: &mut Report) -> Option<Regex> {
     let compiled = Regex::new(pattern).ok();
     if compiled.is_none() {
         report.error("mesh/pattern", place, format!("{} is not a regular expression", quote(pattern)));
@@ -313,50 +331,6 @@ fn attribute(node: &Node, kind: AttributeType) -> Option<Attribute> {
         }
         _ => None,
     }
-}
-
-fn standards(node: &Node, report: &mut Report) -> Option<Standards> {
-    let mut fields = Fields::of(node, "`standards`", report)?;
-    let mut standards = Standards::default();
-    if let Some(mut naming) = fields.get("naming").and_then(|node| Fields::of(node, "`naming`", report)) {
-        for (key, slot) in [
-            ("domain", &mut standards.domain_name),
-            ("product", &mut standards.product_name),
-            ("column", &mut standards.column_name),
-        ] {
-            *slot = naming.text(key, report).and_then(|pattern| regex(pattern, naming.key_place(key), report));
-        }
-        naming.close(report);
-    }
-    if let Some(mut require) = fields.get("require").and_then(|node| Fields::of(node, "`require`", report)) {
-        standards.require_of_product = required(require.texts("product", report), &OF_PRODUCT, report);
-        standards.require_of_column = required(require.texts("column", report), &OF_COLUMN, report);
-        require.close(report);
-    }
-    if let Some(node) = fields.get("classifications") {
-        let names = names(texts(node, "classifications", report), "classification", report);
-        standards.classifications = Some(names);
-    }
-    fields.close(report);
-    Some(standards)
-}
-
-/// What can be required of a product.
-const OF_PRODUCT: [&str; 6] = ["owner", "purpose", "description", "freshness", "support", "sla"];
-/// What can be required of a column.
-const OF_COLUMN: [&str; 3] = ["description", "classification", "tags"];
-
-fn required(texts: Vec<(&str, &Place)>, known: &[&'static str], report: &mut Report) -> Vec<&'static str> {
-    let mut found = Vec::new();
-    for (text, place) in texts {
-        match known.iter().find(|name| **name == text) {
-            Some(name) => found.push(*name),
-            None => report
-                .error("mesh/unknown-requirement", place, format!("{} cannot be required", quote(text)))
-                .did_you_mean(text, known.iter().copied()),
-        }
-    }
-    found
 }
 
 /// A mapping of names to texts, for files of a domain.

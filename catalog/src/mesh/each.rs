@@ -9,7 +9,7 @@ use std::thread;
 const STACK: usize = 128 << 20;
 
 /// Does `work` on each of `things`. `None` when a thread could not be started, or failed.
-pub(super) fn each<T: Send, R: Send>(things: Vec<T>, work: impl Fn(T) -> R + Sync) -> Option<Vec<R>> {
+pub(crate) fn each<T: Send, R: Send>(things: Vec<T>, work: impl Fn(T) -> R + Sync) -> Option<Vec<R>> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(things.len());
     let rest = Mutex::new(things.into_iter().enumerate());
     let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).next();

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::declared::Declared;
 use super::each::each;
 use super::versions::Versions;
-use super::{Domain, Mesh, alias, domain, standards};
+use super::{Domain, Mesh, Product, Withheld, alias, domain, standards};
 use crate::document::file::{File, Tree};
 use crate::document::yaml::Node;
 use crate::document::{Finding, Place, Report};
-use crate::name::DomainName;
+use crate::name::{DomainName, ProductName};
 use crate::policy::Policies;
 use crate::policy::check::{Sources as Written, Taken};
 use crate::policy::condition::Gathering;
@@ -97,10 +97,11 @@ pub(super) fn load(sources: &Sources<'_>) -> Option<Loaded> {
     let broken = report.is_broken();
     let mut of_mesh = report.into_findings();
     of_mesh.extend(aside.into_findings());
-    let (mut domains, mut of_domains) = (BTreeMap::new(), BTreeMap::new());
+    let (mut domains, mut of_domains, mut withheld) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for ((name, domain), report) in read.into_iter().zip(reports.into_values()) {
         match domain.filter(|_| !report.is_broken()) {
-            Some(domain) => {
+            Some(mut domain) => {
+                withhold(&mut domain, &report, &mut withheld);
                 domains.insert(name.clone(), domain);
             }
             None => {
@@ -114,12 +115,28 @@ pub(super) fn load(sources: &Sources<'_>) -> Option<Loaded> {
         declared,
         domains,
         domains_out,
+        withheld,
         findings: Vec::new(),
         policies,
         watch: Arc::default(),
         versions: Versions::default(),
     });
     Some(Loaded { mesh, of_mesh, of_domains, undeclared })
+}
+
+/// Takes the products out of a domain that fall short of a standard. Policies may still name them.
+fn withhold(domain: &mut Domain, report: &Report, withheld: &mut BTreeMap<ProductName, Vec<Withheld>>) {
+    for (name, majors) in &mut domain.products {
+        let (out, served): (Vec<Product>, Vec<Product>) =
+            std::mem::take(majors).into_iter().partition(|product| report.refusal(product).is_some());
+        *majors = served;
+        for product in out.into_iter().filter(Product::is_alive) {
+            let Some(finding) = report.refusal(&product).cloned() else { continue };
+            let (major, status) = (product.contract.major, product.contract.status);
+            withheld.entry(name.clone()).or_default().push(Withheld { major, status, finding });
+        }
+    }
+    domain.products.retain(|_, majors| !majors.is_empty());
 }
 
 /// Every domain, read and held against what needs no other domain; `None` when a thread failed.

@@ -136,6 +136,25 @@ impl Gathered {
 }
 
 impl Pool {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// A condition as Cedar writes it in JSON; nothing where there is none of that number.
+    pub fn text(&self, id: ConditionId) -> Value {
+        let policy = self.all.get(id as usize).and_then(|condition| condition.set.policies().next());
+        let conditions = policy.and_then(|policy| Conditions::of(policy).ok().flatten());
+        conditions.map(|conditions| conditions.0).unwrap_or_default()
+    }
+
+    /// All that the answer of a condition depends on, beside the principal.
+    pub fn question(&self, id: ConditionId, action: Action, kind: Kind, lies: &Lies) -> Option<Question> {
+        let condition = self.all.get(id as usize)?;
+        let within = || condition.literals.iter().map(|literal| lies.in_entity(literal)).collect();
+        Some((id, condition.of_action.then_some(action), condition.of_resource.then(|| (kind, within()))))
+    }
+
     /// The groups and the purposes that a condition names.
     pub fn speaks_of(&self, id: ConditionId) -> (Vec<String>, Vec<String>) {
         let policies = self.all.get(id as usize).into_iter().flat_map(|condition| condition.set.policies());
@@ -166,8 +185,8 @@ pub(crate) struct Asking<'a> {
     answers: RefCell<HashMap<Question, Result<bool, ()>>>,
 }
 
-/// All that an answer depends on.
-type Question = (ConditionId, Option<Action>, Option<(Kind, Vec<bool>)>);
+/// All that an answer depends on, for one principal.
+pub(crate) type Question = (ConditionId, Option<Action>, Option<(Kind, Vec<bool>)>);
 
 impl<'a> Asking<'a> {
     pub fn new(
@@ -190,16 +209,12 @@ impl<'a> Asking<'a> {
     /// Whether the condition holds; an error when it fails.
     pub fn holds(&self, id: ConditionId, action: Action, kind: Kind, lies: &Lies) -> Result<bool, ()> {
         let condition = self.pool.all.get(id as usize).ok_or(())?;
-        let within: Vec<bool> = match condition.of_resource {
-            true => condition.literals.iter().map(|literal| lies.in_entity(literal)).collect(),
-            false => Vec::new(),
-        };
-        let question =
-            (id, condition.of_action.then_some(action), condition.of_resource.then(|| (kind, within.clone())));
+        let question = self.pool.question(id, action, kind, lies).ok_or(())?;
         if let Some(answer) = self.answers.borrow().get(&question) {
             return *answer;
         }
-        let answer = self.evaluate(condition, action, kind, &within).ok_or(()).and_then(|answer| answer);
+        let within = question.2.as_ref().map(|(_, within)| within.as_slice()).unwrap_or_default();
+        let answer = self.evaluate(condition, action, kind, within).ok_or(()).and_then(|answer| answer);
         self.answers.borrow_mut().insert(question, answer);
         answer
     }

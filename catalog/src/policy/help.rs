@@ -70,7 +70,7 @@ impl Policies {
         }
         let (mut groups, mut purposes) = (BTreeSet::new(), BTreeSet::new());
         let own = self.domains.get(product.name.domain());
-        for rule in [Some(&self.mesh_wide), own].into_iter().flatten().flat_map(|i| i.reaching(&self.rules, &lies)) {
+        for rule in [Some(&self.mesh_wide), own].into_iter().flatten().flat_map(|i| i.reaching(&self.rules, &lies, 0)) {
             groups.extend(rule.who.groups().map(str::to_owned));
             if let Some(condition) = rule.condition {
                 let (of_groups, of_purposes) = self.conditions.speaks_of(condition);

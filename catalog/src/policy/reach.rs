@@ -133,7 +133,11 @@ impl Lies {
     }
 
     pub fn in_entity(&self, uid: &EntityUid) -> bool {
-        let (kind, id) = (uid.type_name().basename(), uid.id().unescaped());
+        self.has(uid.type_name().basename(), uid.id().unescaped())
+    }
+
+    /// Whether it lies in the entity of that type and name.
+    pub fn has(&self, kind: &str, id: &str) -> bool {
         self.0
             .iter()
             .any(|key| key.strip_prefix(kind).and_then(|rest| rest.strip_prefix(' ')).is_some_and(|own| own == id))
@@ -186,9 +190,14 @@ impl Index {
         lies.0.iter().any(|key| self.reaches.get(key.as_str()).is_some_and(|bucket| bucket.closes_rows))
     }
 
-    /// The rules whose scope reaches anything that `lies` holds, whoever they are for.
-    pub fn reaching<'r>(&'r self, rules: &'r [Rule], lies: &'r Lies) -> impl Iterator<Item = &'r Rule> {
-        let buckets = lies.0.iter().filter_map(|key| self.reaches.get(key.as_str()));
+    /// The rules whose scope reaches anything that `lies` holds after its first `known` keys, whoever they are for.
+    pub fn reaching<'r, 'l>(
+        &'r self,
+        rules: &'r [Rule],
+        lies: &'l Lies,
+        known: usize,
+    ) -> impl Iterator<Item = &'r Rule> + use<'r, 'l> {
+        let buckets = lies.since(known).iter().filter_map(|key| self.reaches.get(key.as_str()));
         let places = buckets.flat_map(|bucket| {
             let named = bucket.users.values().chain(bucket.groups.values()).flatten();
             bucket.everyone.iter().chain(&bucket.outside).chain(named)

@@ -4,6 +4,7 @@
 //! engine decides must be what the text says, for columns and for each of some rows. `POLDER_CASES` sets how many
 //! decisions are compared: 20000 unless it says otherwise.
 
+mod claims;
 mod reference;
 mod test;
 mod world;

@@ -120,6 +120,7 @@ mod tests {
             tags: Default::default(),
             fields: Vec::new(),
             field_id: None,
+            pattern: None,
             place: Place { file: "x".into(), line: 1, column: 1 },
         };
         kinds.into_iter().map(column).collect()

@@ -198,6 +198,10 @@ fn columns_yaml(columns: &[Col]) -> String {
 
 impl World {
     pub fn load(&self) -> Result<Mesh, Vec<Finding>> {
+        self.files().load()
+    }
+
+    pub fn files(&self) -> Files {
         let mut mesh = String::from(
             "mesh: law\ngroups: [g0, g1, g2]\nattributes: { region: String, level: Long, teams: { set: String } }\n\
              purposes: { why: { groups: [g0] } }\nkeys: { k: \"${env:CARGO_PKG_NAME}\", l: \"${env:CARGO_PKG_NAME}\" }\nauth: { users: [{ name: u0 }] }\ntags:\n",
@@ -236,6 +240,6 @@ impl World {
             let folder = rule.domain.map_or("policies".into(), |domain| format!("{domain}/policies"));
             files = files.append(&format!("{folder}/all.cedar"), &policy(rule));
         }
-        files.load()
+        files
     }
 }

@@ -1,0 +1,180 @@
+//! What is wrong with contracts.
+
+use super::{Page, page};
+
+pub(super) const PAGES: &[Page] = &[
+    page(
+        "contract/api-version",
+        "the contract is written in a version of the standard that is not read",
+        "Another major of the Open Data Contract Standard means other things by the same keys.",
+        "Write `apiVersion: v3.1.0`; v3.0.x and v3.2.x are read as well.",
+    ),
+    page(
+        "contract/column-name",
+        "a name cannot be a column's",
+        "`$` and `_polder` belong to the engine; empty and endless names belong to nobody.",
+        "Give the column another `name`; `physicalName` keeps the table's own.",
+    ),
+    page(
+        "contract/custom-property",
+        "a `polder.` property is unknown, or stands there twice",
+        "A slip would be ignored, and what it should protect would be open.",
+        "Write `polder.rows` or `polder.field_id`, once each.",
+    ),
+    page(
+        "contract/domain",
+        "the contract says that it belongs to another domain",
+        "A product is served by the domain in whose folder it lies.",
+        "Move the file, or correct `domain`.",
+    ),
+    page(
+        "contract/duplicate-column",
+        "two columns or fields have the same address",
+        "Policies name columns by their path with dots; one path is one column.",
+        "Rename one of them.",
+    ),
+    page(
+        "contract/duplicate-major",
+        "one major of a product is declared twice",
+        "A major is one contract.",
+        "Give one of them another major version, or take it away.",
+    ),
+    page(
+        "contract/duplicate-object",
+        "a contract has two schema objects of one name",
+        "Each is served as a table of its name.",
+        "Rename one of them.",
+    ),
+    page(
+        "contract/field-id",
+        "`polder.field_id` is no Iceberg field id",
+        "It pins the column to a field of the table.",
+        "Write a whole number from 1, as the table's schema has it.",
+    ),
+    page(
+        "contract/file-name",
+        "the file is not read, or its name speaks of another major than its version",
+        "Contracts are found by `*.odcs.yaml`, and `name@2.odcs.yaml` holds major 2.",
+        "Rename the file.",
+    ),
+    page(
+        "contract/items-tags",
+        "tags stand on the elements of a list",
+        "Policies know a list as one column, so these would protect nothing.",
+        "Tag the column itself, or the fields of its elements.",
+    ),
+    page(
+        "contract/key",
+        "`primaryKeyPosition` is no position",
+        "It orders the columns of a key.",
+        "Write a whole number from 1 beside `primaryKey: true`.",
+    ),
+    page(
+        "contract/kind",
+        "the document is no data contract",
+        "Only contracts lie in `products`.",
+        "Write `kind: DataContract`.",
+    ),
+    page(
+        "contract/logical-type",
+        "`logicalType` is none of the standard's",
+        "It says to which family a column's values belong.",
+        "Write string, date, timestamp, time, number, integer, boolean, object or array.",
+    ),
+    page(
+        "contract/map",
+        "`map` is not supported",
+        "What it describes would be lost, its tags included.",
+        "Write `physicalType: map`, and describe the fields of its values in `properties`.",
+    ),
+    page(
+        "contract/no-columns",
+        "a schema object has no properties",
+        "Only columns in the contract exist, so there would be nothing to serve.",
+        "List the columns in `properties`.",
+    ),
+    page(
+        "contract/no-end",
+        "a deprecated product says not until when it lives",
+        "Those who read it have to know by when to move.",
+        "Write `slaProperties: [{ property: endOfLife, value: 2030-12-31 }]`.",
+    ),
+    page(
+        "contract/no-schema",
+        "the contract declares no schema object",
+        "Each schema object is served as a table; without one there is none.",
+        "Write `schema: [{ name: …, physicalName: …, properties: […] }]`.",
+    ),
+    page(
+        "contract/no-type",
+        "a column has no type",
+        "The contract is the interface, and readers rely on its types.",
+        "Write `physicalType` with an Iceberg type, or at least `logicalType`.",
+    ),
+    page(
+        "contract/physical-type",
+        "`physicalType` is no Iceberg type",
+        "It is held against the table's schema.",
+        "Write the type as Iceberg does: long, decimal(15,2), timestamptz…",
+    ),
+    page(
+        "contract/product-name",
+        "the name of a schema object cannot be a product's",
+        "Dots, quotes, `@` and spaces mean something else in SQL, in policies and in addresses.",
+        "Rename it; `physicalName` keeps the table's own name.",
+    ),
+    page(
+        "contract/rows",
+        "`polder.rows` is neither `open` nor `closed`, or stands on a column",
+        "It closes the rows of a product, so that policies alone show any.",
+        "Write it on the contract or on a schema object, with `open` or `closed`.",
+    ),
+    page(
+        "contract/status",
+        "the status is unknown",
+        "It says whether a major is served, and whether with a warning.",
+        "Write proposed, draft, active, deprecated or retired.",
+    ),
+    page(
+        "contract/table",
+        "`physicalName` names no table",
+        "The product is read from the table of that name in the domain's catalog.",
+        "Write `namespace.table` as it stands in the catalog.",
+    ),
+    page(
+        "contract/tags-differ",
+        "two contracts read the same column of the same table, and protect it differently",
+        "One of them would show raw what the other one hides.",
+        "Give both the same protecting tags.",
+    ),
+    page(
+        "contract/two-columns-of-one",
+        "one column of the table is read under two names",
+        "It could be protected under one of them and open under the other.",
+        "Keep one of the two.",
+    ),
+    page(
+        "contract/types-disagree",
+        "the physical type is not of the family that the logical type names",
+        "Readers would be told two things.",
+        "Correct one of the two.",
+    ),
+    page(
+        "contract/unknown-key",
+        "a key is not part of the contract standard",
+        "A misspelt `tags` would leave a column unprotected and say nothing.",
+        "Correct it; own data goes into `customProperties`.",
+    ),
+    page(
+        "contract/unknown-tag",
+        "a tag is not declared in mesh.yaml",
+        "An undeclared tag protects nothing.",
+        "Declare it in `tags` of mesh.yaml, or name a declared one.",
+    ),
+    page(
+        "contract/version",
+        "the version has no major from 1",
+        "The major is part of the product's address.",
+        "Write it like `1.0.0`.",
+    ),
+];

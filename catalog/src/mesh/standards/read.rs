@@ -1,0 +1,182 @@
+//! `standards` of `mesh.yaml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use super::{Bounds, Level};
+use crate::document::fields::{Fields, text, texts};
+use crate::document::yaml::Node;
+use crate::document::{Place, Report, Severity, quote};
+use crate::mesh::declared::{names, regex};
+
+/// The standards that contracts are held against.
+#[derive(Debug, Default)]
+pub(crate) struct Standards {
+    pub domain_name: Option<Regex>,
+    pub product_name: Option<Regex>,
+    pub column_name: Option<Regex>,
+    pub require_of_product: Vec<&'static str>,
+    pub require_of_column: Vec<&'static str>,
+    /// From the most open to the strictest.
+    pub classifications: Option<Vec<String>>,
+    /// The service levels that every product promises at least.
+    pub levels: Vec<Level>,
+    pub retention: Option<Bounds>,
+    pub licences: Option<BTreeSet<String>>,
+    /// What is claimed of the whole mesh, and where.
+    pub claims: Vec<(String, Place)>,
+    severity: BTreeMap<Standard, Severity>,
+}
+
+/// One of the standards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standard {
+    Naming,
+    Require,
+    Classifications,
+    Identifiers,
+    Sla,
+    Retention,
+    Licences,
+}
+
+impl Standard {
+    const ALL: [Self; 7] = [
+        Self::Naming,
+        Self::Require,
+        Self::Classifications,
+        Self::Identifiers,
+        Self::Sla,
+        Self::Retention,
+        Self::Licences,
+    ];
+
+    /// Its key in `standards.severity`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Naming => "naming",
+            Self::Require => "require",
+            Self::Classifications => "classifications",
+            Self::Identifiers => "identifiers",
+            Self::Sla => "sla",
+            Self::Retention => "retention",
+            Self::Licences => "licences",
+        }
+    }
+
+    /// The code of what falls short of it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Naming => "standards/naming",
+            Self::Require => "standards/require",
+            Self::Classifications => "standards/classification",
+            Self::Identifiers => "standards/identifier",
+            Self::Sla => "standards/sla",
+            Self::Retention => "standards/retention",
+            Self::Licences => "standards/licence",
+        }
+    }
+}
+
+impl Standards {
+    /// How grave it is to fall short of a standard.
+    pub fn severity(&self, of: Standard) -> Severity {
+        self.severity.get(&of).copied().unwrap_or(Severity::Warning)
+    }
+}
+
+/// What can be required of a product.
+const OF_PRODUCT: [&str; 9] =
+    ["owner", "purpose", "description", "freshness", "support", "sla", "retention", "licence", "key"];
+/// What can be required of a column.
+const OF_COLUMN: [&str; 3] = ["description", "classification", "tags"];
+
+pub(crate) fn read(node: &Node, report: &mut Report) -> Option<Standards> {
+    let mut fields = Fields::of(node, "`standards`", report)?;
+    let mut standards = Standards::default();
+    if let Some(mut naming) = fields.get("naming").and_then(|node| Fields::of(node, "`naming`", report)) {
+        for (key, slot) in [
+            ("domain", &mut standards.domain_name),
+            ("product", &mut standards.product_name),
+            ("column", &mut standards.column_name),
+        ] {
+            *slot = naming.text(key, report).and_then(|pattern| regex(pattern, naming.key_place(key), report));
+        }
+        naming.close(report);
+    }
+    if let Some(mut require) = fields.get("require").and_then(|node| Fields::of(node, "`require`", report)) {
+        standards.require_of_product = required(require.texts("product", report), &OF_PRODUCT, report);
+        standards.require_of_column = required(require.texts("column", report), &OF_COLUMN, report);
+        require.close(report);
+    }
+    if let Some(node) = fields.get("classifications") {
+        let known = texts(node, "classifications", report);
+        let in_order = known.iter().map(|(name, _)| (*name).to_owned()).collect();
+        names(known, "classification", report);
+        standards.classifications = Some(in_order);
+    }
+    if let Some(node) = fields.get("licences") {
+        standards.licences = Some(names(texts(node, "licences", report), "licence", report));
+    }
+    for (key, node) in fields.map("sla", report) {
+        let Some(written) = text(node, &key.text, report) else { continue };
+        match Level::parse(&key.text, written) {
+            Some(level) => standards.levels.push(level),
+            None => {
+                let message = format!("{} is no service level", quote(written));
+                report
+                    .error("mesh/level", &node.place, message)
+                    .help("write a number and a unit: `24 h`, `99 percent`");
+            }
+        }
+    }
+    if let Some(mut bounds) = fields.get("retention").and_then(|node| Fields::of(node, "`retention`", report)) {
+        let [least, most] = ["least", "most"].map(|key| {
+            let written = bounds.text(key, report)?;
+            let length = super::level::length(written);
+            if length.is_none() {
+                let message = format!("{} is no length of time", quote(written));
+                report.error("mesh/level", bounds.key_place(key), message).help("write it like `30 d` or `3 y`");
+            }
+            length
+        });
+        bounds.close(report);
+        standards.retention = Some(Bounds { least, most });
+    }
+    for (key, node) in fields.map("severity", report) {
+        let Some(of) = Standard::ALL.into_iter().find(|standard| standard.name() == key.text) else {
+            let message = format!("{} is no standard with a severity", quote(&key.text));
+            report
+                .error("mesh/severity", &key.place, message)
+                .did_you_mean(&key.text, Standard::ALL.map(Standard::name));
+            continue;
+        };
+        match text(node, &key.text, report) {
+            Some("error") => drop(standards.severity.insert(of, Severity::Error)),
+            Some("warning") => drop(standards.severity.insert(of, Severity::Warning)),
+            Some(other) => {
+                let message = format!("the severity {} is unknown", quote(other));
+                report.error("mesh/severity", &node.place, message).help("write `error` or `warning`");
+            }
+            None => {}
+        }
+    }
+    let claims = fields.texts("claims", report).into_iter();
+    standards.claims = claims.map(|(claim, place)| (claim.to_owned(), place.clone())).collect();
+    fields.close(report);
+    Some(standards)
+}
+
+fn required(texts: Vec<(&str, &Place)>, known: &[&'static str], report: &mut Report) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for (text, place) in texts {
+        match known.iter().find(|name| **name == text) {
+            Some(name) => found.push(*name),
+            None => report
+                .error("mesh/unknown-requirement", place, format!("{} cannot be required", quote(text)))
+                .did_you_mean(text, known.iter().copied()),
+        }
+    }
+    found
+}
