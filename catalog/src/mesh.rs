@@ -11,6 +11,7 @@ mod load;
 mod location;
 mod rest;
 mod standards;
+pub mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use self::declared::AttributeType;
 use self::declared::Declared;
 pub use self::holder::{Holder, Subject};
 pub use self::issuer::Issuer;
+pub use self::storage::{Setting, Storage};
 use crate::contract::{Contract, Status};
 use crate::document::file::Tree;
 use crate::document::{Finding, Place, Watch, quote};
@@ -54,8 +56,8 @@ pub struct Domain {
     pub catalog: CatalogConfig,
     /// Where its file says so.
     pub catalog_place: Place,
-    /// Options of its object store: `endpoint`, `region`, keys…
-    pub storage: BTreeMap<String, Secret>,
+    /// How its stores are reached and logged in to.
+    pub storage: Storage,
     /// Its products, every major of each.
     pub products: BTreeMap<ProductName, Vec<Product>>,
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::declared::{Declared, secret, texts_by_name};
+use super::storage::{self, Setting, Storage};
 use super::{CatalogConfig, Domain, Owner, Product, location, rest};
 use crate::contract::read::read;
-use crate::document::fields::{Fields, scalar, text};
+use crate::document::fields::{Fields, text};
 use crate::document::file::{File, Tree};
 use crate::document::yaml::Node;
 use crate::document::{Place, Report, nearest, quote};
@@ -41,9 +42,26 @@ pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, repo
             None
         }
     };
-    let storage = storage(&mut fields, tree, report);
+    let storage = storage::read(&mut fields, tree, report);
+    let catalog = catalog.map(|catalog| settled(catalog, &storage));
     fields.close(report);
     Some(Domain { name: name.clone(), description, owner: owner?, catalog: catalog?, catalog_place, storage, products })
+}
+
+/// The catalog with its places in full: an Azure container is one of the account that the domain declares.
+fn settled(mut catalog: CatalogConfig, storage: &Storage) -> CatalogConfig {
+    let Some(account) = storage.get(Setting::AccountName) else { return catalog };
+    let settle = |url: &mut String| {
+        if let Some(full) = location::of_account(url, account) {
+            *url = full;
+        }
+    };
+    match &mut catalog {
+        CatalogConfig::Sql { warehouse, .. } => settle(warehouse),
+        CatalogConfig::Metadata(tables) => tables.values_mut().for_each(settle),
+        CatalogConfig::Rest(rest) => rest.location.iter_mut().for_each(settle),
+    }
+    catalog
 }
 
 fn kind(fields: &mut Fields<'_>, report: &mut Report) {
@@ -107,9 +125,7 @@ fn sql(fields: &mut Fields<'_>, tree: &Tree<'_>, domain: &DomainName, report: &m
         let url = location::url(text, tree.dir());
         if url.is_none() {
             let message = format!("the warehouse {} is no place that can be read", quote(text));
-            report
-                .error("domain/location", fields.key_place("warehouse"), message)
-                .help("write `file:…` or `s3://bucket/…`");
+            report.error("domain/location", fields.key_place("warehouse"), message).help(location::PLACES);
         }
         url
     });
@@ -157,7 +173,7 @@ fn metadata(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Op
             }
             None => {
                 let message = format!("{} is no place that can be read", quote(written));
-                report.error("domain/location", &node.place, message).help("write `file:…` or `s3://bucket/…`");
+                report.error("domain/location", &node.place, message).help(location::PLACES);
             }
         }
     }
@@ -173,30 +189,6 @@ pub(super) fn read_secret(node: &Node, what: &str, tree: &Tree<'_>, report: &mut
         noted.help(finding.help.unwrap_or_default());
     }
     value
-}
-
-fn storage(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> BTreeMap<String, Secret> {
-    const CREDENTIALS: [&str; 5] = ["key", "secret", "token", "password", "credential"];
-    let mut options = BTreeMap::new();
-    for (key, node) in fields.map("storage", report) {
-        let Some(written) = scalar(node, &key.text, report) else { continue };
-        let name = key.text.to_lowercase();
-        let is_secret = CREDENTIALS.iter().any(|word| name.contains(word));
-        let value = if is_secret || Secret::is_reference(written) {
-            read_secret(node, &key.text, tree, report)
-        } else if has_password(written) {
-            report
-                .error("secret/literal", &node.place, "a password stands in this URL")
-                .help("keep the whole URL in a secret: `${env:NAME}`");
-            None
-        } else {
-            Some(Secret::new(written))
-        };
-        if let Some(value) = value {
-            options.insert(key.text.clone(), value);
-        }
-    }
-    options
 }
 
 fn products(

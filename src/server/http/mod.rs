@@ -1,6 +1,7 @@
 //! What is served over HTTP: statements at `/v1/sql`, health and metrics at `/livez`, `/readyz` and `/metrics`.
 
 mod accept;
+mod cache;
 mod door;
 mod problem;
 mod sql;
@@ -42,7 +43,7 @@ pub(super) async fn serve(
     };
     let engine = Arc::clone(&sql.engine);
     let metrics = move || async move {
-        let text = counters.render() + &stalled(&engine) + &changes.render();
+        let text = counters.render() + &stalled(&engine) + &changes.render() + &cache::render(&engine);
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
     };
     let router = Router::new()
