@@ -104,10 +104,13 @@ impl Disk {
         let directory = directory.join("polder-cache");
         own(&directory).map_err(|cause| unusable("it cannot be made", &cause))?;
         let found = fs::symlink_metadata(&directory).map_err(|cause| unusable("it cannot be looked at", &cause))?;
+        if !found.is_dir() {
+            return Err(refused("what is there is not ours"));
+        }
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(directory.join("lock"));
         let lock = lock.map_err(|cause| unusable("it cannot be written to", &cause))?;
         let mine = lock.metadata().map_err(|cause| unusable("it cannot be looked at", &cause))?.uid();
-        if !found.is_dir() || found.uid() != mine {
+        if found.uid() != mine {
             return Err(refused("what is there is not ours"));
         }
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))
