@@ -15,12 +15,13 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
-use polder::lake::Lake;
+use polder::lake::{self, Lake};
 use polder::session::{Engine, Options, Pins};
 use polder_catalog::mesh::Mesh;
 use polder_catalog::principal::Principal;
 
 use crate::Result;
+use crate::far;
 use crate::governed::{self, Rules};
 use crate::tables::{Setting, TPCH, open, pin};
 
@@ -32,6 +33,10 @@ const MEMORY: usize = 2 << 30;
 pub(crate) enum Arm {
     /// The whole engine, embedded: resolved, planned and verified for a principal who may read everything
     Session,
+    /// The same over a store that answers 20 ms late
+    Far,
+    /// The same over that store with a cache
+    Kept,
     /// Our scan of the Iceberg tables in a session of DataFusion's that is otherwise the plain one
     Scan,
     /// DataFusion's listing tables over the Parquet files, with their statistics
@@ -52,6 +57,8 @@ impl fmt::Display for Arm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Session => "session",
+            Self::Far => "far",
+            Self::Kept => "kept",
             Self::Scan => "scan",
             Self::Plain => "plain",
             Self::PlainText => "plain-text",
@@ -76,6 +83,11 @@ impl Ready {
         match arm {
             Arm::Session => {
                 let (engine, principal) = engine(setting, setting.mesh()?, "bench")?;
+                Ok(Self::Session(engine, principal))
+            }
+            Arm::Far | Arm::Kept => {
+                let lake = if arm == Arm::Kept { far::kept(setting)? } else { far::far() };
+                let (engine, principal) = engine_over(setting, setting.mesh()?, "bench", lake)?;
                 Ok(Self::Session(engine, principal))
             }
             Arm::Masked | Arm::Filtered => {
@@ -138,7 +150,11 @@ impl Ready {
 
 /// The whole engine over a mesh, and a user of it.
 fn engine(setting: &Setting, mesh: Mesh, user: &str) -> Result<(Arc<Engine>, Principal)> {
-    let options = Options { memory: MEMORY, threads: Some(setting.threads), ..Options::default() };
+    engine_over(setting, mesh, user, lake::Options::default())
+}
+
+fn engine_over(setting: &Setting, mesh: Mesh, user: &str, lake: lake::Options) -> Result<(Arc<Engine>, Principal)> {
+    let options = Options { memory: MEMORY, threads: Some(setting.threads), lake, ..Options::default() };
     let principal = mesh.principal(user).ok_or_else(|| format!("the mesh has no user `{user}`"))?;
     Ok((Engine::start(mesh, options)?, principal))
 }

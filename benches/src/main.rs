@@ -16,6 +16,7 @@ mod answer;
 mod arms;
 mod decide;
 mod deletes;
+mod far;
 mod governed;
 mod make;
 mod measure;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use polder::lake::{Lake, OpenTable};
 use polder::scan::{IcebergScan, ScanColumn};
-use polder_catalog::mesh::{CatalogConfig, Domain, Mesh};
+use polder_catalog::mesh::{CatalogConfig, Domain, Mesh, Storage};
 
 use crate::Result;
 
@@ -44,7 +44,7 @@ impl Setting {
             owner: polder_catalog::mesh::Owner { team: "bench".into(), email: None, chat: None },
             catalog: CatalogConfig::Metadata(tables),
             catalog_place: like.catalog_place.clone(),
-            storage: BTreeMap::new(),
+            storage: Storage::default(),
             products: BTreeMap::new(),
         })
     }

@@ -13,6 +13,7 @@ mod location;
 mod rest;
 mod sql;
 mod standards;
+pub mod storage;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ pub use self::declared::AttributeType;
 use self::declared::Declared;
 pub use self::holder::{Holder, Subject};
 pub use self::issuer::Issuer;
+pub use self::storage::{Setting, Storage};
 use self::versions::Versions;
 use crate::contract::{Contract, Status};
 use crate::document::file::Tree;
@@ -65,8 +67,8 @@ pub struct Domain {
     pub catalog_place: Place,
     /// How it is asked.
     pub asking: Asking,
-    /// Options of its object store: `endpoint`, `region`, keys…
-    pub storage: BTreeMap<String, Secret>,
+    /// How its stores are reached and logged in to.
+    pub storage: Storage,
     /// Its products, every major of each.
     pub products: BTreeMap<ProductName, Vec<Product>>,
 }
@@ -145,7 +147,7 @@ pub struct Signing {
     /// The service.
     pub service: String,
     /// The access key, its secret and a session's token, where they differ from those in `storage`, under the same names.
-    pub keys: BTreeMap<String, Secret>,
+    pub keys: Storage,
 }
 
 /// One major version of a product, as it is served.

@@ -24,7 +24,7 @@ use std::path::Path;
 
 use crate::document::file::Tree;
 use crate::document::{Finding, Place, Watch};
-use crate::mesh::{CatalogConfig, Mesh};
+use crate::mesh::{CatalogConfig, Mesh, Storage};
 use crate::name::{DomainName, ProductRef};
 use crate::policy::Reason;
 use crate::principal::Principal;
@@ -152,7 +152,7 @@ impl Mesh {
     pub fn with_tables(mut self, mut tables: BTreeMap<DomainName, BTreeMap<String, String>>) -> Self {
         for (name, domain) in &mut self.domains {
             domain.catalog = CatalogConfig::Metadata(tables.remove(name).unwrap_or_default());
-            domain.storage = BTreeMap::new();
+            domain.storage = Storage::default();
         }
         self
     }

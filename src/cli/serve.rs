@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::{Failure, Limits, Outcome, engine, terminal};
 use crate::flight::tls::TlsFiles;
+use crate::lake::{self, cache};
 use crate::server::{self, Follow};
 use crate::session::{Engine, Options};
 
@@ -39,6 +40,38 @@ pub struct Serve {
     patience: u64,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    cache: Cache,
+}
+
+/// Where the server keeps what it read of stores that are not on this machine.
+#[derive(Args, Clone)]
+struct Cache {
+    /// A directory that keeps footers and data of remote files between queries and restarts; nobody else can read it
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// The most that is kept there: a number of bytes, or one with MiB, GiB or TiB behind it
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = size, requires = "cache")]
+    cache_size: u64,
+    /// The most of it that is kept in memory as well
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size, requires = "cache")]
+    cache_memory: u64,
+}
+
+impl Cache {
+    fn options(self) -> Option<cache::Options> {
+        let Self { cache, cache_size: disk, cache_memory: memory } = self;
+        cache.map(|directory| cache::Options { directory, disk, memory })
+    }
+}
+
+/// A number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let unit = units.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (number, shift) = unit.unwrap_or((text, 0));
+    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| "write a number of bytes, as in `512MiB` or `10GiB`".to_owned())
 }
 
 /// Where a server listens.
@@ -71,7 +104,8 @@ impl Listen {
 impl Serve {
     /// Runs the command.
     pub async fn run(self) -> Outcome {
-        let options = Options { patience: Duration::from_secs(self.patience), ..self.limits.options() };
+        let lake = lake::Options { cache: self.cache.options(), ..lake::Options::default() };
+        let options = Options { patience: Duration::from_secs(self.patience), lake, ..self.limits.options() };
         let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
         until_stopped(engine, self.listen, follow).await
@@ -119,4 +153,21 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
     terminal::say("stopping: running queries may finish");
     running.stop(DRAIN).await;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        for (text, bytes) in [("7", 7), ("2KiB", 2048), ("512MiB", 512 << 20), ("10 GiB", 10 << 30), ("1TiB", 1 << 40)]
+        {
+            assert_eq!(size(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "GiB", "10GB", "-1", "1.5GiB", "99999999999TiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 }

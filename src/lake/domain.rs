@@ -11,13 +11,15 @@ use iceberg::TableIdent;
 use moka::future::Cache;
 use polder_catalog::mesh::{CatalogConfig, Domain, Login, Signing};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use super::catalog::breaker::{Breaker, Part};
 use super::catalog::rest::{Rest, Signer};
 use super::catalog::sql::Sql;
 use super::catalog::{Found, PATIENCE, Pinned, Tables};
 use super::error::LakeError;
-use super::{OpenStore, told};
+use super::store::{self, Connections, Limits};
+use super::{OpenStore, told, variable};
 use crate::error::Error;
 
 /// What is open of one domain.
@@ -33,6 +35,9 @@ pub(super) struct DomainLake {
     /// What the catalog said of its tables, for as long as it may be that old.
     found: Option<Cache<TableIdent, Arc<Found>>>,
     pub(super) stores: Mutex<HashMap<String, OpenStore>>,
+    pub(super) connections: Arc<Connections>,
+    /// For the requests to all of its stores.
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// How many bytes of what one catalog said are remembered.
@@ -60,7 +65,18 @@ impl DomainLake {
         });
         let breaker = Arc::new(Breaker::new(name, Part::Catalog, patience));
         let reading = Arc::new(Breaker::new(name, Part::Store, patience));
-        Ok(Self { fingerprint, catalog, breaker, reading, staleness, found, stores: Mutex::default() })
+        let limits = Limits::of(&domain.storage);
+        Ok(Self {
+            fingerprint,
+            catalog,
+            breaker,
+            reading,
+            staleness,
+            found,
+            stores: Mutex::default(),
+            connections: Arc::new(Connections::new(limits)),
+            places: Arc::new(Semaphore::new(limits.requests)),
+        })
     }
 
     /// What it is configured with, in letters: what was read under another configuration is read again.
@@ -102,7 +118,10 @@ pub(super) fn fingerprint(domain: &Domain) -> [u8; 32] {
                     ["client".to_owned(), credential.expose().to_owned(), text(server), scope.clone()]
                 }
                 Login::Signed(Signing { region, service, keys }) => {
-                    keys.iter().flat_map(|(name, value)| [name.as_str(), value.expose()]).for_each(&mut add);
+                    for (setting, value) in keys.iter() {
+                        add(&format!("{setting:?}"));
+                        add(value.expose());
+                    }
                     ["signed".to_owned(), region.clone(), service.clone(), String::new()]
                 }
             };
@@ -119,9 +138,14 @@ pub(super) fn fingerprint(domain: &Domain) -> [u8; 32] {
     }
     // How it is asked is a part of it: a catalog that may take longer is another one.
     add(&format!("{:?}", domain.asking));
-    for (option, value) in &domain.storage {
-        add(option);
+    for (setting, value) in domain.storage.iter() {
+        add(&format!("{setting:?}"));
         add(value.expose());
+    }
+    if domain.storage.is_of_environment() {
+        for name in store::identifying_variables() {
+            add(&variable(name).unwrap_or_default());
+        }
     }
     hash.finalize().into()
 }

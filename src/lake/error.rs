@@ -29,10 +29,6 @@ pub enum LakeError {
     Store { domain: String, source: Box<object_store::Error> },
     #[error("the store of domain `{domain}` cannot be opened: {what}")]
     BadStore { domain: String, what: &'static str },
-    #[error("the storage option `{option}` of domain `{domain}` is unknown")]
-    UnknownOption { domain: String, option: String, meant: Option<&'static str> },
-    #[error("the storage option `{option}` of domain `{domain}` must be `true` or `false`")]
-    NotBool { domain: String, option: String },
     #[error("`{table}` of domain `{domain}` is not a table name of the form `namespace.table`")]
     TableName { domain: String, table: String },
     #[error("the catalog of domain `{domain}` has no table `{table}`")]
@@ -103,15 +99,9 @@ impl From<LakeError> for Error {
             | LakeError::Garbled { .. }
             | LakeError::Store { .. }
             | LakeError::BadStore { .. }
-            | LakeError::UnknownOption { .. }
-            | LakeError::NotBool { .. }
             | LakeError::Read { .. }
             | LakeError::Unread { .. } => Class::Storage,
         };
-        let out = Self::new(class, error.to_string());
-        match error {
-            LakeError::UnknownOption { meant: Some(meant), .. } => out.help(format!("did you mean `{meant}`?")),
-            _ => out,
-        }
+        Self::new(class, error.to_string())
     }
 }

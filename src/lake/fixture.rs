@@ -43,7 +43,7 @@ pub(crate) fn domain(name: &str, catalog: CatalogConfig, storage: &[(&str, &str)
         catalog,
         catalog_place: polder_catalog::document::Place { file: "shop/domain.yaml".into(), line: 1, column: 1 },
         asking: Asking::default(),
-        storage: storage.iter().map(|(k, v)| ((*k).to_owned(), Secret::new(*v))).collect(),
+        storage: storage.iter().map(|(spelling, value)| (*spelling, Secret::new(*value))).collect(),
         products: BTreeMap::new(),
     }
 }
@@ -65,7 +65,10 @@ pub(crate) async fn shop() -> Shop {
 }
 
 pub(crate) async fn shop_in(dir: TempDir, domain: Domain) -> Shop {
-    let lake = Lake::default();
+    shop_of(dir, domain, Lake::default()).await
+}
+
+pub(crate) async fn shop_of(dir: TempDir, domain: Domain, lake: Lake) -> Shop {
     let catalog = lake.catalog(&domain).await.unwrap();
     catalog.create_namespace(&NamespaceIdent::new("ns".into()), Default::default()).await.unwrap();
     Shop { dir, lake, domain, catalog }

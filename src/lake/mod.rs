@@ -1,5 +1,7 @@
 //! A domain's Iceberg catalog and object store become open tables; one I/O stack for metadata and data.
 
+mod budget;
+pub mod cache;
 mod catalog;
 mod cause;
 mod demands;
@@ -25,6 +27,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use polder_catalog::mesh::{CatalogConfig, Domain};
 
 use crate::error::Error;
+use budget::Budgeted;
+use cache::Cache as Blocks;
 use catalog::{Found, sql};
 use domain::{DomainLake, fingerprint};
 use error::LakeError;
@@ -32,6 +36,7 @@ use memory::Memory;
 use metadata::{Beyond, Decoded, Undecoded};
 use root::Root;
 use storage::LakeStorage;
+use store::Opening;
 use vended::Lent;
 
 pub use catalog::STALENESS;
@@ -41,12 +46,29 @@ pub use cause::cause;
 /// The scheme of every store's URL: a scan of a lake is known by it, and nothing else has it.
 pub const SCHEME: &str = "polder-lake";
 
+/// How lakes are opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where what is read of stores is kept, if anywhere.
+    pub cache: Option<cache::Options>,
+    /// What stands between us and every store, directories included, if anything.
+    pub between: Option<Arc<dyn Between>>,
+}
+
+/// Something between us and stores: it measures or slows them down.
+pub trait Between: std::fmt::Debug + Send + Sync {
+    /// The store to ask instead.
+    fn before(&self, store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>;
+}
+
 /// Every domain's lake, opened when first asked for and kept open.
 #[derive(Debug, Default)]
 pub struct Lake {
     domains: Mutex<HashMap<String, Arc<DomainLake>>>,
     stores: Arc<registry::Stores>,
     memory: Memory,
+    cache: Option<Blocks>,
+    between: Option<Arc<dyn Between>>,
     demands: demands::Demands,
 }
 
@@ -105,6 +127,20 @@ fn told(domain: &Domain, error: LakeError) -> Error {
 }
 
 impl Lake {
+    /// Lakes that are opened in a certain way.
+    ///
+    /// # Errors
+    /// When the cache cannot be opened.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let cache = options.cache.as_ref().map(Blocks::open).transpose()?;
+        Ok(Self { cache, between: options.between, ..Self::default() })
+    }
+
+    /// The cache of what is read of stores, if there is one.
+    pub fn cache(&self) -> Option<&Blocks> {
+        self.cache.as_ref()
+    }
+
     /// Opens `table` (`namespace.table`) of `domain`.
     ///
     /// # Errors
@@ -268,9 +304,7 @@ impl Lake {
     /// The store below `root` as the domain declares it.
     fn store(&self, domain: &Domain, lake: &DomainLake, root: Root) -> Result<OpenStore, LakeError> {
         let key = format!("{root:?} as {}", lake.named());
-        self.kept(domain, lake, key, None, || {
-            Ok((store::open(domain.name.as_str(), &root, &domain.storage)?, None, root))
-        })
+        self.kept(domain, lake, key, None, |opening| Ok((opening.open(&root, None)?, None, root)))
     }
 
     /// The store of one table, with what its catalog lends for it.
@@ -282,13 +316,13 @@ impl Lake {
         lease: &vended::Lease,
         table: &TableIdent,
     ) -> Result<OpenStore, LakeError> {
-        let places: Vec<_> = lease.places.iter().map(|(key, value)| (key, value.expose())).collect();
-        let keys = lease.credential.is_some();
+        let places: Vec<_> = lease.places.iter().map(|(setting, value)| (setting, value.expose())).collect();
+        let keys = lease.logs_in();
         let key = format!("{root:?} for {table} at {places:?}, {keys}, as {}", lake.named());
-        let open = self.kept(domain, lake, key, Some(table), || {
+        let open = self.kept(domain, lake, key, Some(table), |opening| {
             let lent =
                 Arc::new(Lent::new(lease.clone(), Arc::clone(&lake.catalog), Arc::clone(&lake.breaker), table.clone()));
-            let store = store::open_lent(domain.name.as_str(), &root, &domain.storage, lease, &lent)?;
+            let store = opening.open(&root, Some((lease, &lent)))?;
             Ok((store, Some(lent), root))
         })?;
         if let Some(lent) = &open.lent {
@@ -305,14 +339,17 @@ impl Lake {
         lake: &DomainLake,
         key: String,
         lent_for: Option<&TableIdent>,
-        open: impl FnOnce() -> Result<(Arc<dyn ObjectStore>, Option<Arc<Lent>>, Root), LakeError>,
+        open: impl FnOnce(&Opening<'_>) -> Result<(Arc<dyn ObjectStore>, Option<Arc<Lent>>, Root), LakeError>,
     ) -> Result<OpenStore, LakeError> {
         let name = domain.name.as_str();
         let mut stores = lake.stores.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = stores.get(&key) {
             return Ok(open.clone());
         }
-        let (store, lent, root) = open()?;
+        let Domain { storage, .. } = domain;
+        let opening = Opening { domain: name, storage, connections: &lake.connections, variables: &variable };
+        let (store, lent, root) = open(&opening)?;
+        let store = self.reached(lake, &root, store, &format!("{name} {key}"));
         let url = registry::store_url(name, &key).map_err(|_| bad_place(name))?;
         self.stores.add(&url, &store);
         if let Some(table) = lent_for {
@@ -322,6 +359,34 @@ impl Lake {
         stores.insert(key, open.clone());
         Ok(open)
     }
+}
+
+impl Lake {
+    /// A store as it is asked: within the places of its domain, and only for what is not kept. A directory of this machine
+    /// is asked as it is.
+    fn reached(
+        &self,
+        lake: &DomainLake,
+        root: &Root,
+        store: Arc<dyn ObjectStore>,
+        identity: &str,
+    ) -> Arc<dyn ObjectStore> {
+        let store = match (&self.between, root) {
+            (None, Root::Directory(_)) => return store,
+            (None, _) => store,
+            (Some(between), _) => between.before(store),
+        };
+        let store: Arc<dyn ObjectStore> = Arc::new(Budgeted::new(store, Arc::clone(&lake.places)));
+        match &self.cache {
+            Some(cache) => cache.over(store, identity),
+            None => store,
+        }
+    }
+}
+
+/// A variable of the process.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 impl OpenStore {
@@ -346,11 +411,11 @@ fn file_name(location: &str) -> String {
 }
 
 fn bad_place(domain: &str) -> LakeError {
-    LakeError::BadStore { domain: domain.to_owned(), what: "its place is neither a `file:` nor an `s3:` URL" }
+    LakeError::BadStore { domain: domain.to_owned(), what: "its place is of no kind that is read" }
 }
 
-/// Where the store of a table in a REST catalog begins. A directory of this machine must be declared: nothing else keeps a
-/// catalog from pointing at the files of others.
+/// Where the store of a table in a REST catalog begins. A directory of this machine or a web server must be declared:
+/// nothing else keeps a catalog from pointing at what only this machine can read.
 fn allowed(domain: &str, declared: Option<&str>, location: &str) -> Result<Root, LakeError> {
     let outside = |what| LakeError::BadStore { domain: domain.to_owned(), what };
     match declared {
@@ -359,7 +424,10 @@ fn allowed(domain: &str, declared: Option<&str>, location: &str) -> Result<Root,
             Some(Root::Directory(_)) => {
                 Err(outside("its catalog points at this machine, and `location` in its `catalog` does not"))
             }
-            None => Err(bad_place(domain)),
+            Some(Root::Web(_)) => {
+                Err(outside("its catalog points at a web server, and `location` in its `catalog` does not"))
+            }
+            Some(Root::Within(..)) | None => Err(bad_place(domain)),
         },
         Some(declared) => {
             let root = Root::within(declared).ok_or_else(|| bad_place(domain))?;

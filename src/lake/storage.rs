@@ -182,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_serialised_store_carries_nothing_and_does_nothing() {
-        let root = Root::Bucket("b".into());
+        let root = Root::of("s3://b").unwrap();
         let store = object_store::aws::AmazonS3Builder::new()
             .with_bucket_name("b")
             .with_access_key_id("AKIA")

@@ -16,7 +16,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::*;
 use crate::error::Class;
-use crate::lake::fixture::{Shop, optional, schema, shop, shop_in, sql_domain, write};
+use crate::lake::fixture::{Shop, optional, schema, shop, shop_in, shop_of, sql_domain, write};
 
 mod best;
 mod columns;
@@ -28,6 +28,7 @@ mod foreign;
 mod histories;
 mod model;
 mod refusals;
+mod stores;
 
 pub(super) fn column(name: &str, field_id: i32) -> ScanColumn {
     ScanColumn { name: name.into(), field_id, fields: None }

@@ -100,14 +100,14 @@ impl Engine {
     /// Starts an engine over a mesh.
     ///
     /// # Errors
-    /// When the threads or the spill directory cannot be had.
+    /// When the threads, the spill directory or the cache cannot be had.
     pub fn start(mesh: Mesh, options: Options) -> Result<Arc<Self>, Error> {
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let threads = options.threads.unwrap_or(cores).max(1);
         let (planning, execution) =
             (Threads::start("polder-plan", threads)?, Threads::start("polder-query", threads * SPARE)?);
 
-        let lake = Arc::new(Lake::default());
+        let lake = Arc::new(Lake::new(options.lake)?);
         let mode = match options.spill {
             Some(directory) => DiskManagerMode::Directories(vec![directory]),
             None => DiskManagerMode::OsTmpDirectory,

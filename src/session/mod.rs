@@ -45,6 +45,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::lake;
+
 pub use engine::Engine;
 pub use functions::functions;
 pub use gate::{LONGEST as LONGEST_STATEMENT, TABLES as MOST_TABLES};
@@ -76,13 +78,16 @@ pub struct Options {
     pub threads: Option<usize>,
     /// The most rows that a query works on at once.
     pub batch: usize,
+    /// How lakes are opened.
+    pub lake: lake::Options,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let timeout = Duration::from_secs(300);
         // Who does not read holds a query no longer than who computes.
-        Self { memory: 2 << 30, spill: None, timeout, patience: timeout, threads: None, batch: 8192 }
+        let lake = lake::Options::default();
+        Self { memory: 2 << 30, spill: None, timeout, patience: timeout, threads: None, batch: 8192, lake }
     }
 }
 

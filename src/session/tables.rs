@@ -1,7 +1,6 @@
 //! The tables of a statement: found under its names, governed, and all that its planner can see.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::catalog::{
@@ -13,6 +12,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::gate::normal;
 use super::outer::Shadows;
@@ -20,6 +20,9 @@ use super::travel::{self, Key, Named, Travel};
 use super::{Request, failure};
 use crate::error::{Class, Error};
 use crate::resolve::{At, Resolver, Table, versioned};
+
+/// Tables of a statement that are opened at once.
+const AT_ONCE: usize = 8;
 
 /// A table that a statement names: the name of its scans, its name in the statement, and what it is.
 pub(super) type Scanned = (TableReference, TableReference, Table);
@@ -64,16 +67,17 @@ pub(super) async fn prepare(
         Over::Outlines => resolver.outline(reference, at).await,
     };
     let pins = &request.pins;
-    let mut found: BTreeMap<TableReference, Table> = BTreeMap::new();
     // A table that is named with versions alone is not read without one.
-    for reference in references.into_iter().filter(|reference| named.plain.contains(reference)) {
-        if let Entry::Vacant(vacant) = found.entry(reference) {
-            let whole = request.whole(vacant.key().clone());
-            let at = At::newest(pins.get(&pin_name(&whole, None)).copied());
-            let table = resolve(&whole, &at).await?;
-            vacant.insert(table);
-        }
-    }
+    let plain: BTreeSet<TableReference> =
+        references.into_iter().filter(|reference| named.plain.contains(reference)).collect();
+    // Each may lie far away: none waits for another, and the first that fails is the one that is told.
+    let found = stream::iter(plain).map(async |reference| {
+        let whole = request.whole(reference.clone());
+        let at = At::newest(pins.get(&pin_name(&whole, None)).copied());
+        let table = resolve(&whole, &at).await?;
+        Ok::<_, Error>((reference, table))
+    });
+    let found: BTreeMap<TableReference, Table> = found.buffered(AT_ONCE).try_collect().await?;
     let mut travelled: BTreeMap<Key, Table> = BTreeMap::new();
     for (key, version) in named.versioned {
         let whole = request.whole(key.0.clone());

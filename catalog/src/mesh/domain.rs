@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::declared::{Declared, secret, texts_by_name};
+use super::storage::{self, Setting, Storage};
 use super::{Asking, CatalogConfig, Domain, Login, Owner, Product, asking, location, rest, sql};
 use crate::contract::read::read;
-use crate::document::fields::{Fields, scalar};
+use crate::document::fields::Fields;
 use crate::document::file::{File, Tree};
 use crate::document::yaml::Node;
 use crate::document::{Place, Report, nearest, quote};
@@ -41,15 +42,30 @@ pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, repo
             None
         }
     };
-    let mut storage = storage(&mut fields, tree, report);
-    if let Some(region) = catalog.as_ref().and_then(|(catalog, _)| region_of_tables(catalog))
-        && !REGIONS.iter().any(|key| storage.contains_key(*key))
-    {
-        storage.insert("region".to_owned(), Secret::new(region));
+    let mut storage = storage::read(&mut fields, tree, report);
+    if let Some(region) = catalog.as_ref().and_then(|(catalog, _)| region_of_tables(catalog)) {
+        storage = storage.or(&[("region", Secret::new(region))].into_iter().collect());
     }
+    let catalog = catalog.map(|(catalog, asking)| (settled(catalog, &storage), asking));
     fields.close(report);
     let (catalog, asking) = catalog?;
     Some(Domain { name: name.clone(), description, owner: owner?, catalog, catalog_place, asking, storage, products })
+}
+
+/// The catalog with its places in full: an Azure container is one of the account that the domain declares.
+fn settled(mut catalog: CatalogConfig, storage: &Storage) -> CatalogConfig {
+    let Some(account) = storage.get(Setting::AccountName) else { return catalog };
+    let settle = |url: &mut String| {
+        if let Some(full) = location::of_account(url, account) {
+            *url = full;
+        }
+    };
+    match &mut catalog {
+        CatalogConfig::Sql { warehouse, .. } => settle(warehouse),
+        CatalogConfig::Metadata(tables) => tables.values_mut().for_each(settle),
+        CatalogConfig::Rest(rest) => rest.location.iter_mut().for_each(settle),
+    }
+    catalog
 }
 
 fn kind(fields: &mut Fields<'_>, report: &mut Report) {
@@ -74,9 +90,6 @@ fn owner(node: &Node, report: &mut Report) -> Option<Owner> {
     fields.close(report);
     Some(Owner { team: team?, email, chat })
 }
-
-/// The spellings of a store's region.
-const REGIONS: [&str; 3] = ["region", "s3.region", "client.region"];
 
 /// Where the tables are of a catalog that cannot have them elsewhere.
 fn region_of_tables(catalog: &CatalogConfig) -> Option<&str> {
@@ -134,7 +147,7 @@ fn metadata(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Op
             }
             None => {
                 let message = format!("{} is no place that can be read", quote(written));
-                report.error("domain/location", &node.place, message).help("write `file:…` or `s3://bucket/…`");
+                report.error("domain/location", &node.place, message).help(location::PLACES);
             }
         }
     }
@@ -150,30 +163,6 @@ pub(super) fn read_secret(node: &Node, what: &str, tree: &Tree<'_>, report: &mut
         noted.help(finding.help.unwrap_or_default());
     }
     value
-}
-
-fn storage(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> BTreeMap<String, Secret> {
-    const CREDENTIALS: [&str; 5] = ["key", "secret", "token", "password", "credential"];
-    let mut options = BTreeMap::new();
-    for (key, node) in fields.map("storage", report) {
-        let Some(written) = scalar(node, &key.text, report) else { continue };
-        let name = key.text.to_lowercase();
-        let is_secret = CREDENTIALS.iter().any(|word| name.contains(word));
-        let value = if is_secret || Secret::is_reference(written) {
-            read_secret(node, &key.text, tree, report)
-        } else if has_password(written) {
-            report
-                .error("secret/literal", &node.place, "a password stands in this URL")
-                .help("keep the whole URL in a secret: `${env:NAME}`");
-            None
-        } else {
-            Some(Secret::new(written))
-        };
-        if let Some(value) = value {
-            options.insert(key.text.clone(), value);
-        }
-    }
-    options
 }
 
 fn products(

@@ -21,11 +21,23 @@ pub(crate) fn sqlite(uri: &str, dir: &Path) -> Option<String> {
     })
 }
 
+/// The places that are read, in the words of a help.
+pub(crate) const PLACES: &str = "write `file:…`, `s3://bucket/…`, `gs://bucket/…`, \
+    `abfss://container@account.dfs.core.windows.net/…` or `https://host/…`";
+
+/// The schemes of stores that are not on this machine.
+const STORES: [&str; 10] = ["s3", "s3a", "gs", "abfss", "abfs", "wasbs", "wasb", "az", "https", "http"];
+/// Those of Azure: each of them may name the same place.
+const AZURE: [&str; 5] = ["abfss", "abfs", "wasbs", "wasb", "az"];
+
 /// The absolute URL of a warehouse, a table's metadata or a file; `None` for a scheme that is not read.
 pub(crate) fn url(text: &str, dir: &Path) -> Option<String> {
-    if let Some(rest) = text.strip_prefix("s3://") {
-        let bucket = rest.split('/').next().unwrap_or_default();
-        return (!bucket.is_empty()).then(|| text.trim_end_matches('/').to_owned());
+    if let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| STORES.contains(scheme)) {
+        let authority = rest.split('/').next().unwrap_or_default();
+        let is_web = ["https", "http"].contains(&scheme);
+        // What logs in stands in `storage`, and a query is no part of a path.
+        let is_plain = !is_web || !text.contains(['@', '?', '#']);
+        return (!authority.is_empty() && is_plain).then(|| text.trim_end_matches('/').to_owned());
     }
     let path = match text.strip_prefix("file:") {
         Some(rest) => match rest.strip_prefix("//") {
@@ -40,6 +52,13 @@ pub(crate) fn url(text: &str, dir: &Path) -> Option<String> {
         return None;
     }
     Some(format!("file://{}", absolute(path, dir).display()))
+}
+
+/// The URL of an Azure container with its account, where it names none.
+pub(crate) fn of_account(url: &str, account: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| AZURE.contains(scheme))?;
+    let (container, path) = rest.split_once('/').unwrap_or((rest, ""));
+    (!container.contains('@')).then(|| format!("{scheme}://{container}@{account}.dfs.core.windows.net/{path}"))
 }
 
 /// The file behind an absolute `sqlite:` URI, as a URL.
@@ -63,7 +82,20 @@ pub(crate) fn parts(url: &str) -> Vec<String> {
     // On this machine a link is what it leads to.
     let real = (scheme == "file").then(|| real(&absolute(path, Path::new("/"))));
     let path = real.as_deref().map_or(path.into(), |path| path.to_string_lossy());
-    let parts = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned);
+    let scheme = match scheme {
+        "s3a" => "s3",
+        "https" => "http",
+        azure if AZURE.contains(&azure) => "azure",
+        other => other,
+    };
+    let (authority, path) = path.split_once('/').unwrap_or((&path, ""));
+    let authority = match scheme {
+        "azure" => authority.to_lowercase().replacen(".dfs.", ".blob.", 1),
+        "http" => authority.to_lowercase(),
+        _ => authority.to_owned(),
+    };
+    let parts = path.split('/').map(str::to_owned);
+    let parts = std::iter::once(authority).chain(parts).filter(|part| !part.is_empty());
     std::iter::once(scheme.to_owned()).chain(parts).collect()
 }
 
@@ -196,6 +228,10 @@ mod tests {
         let same = |a: &str, b: &str| assert_eq!(parts(a), parts(b));
         same(&sqlite_file("sqlite:///no%2Fx/a%20b.db?mode=ro"), "file:///no/x//y/../a b.db");
         same("s3://bucket//a/", "s3://bucket/a");
+        same("s3://bucket/a", "s3a://bucket/a");
+        same("abfss://c@shop.dfs.core.windows.net/a", "wasbs://c@shop.blob.core.windows.net/a");
+        same("https://Lake.Example/a", "http://lake.example/a/");
+        assert_ne!(parts("abfss://c@shop.dfs.core.windows.net/a"), parts("abfss://c@other.dfs.core.windows.net/a"));
         same(table("s3://b/t/metadata/v1.metadata.json"), table("s3://b/t/metadata/v2.metadata.json"));
         assert_ne!(parts(table("s3://b/t/v1.metadata.json")), parts(table("s3://b/t/v2.metadata.json")));
         assert_ne!(parts("file:///bucket"), parts("s3://bucket"));
@@ -231,7 +267,18 @@ mod tests {
         assert_eq!(url("s3://bucket/prefix/").as_deref(), Some("s3://bucket/prefix"));
         assert_eq!(url("s3:///prefix"), None);
         assert_eq!(url("file://host/x"), None);
-        assert_eq!(url("gs://bucket/x"), None);
+        for store in ["gs://bucket/x", "abfss://c@a.dfs.core.windows.net/x", "az://c/x", "https://host:8443/x"] {
+            assert_eq!(url(store).as_deref(), Some(store));
+        }
+        for none in
+            ["gs:///x", "hdfs://host/x", "https://ann:pw@host/x", "https://host/x?sig=1", "https://", "ftp://host/x"]
+        {
+            assert_eq!(url(none), None, "{none}");
+        }
+        let full = of_account("az://c/x", "shop");
+        assert_eq!(full.as_deref(), Some("az://c@shop.dfs.core.windows.net/x"));
+        assert_eq!(of_account("abfss://c@other.dfs.core.windows.net/x", "shop"), None);
+        assert_eq!(of_account("s3://c/x", "shop"), None);
         assert_eq!(url("file:"), None);
     }
 }

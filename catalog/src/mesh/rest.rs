@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::domain::{has_password, read_secret};
-use super::{CatalogConfig, Login, Rest, Signing, location};
+use super::{CatalogConfig, Login, Rest, Signing, Storage, location};
 use crate::document::fields::{Fields, scalar};
 use crate::document::file::Tree;
 use crate::document::yaml::Node;
@@ -113,7 +113,7 @@ fn catalog(
         let url = location::url(text, tree.dir());
         if url.is_none() {
             let message = format!("{} is no place that can be read", quote(text));
-            report.error("domain/location", place, message).help("write `file:…` or `s3://bucket/…`");
+            report.error("domain/location", place, message).help(location::PLACES);
         }
         url
     });
@@ -151,11 +151,8 @@ fn is_open(uri: &str) -> bool {
     !location::is_here(authority)
 }
 
-fn keys(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> BTreeMap<String, Secret> {
-    let read = |key: &'static str| {
-        let value = read_secret(fields.get(key)?, key, tree, report)?;
-        Some((key.to_owned(), value))
-    };
+fn keys(fields: &mut Fields<'_>, tree: &Tree<'_>, report: &mut Report) -> Storage {
+    let read = |key: &'static str| Some((key, read_secret(fields.get(key)?, key, tree, report)?));
     KEYS.into_iter().filter_map(read).collect()
 }
 

@@ -114,7 +114,7 @@ fn faults_of_domain_yaml() {
     at("type: sql", "type: sql, password: \"${env:CARGO_PKG_NAME}\"", "domain/login", "5:23", "`postgres:`");
     at("sqlite:lake/shop.db?mode=ro", "postgres://me:hunter2@db/shop", "secret/literal", "5:28", "${env:NAME}");
     at("sqlite:lake/shop.db?mode=ro", "${env:POLDER_NO_SUCH}", "secret/missing", "5:28", "POLDER_NO_SUCH");
-    at("file:lake/shop\"", "gs://lake/shop\"", "domain/location", "5:59", "s3://");
+    at("file:lake/shop\"", "hdfs://lake/shop\"", "domain/location", "5:59", "s3://");
     at("\"${env:CARGO_PKG_NAME}\"", "AKIA", "secret/literal", "6:41", "literal");
     at("\"${env:CARGO_PKG_NAME}\"", "\"${env:POLDER_NO_SUCH}\"", "secret/missing", "6:41", "POLDER_NO_SUCH");
     at("description: What", "desription: What", "document/unknown-key", "4:1", "did you mean `description`?");
@@ -147,7 +147,7 @@ fn faults_of_domain_yaml() {
     rest("{ type: rest, uri: \"https://c\", staleness: soon }", "domain/time", "5:42", "`3s`");
     rest("{ type: rest, uri: \"https://c\", staleness: 2h }", "domain/time", "5:42", "`2h`");
     rest("{ type: rest, uri: \"https://c\", timeout: 0s }", "domain/time", "5:42", "100ms");
-    rest("{ type: rest, uri: \"https://c\", location: \"gs://x\" }", "domain/location", "5:42", "s3://");
+    rest("{ type: rest, uri: \"https://c\", location: \"hdfs://x\" }", "domain/location", "5:42", "s3://");
     rest(
         "{ type: rest, uri: \"https://c\", warehous: x }",
         "document/unknown-key",
@@ -155,10 +155,27 @@ fn faults_of_domain_yaml() {
         "did you mean `warehouse`?",
     );
     let depot = "depot/domain.yaml";
-    changed(depot, "s3://bucket", "http://bucket", Domain, "domain/location", "4:53", "s3://");
+    changed(depot, "s3://bucket", "hdfs://bucket", Domain, "domain/location", "4:53", "s3://");
     changed(depot, "tables: {", "tabels: {", Domain, "document/missing", "4:10", "`tables`");
     let reserved = Files::valid().with("mesh/domain.yaml", "name: mesh");
     check(reserved, Nothing, "domain/name", "mesh/domain.yaml:1:1", "not a domain name");
+}
+
+#[test]
+fn faults_of_storage() {
+    let at = |to, code, place, said| changed(DOMAIN, "region: eu-1", to, Domain, code, place, said);
+    at("regon: eu-1", "storage/unknown-option", "6:12", "did you mean `region`?");
+    at("s3.acces-key-id: x", "storage/unknown-option", "6:12", "did you mean `s3.access-key-id`?");
+    at("colour: blue", "storage/unknown-option", "6:12", "`colour` is unknown");
+    at("region: eu-1, s3.region: eu-2", "storage/twice", "6:26", "the same as `region`");
+    at("allow_http: yes", "storage/value", "6:24", "`true` or `false`");
+    at("max_requests: 0", "storage/value", "6:26", "from 1 to 10000");
+    at("credentials: env", "storage/value", "6:25", "`environment`");
+    at("credentials: environment", "storage/credentials", "6:38", "`access_key_id`");
+    at("account_key: hunter2", "secret/literal", "6:25", "literal");
+    let token = "account_name: a, adls.sas-token.b.dfs.core.windows.net: \"${env:CARGO_PKG_NAME}\"";
+    at(token, "storage/account", "6:29", "another account");
+    at("endpoint: \"https://me:hunter2@s3.example\"", "secret/literal", "6:22", "${env:NAME}");
 }
 
 #[test]

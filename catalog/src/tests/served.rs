@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::contract::{LogicalType, PhysicalType, Reference, Status, Type};
-use crate::mesh::{CatalogConfig, Login, PurposeError};
+use crate::mesh::{CatalogConfig, Login, PurposeError, Setting};
 use crate::name::DomainName;
 use crate::policy::{Help, Helpful};
 
@@ -27,8 +27,8 @@ fn the_small_mesh_is_read_as_written() {
     assert_eq!(name, "shop");
     assert_eq!(uri.expose(), format!("sqlite://{}/lake/shop.db?mode=ro", mesh.dir().display()));
     assert_eq!(*warehouse, format!("file://{}/lake/shop", mesh.dir().display()));
-    assert_eq!(shop.storage["region"].expose(), "eu-1");
-    assert_eq!(shop.storage["access_key_id"].expose(), "polder-catalog");
+    assert_eq!(shop.storage.get(Setting::Region), Some("eu-1"));
+    assert_eq!(shop.storage.get(Setting::AccessKeyId), Some("polder-catalog"));
 
     let contract = &mesh.find("shop.customers").contract;
     assert_eq!((contract.major, contract.version.as_str(), contract.status), (1, "1.2.0", Status::Active));

@@ -1,6 +1,7 @@
 //! What is served over HTTP: statements at `/v1/sql`, health and metrics at `/livez`, `/readyz` and `/metrics`.
 
 mod accept;
+mod cache;
 mod door;
 mod parameters;
 mod problem;
@@ -97,7 +98,8 @@ async fn metrics(
 ) -> Result<([(HeaderName, &'static str); 1], String), Response> {
     let domains = pages.domains(&peer, &headers).await.map_err(|problem| problem.response())?;
     let Sql { counters, engine, .. } = pages.sql.as_ref();
-    let text = counters.render() + &stalled(engine) + &pages.changes.render() + &domains.render();
+    let text =
+        counters.render() + &stalled(engine) + &pages.changes.render() + &domains.render() + &cache::render(engine);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 

@@ -2,13 +2,11 @@
 //!
 //! What signs is what `domain.yaml` declares beside the catalog, or else what opens the domain's store.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpRequest, HttpRequestBody};
-use polder_catalog::mesh::Signing;
-use polder_catalog::secret::Secret;
+use polder_catalog::mesh::{Signing, Storage};
 use reqwest::Request;
 use reqwest::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 
@@ -32,12 +30,8 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    pub(in crate::lake) fn new(
-        domain: &str,
-        signing: &Signing,
-        storage: &BTreeMap<String, Secret>,
-    ) -> Result<Self, LakeError> {
-        let keys = store::keys(domain, if signing.keys.is_empty() { storage } else { &signing.keys })?;
+    pub(in crate::lake) fn new(domain: &str, signing: &Signing, storage: &Storage) -> Result<Self, LakeError> {
+        let keys = store::keys(domain, if signing.keys.iter().next().is_none() { storage } else { &signing.keys })?;
         Ok(Self { domain: domain.to_owned(), region: signing.region.clone(), service: signing.service.clone(), keys })
     }
 
@@ -72,15 +66,16 @@ impl Signer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use polder_catalog::secret::Secret;
     use reqwest::{Method, Url};
 
     use super::*;
 
-    fn secrets(pairs: &[(&str, &str)]) -> BTreeMap<String, Secret> {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), Secret::new(*value))).collect()
+    fn secrets(pairs: &[(&'static str, &str)]) -> Storage {
+        pairs.iter().map(|(key, value)| (*key, Secret::new(*value))).collect()
     }
 
-    fn signing(keys: &[(&str, &str)]) -> Signing {
+    fn signing(keys: &[(&'static str, &str)]) -> Signing {
         Signing { region: "eu-west-1".to_owned(), service: "glue".to_owned(), keys: secrets(keys) }
     }
 

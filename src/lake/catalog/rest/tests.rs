@@ -259,8 +259,8 @@ async fn what_is_lent_for_the_nearest_place_is_taken_and_signing_by_the_catalog_
     let server = Server::start([config(), (TABLE, vec![(200, answer), (200, signing)])]).await;
     let catalog = server.catalog(Login::Nobody);
     let lease = catalog.find(&ident()).await.unwrap().unwrap().lease.unwrap();
-    assert_eq!(lease.credential.as_ref().unwrap().key_id, "C");
-    assert_eq!(lease.places["s3.endpoint"].expose(), "http://127.0.0.1:9");
+    assert_eq!(lease.s3_key(), Some("C"));
+    assert_eq!(lease.places.get(mesh::Setting::S3Endpoint), Some("http://127.0.0.1:9"));
     assert!(!format!("{lease:?}").contains("hunter2"));
     let error = catalog.find(&ident()).await.unwrap_err();
     assert!(error.to_string().contains("remote signing"), "{error}");
