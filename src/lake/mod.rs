@@ -206,7 +206,8 @@ impl Lake {
     /// Whether the catalog of `domain` can restrict how its tables are read, so that what is granted of a table is known
     /// only once it is open.
     pub fn may_restrict(&self, domain: &Domain) -> bool {
-        matches!(domain.catalog, CatalogConfig::Rest(_)) || self.demands.may_be(domain.name.as_str())
+        self.domain(domain).map_or(true, |lake| lake.catalog.may_restrict())
+            || self.demands.may_be(domain.name.as_str())
     }
 
     /// The store of a table that was found.
@@ -427,7 +428,7 @@ fn allowed(domain: &str, declared: Option<&str>, location: &str) -> Result<Root,
             Some(Root::Web(_)) => {
                 Err(outside("its catalog points at a web server, and `location` in its `catalog` does not"))
             }
-            Some(Root::Within(..)) | None => Err(bad_place(domain)),
+            None => Err(bad_place(domain)),
         },
         Some(declared) => {
             let root = Root::within(declared).ok_or_else(|| bad_place(domain))?;

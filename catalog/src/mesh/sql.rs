@@ -48,9 +48,7 @@ pub(super) fn read(
         let url = location::url(text, tree.dir());
         if url.is_none() {
             let message = format!("the warehouse {} is no place that can be read", quote(text));
-            report
-                .error("domain/location", fields.key_place("warehouse"), message)
-                .help("write `file:…` or `s3://bucket/…`");
+            report.error("domain/location", fields.key_place("warehouse"), message).help(location::PLACES);
         }
         url
     });

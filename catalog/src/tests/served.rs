@@ -60,7 +60,7 @@ fn catalogs_of_aws_are_rest_catalogs_with_signatures() {
         let shop = mesh.domains.remove(&"shop".parse::<DomainName>().unwrap()).unwrap();
         let CatalogConfig::Rest(rest) = shop.catalog else { panic!() };
         let Login::Signed(signing) = rest.login.clone() else { panic!() };
-        (rest, signing, shop.storage.get("region").map(|region| region.expose().to_owned()))
+        (rest, signing, shop.storage.get(Setting::Region).map(str::to_owned))
     };
     let (rest, signing, region) = read("type: glue, region: eu-west-1, warehouse: 012345678901");
     assert_eq!(rest.uri, "https://glue.eu-west-1.amazonaws.com/iceberg");
@@ -75,7 +75,7 @@ fn catalogs_of_aws_are_rest_catalogs_with_signatures() {
         "type: glue, region: eu-west-1, access_key_id: {key}, secret_access_key: {key}, uri: \"http://[::1]:1\""
     );
     let (rest, signing, _) = read(&own);
-    assert_eq!((rest.uri.as_str(), signing.keys.len()), ("http://[::1]:1", 2));
+    assert_eq!((rest.uri.as_str(), signing.keys.iter().count()), ("http://[::1]:1", 2));
     let (_, signing, _) = read("type: rest, uri: \"https://c\", sigv4: { region: eu-west-1, service: execute-api }");
     assert_eq!(signing.service, "execute-api");
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::*;
 use crate::lake::catalog::Pinned;
-use crate::lake::catalog::breaker::Breaker;
+use crate::lake::catalog::breaker::{Breaker, Part};
 
 /// A server that answers every question with a few bytes.
 struct Server {
@@ -81,7 +81,8 @@ fn opened(
     let opening = Opening { domain: "shop", storage, connections: &connections, variables };
     let lent = lease.clone().map(|lease| {
         let table = TableIdent::from_strs(["ns", "t"]).unwrap();
-        Arc::new(Lent::new(lease, Arc::new(Pinned(Default::default())), Arc::new(Breaker::new("shop")), table))
+        let breaker = Breaker::new("shop", Part::Catalog, Duration::from_secs(1));
+        Arc::new(Lent::new(lease, Arc::new(Pinned(Default::default())), Arc::new(breaker), table))
     });
     opening.open(&Root::of(location).unwrap(), lease.as_ref().zip(lent.as_ref()))
 }

@@ -193,9 +193,9 @@ async fn a_token_server_that_fails_is_no_refusal() {
 async fn each_question_to_a_catalog_of_aws_is_signed() {
     let server = Server::start([config(), (TABLE, vec![(200, loaded())])]).await;
     let keys = [("access_key_id", "AKIASHOP"), ("secret_access_key", "hunter2")];
-    let keys = keys.map(|(key, value)| (key.to_owned(), Secret::new(value))).into();
+    let keys = keys.map(|(key, value)| (key, Secret::new(value))).into_iter().collect();
     let signing = mesh::Signing { region: "eu-west-1".to_owned(), service: "glue".to_owned(), keys };
-    let signer = Signer::new("shop", &signing, &BTreeMap::new()).unwrap();
+    let signer = Signer::new("shop", &signing, &mesh::Storage::default()).unwrap();
     let catalog = Rest::new("shop", &server.settings(Login::Signed(signing)), Some(signer)).unwrap();
     assert!(catalog.find(&ident()).await.unwrap().is_some());
     let asked = server.asked();
