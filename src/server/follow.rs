@@ -19,7 +19,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polder_catalog::document::{Finding, Severity, Watch};
 use polder_catalog::mesh::Mesh;
@@ -34,6 +34,9 @@ use crate::session::Engine;
 
 /// How long files must rest after they were read. Who writes several at once has not finished in less.
 const SETTLE: Duration = Duration::from_millis(200);
+
+/// How long lakes that were not well are left before they are asked again. Credentials that are refused are not tried often.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// How the files of the mesh are followed.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +119,7 @@ impl Follower {
     pub(super) async fn follow(self: Arc<Self>, Follow { every, hangup }: Follow) {
         let mut hangups = if hangup { hangups() } else { None };
         let mut watch = self.engine.mesh().watch();
-        let mut looking: Option<AbortOnDropHandle<()>> = None;
+        let (mut looked, mut looking) = (Instant::now(), None::<AbortOnDropHandle<()>>);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
@@ -132,7 +135,8 @@ impl Follower {
                 self.renew(tls).await;
             }
             // One that hangs is not waited for.
-            if looking.as_ref().is_none_or(|looking| looking.is_finished()) {
+            if looked.elapsed() >= LOOK_AGAIN && looking.as_ref().is_none_or(|looking| looking.is_finished()) {
+                looked = Instant::now();
                 let engine = Arc::clone(&self.engine);
                 looking = Some(AbortOnDropHandle::new(tokio::spawn(async move { engine.look_again().await })));
             }

@@ -30,9 +30,8 @@ impl Health {
         let count = |state| standings.iter().filter(|(_, standing)| standing.as_str() == state).count();
         let counts = STATES.map(count);
         // Of a domain that is out nobody knows who may discover it.
-        standings.retain(|(name, standing)| {
-            *standing != Standing::Out && asking.is_some_and(|principal| engine.may_discover(principal, name))
-        });
+        let discovered = asking.map(|principal| engine.discovered(principal)).unwrap_or_default();
+        standings.retain(|(name, standing)| *standing != Standing::Out && discovered.contains(name));
         Self { counts, named: standings }
     }
 

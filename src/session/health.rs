@@ -1,5 +1,6 @@
 //! How the domains are, as far as is known without asking any lake; and asking those again that were not well.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use polder_catalog::mesh::{Domain, Mesh};
@@ -50,12 +51,17 @@ impl Engine {
         }
     }
 
-    /// Whether `principal` may discover any product of a domain, and with it that there is one of this name.
-    pub fn may_discover(&self, principal: &Principal, domain: &DomainName) -> bool {
+    /// The domains of which `principal` may discover any product, and with it that there are such.
+    pub fn discovered(&self, principal: &Principal) -> BTreeSet<DomainName> {
         let mesh = self.mesh();
-        mesh.products()
-            .filter(|(name, _)| name.product.domain() == domain)
-            .any(|(_, product)| mesh.may_discover(principal, product) == Discovery::Shown)
+        let mut found = BTreeSet::new();
+        for (name, product) in mesh.products() {
+            let domain = name.product.domain();
+            if !found.contains(domain) && mesh.may_discover(principal, product) == Discovery::Shown {
+                found.insert(domain.clone());
+            }
+        }
+        found
     }
 
     /// Asks the lakes that were not well, so that one that is mended is known to be before somebody needs it.

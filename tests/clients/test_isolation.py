@@ -20,7 +20,7 @@ WELL = "SELECT count(*) FROM wholesale.orders"
 SICK = "SELECT count(*) FROM harbour.ships"
 # What a question to the sick domain may take: its own timeout, and a loaded machine.
 TIMEOUT = 2
-LATE = 20
+LATE = 40
 
 CONTRACT = """apiVersion: v3.1.0
 kind: DataContract
