@@ -44,6 +44,7 @@ impl Setting {
             owner: polder_catalog::mesh::Owner { team: "bench".into(), email: None, chat: None },
             catalog: CatalogConfig::Metadata(tables),
             catalog_place: like.catalog_place.clone(),
+            asking: Default::default(),
             storage: Storage::default(),
             products: BTreeMap::new(),
         })
