@@ -46,6 +46,12 @@ fn load_here(tree: &Tree<'_>) -> Option<Result<Mesh, Vec<Finding>>> {
             candidate.report.error("domain/shared-place", &place, message);
         }
     }
+    for (name, place, message) in standards::across(candidates.values().filter_map(|c| c.domain.as_ref())) {
+        if let Some(candidate) = candidates.get_mut(&name) {
+            let noted = candidate.report.warning("standards/reference", &place, message);
+            noted.help("give both ends the same type, so that they can be joined");
+        }
+    }
     let mut reports = BTreeMap::new();
     let mut read = BTreeMap::new();
     for (name, Candidate { domain, report }) in candidates {
