@@ -59,6 +59,12 @@ pub(super) const PAGES: &[Page] = &[
         "Rename it to match `standards.naming` of mesh.yaml; `physicalName` keeps the table's own name.",
     ),
     page(
+        "standards/reference",
+        "a foreign key's two ends have different types",
+        "A join of them finds nothing, or does not run.",
+        "Give both the same `physicalType`; a canonical identifier in `tags` of mesh.yaml keeps it the same everywhere.",
+    ),
+    page(
         "standards/require",
         "something is missing that the mesh requires of every product or column",
         "A product that nobody can understand, reach or trust is no product.",

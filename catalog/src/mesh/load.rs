@@ -61,6 +61,12 @@ pub(super) fn load(sources: &Sources<'_>) -> Option<Loaded> {
             candidate.report.error("domain/shared-place", &place, message);
         }
     }
+    for (name, place, message) in standards::across(candidates.values().filter_map(|c| c.domain.as_ref())) {
+        if let Some(candidate) = candidates.get_mut(&name) {
+            let noted = candidate.report.warning("standards/reference", &place, message);
+            noted.help("give both ends the same type, so that they can be joined");
+        }
+    }
     let mut reports = BTreeMap::new();
     let mut read = BTreeMap::new();
     for (name, Candidate { domain, report }) in candidates {

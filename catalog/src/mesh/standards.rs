@@ -10,6 +10,7 @@
 
 mod level;
 mod read;
+mod reference;
 
 use super::declared::{Declared, Tag};
 use super::{Domain, Product};
@@ -20,6 +21,7 @@ use crate::policy::Mask;
 
 pub(crate) use self::level::{Bounds, Level};
 pub(crate) use self::read::{Standard, Standards, read};
+pub(crate) use self::reference::across;
 
 /// Notes where `domain` falls short of the standards.
 pub(crate) fn check(domain: &Domain, declared: &Declared, report: &mut Report) {

@@ -602,3 +602,15 @@ fn a_plain_name_does_not_fall_to_an_older_major() {
     let files = files.with("shop/products/customers@3.odcs.yaml", third);
     assert_eq!(names(&files), ["depot.parcels", "shop.customers@1", "shop.customers"]);
 }
+
+#[test]
+fn what_refers_to_each_other_has_one_type() {
+    let refers = "logicalType: integer, relationships: [{ to: shop.customers.id }]";
+    let parcels = "depot/products/parcels.odcs.yaml";
+    let files = Files::valid().change(parcels, "logicalType: integer", refers);
+    check(files, Nothing, "standards/reference", &format!("{parcels}:13:9"), "`shop.customers.id`, to which it refers");
+    for fits in [refers.replace("integer", "string"), refers.replace("shop.customers", "gone.customers")] {
+        let mesh = Files::valid().change(parcels, "logicalType: integer", &fits).load().unwrap();
+        assert!(mesh.findings().is_empty(), "{:#?}", mesh.findings());
+    }
+}

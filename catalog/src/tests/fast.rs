@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::vast::Vast;
 use super::*;
+use crate::proof::{Claim, Verdict, examine};
 
 /// The size of the mesh, which `POLDER_POLICIES` sets: 100000 is the size that the promises are made for.
 fn size() -> Vast {
@@ -61,4 +62,28 @@ fn a_decision_does_not_walk_all_policies() {
     );
     // Not the promise, which is for optimised code: a bound that only work growing with the mesh breaks.
     assert!(p50 < Duration::from_millis(20), "{p50:?}");
+}
+
+#[test]
+fn proving_what_the_tags_say_is_not_the_work_of_all_policies_for_each_column() {
+    let size = size();
+    let files = size.files();
+    let start = Instant::now();
+    let mesh = Mesh::from_files(&files).unwrap_or_else(|findings| panic!("{:#?}", &findings[..findings.len().min(5)]));
+    let (loaded, start) = (start.elapsed(), Instant::now());
+    let examined = examine(&mesh, &[]);
+    let (proved, start) = (start.elapsed(), Instant::now());
+    let claim = Claim::parse("no one outside g0, g1 can see pii", &mesh).unwrap();
+    let said = examine(&mesh, &[claim]);
+    println!(
+        "{size:?}: loaded in {loaded:?}, proved the tags in {proved:?} ({} overruled), and one claim more in {:?}",
+        examined.overruled.len(),
+        start.elapsed(),
+    );
+    assert!(examined.proofs.iter().all(|proof| matches!(proof.verdict, Verdict::Proved) && proof.columns > 0));
+    assert!(!examined.overruled.is_empty());
+    assert!(matches!(said.proofs.last().unwrap().verdict, Verdict::Refuted(_)), "masks show it");
+    // As above: a bound that only work growing with the mesh for each column breaks.
+    let columns: usize = examined.proofs.iter().map(|proof| proof.columns).sum();
+    assert!(proved < Duration::from_millis(5) * u32::try_from(columns).unwrap(), "{proved:?} for {columns} columns");
 }
