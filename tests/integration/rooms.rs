@@ -32,7 +32,7 @@ const OUTSIDE: [(&str, &[&str]); 9] = [
     ("object_store", &["lake", "scan"]),
     ("reqwest", &["auth", "lake"]),
     ("x509_parser", &["auth"]),
-    ("tokio_rustls", &["flight"]),
+    ("tokio_rustls", &["flight", "server"]),
 ];
 
 /// The sources below a directory, without those that only tests compile.

@@ -61,6 +61,9 @@ const GROWING: [(&str, usize); 9] = [
 /// The functions that build a list from its ends, for each row anew.
 const SERIES: [&str; 2] = ["range", "generate_series"];
 
+/// The most values of the lists that are tables.
+const UNNESTED: u64 = 1_000_000;
+
 /// The functions that take a type as a text, which is the argument behind the value.
 const CASTS: [&str; 2] = ["arrow_cast", "arrow_try_cast"];
 
@@ -126,12 +129,19 @@ pub fn measure(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
 /// # Errors
 /// `Limit`, or `BadRequest` for a size that cannot be told from the statement.
 pub fn weigh(query: &Query) -> Result<(), Error> {
-    let mut scale = Scale { growth: 1, listed: 0, frames: vec![Frame::default()] };
+    let mut scale = Scale { growth: 1, listed: 0, unnested: 0, frames: vec![Frame::default()] };
     if let ControlFlow::Break(what) = query.visit(&mut scale) {
         return Err(Error::new(Class::BadRequest, format!("{what} is not supported")));
     }
     if scale.growth.saturating_mul(scale.listed.max(1)) > GROWTH {
-        return Err(Error::new(Class::Limit, format!("the statement builds values more than {GROWTH} times as long")));
+        let error = Error::new(Class::Limit, format!("the statement builds values more than {GROWTH} times as long"));
+        return Err(match scale.listed {
+            0 => error,
+            _ => error.help("a list of numbers or dates may be longer in `FROM unnest(…)`, where it is built once"),
+        });
+    }
+    if scale.growth.saturating_mul(scale.unnested) > UNNESTED {
+        return Err(Error::new(Class::Limit, format!("the statement unnests lists of more than {UNNESTED} values")));
     }
     let tables = scale.frames.pop().map_or(0, |frame| frame.tables);
     if tables > TABLES {
@@ -149,6 +159,8 @@ pub fn weigh(query: &Query) -> Result<(), Error> {
 struct Scale {
     growth: u64,
     listed: u64,
+    /// The same of the lists that are tables, which are built once and not for each row.
+    unnested: u64,
     frames: Vec<Frame>,
 }
 
@@ -156,6 +168,8 @@ struct Scale {
 #[derive(Default)]
 struct Frame {
     tables: u64,
+    /// How many tables made of lists one is inside of.
+    unnesting: usize,
     /// The expressions that are still to be walked, by the address of their query.
     pending: Vec<(usize, String)>,
     known: Vec<(String, u64)>,
@@ -202,6 +216,20 @@ impl Visitor for Scale {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, table: &ast::TableFactor) -> ControlFlow<Self::Break> {
+        if let (ast::TableFactor::UNNEST { .. }, Some(frame)) = (table, self.frames.last_mut()) {
+            frame.unnesting += 1;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, table: &ast::TableFactor) -> ControlFlow<Self::Break> {
+        if let (ast::TableFactor::UNNEST { .. }, Some(frame)) = (table, self.frames.last_mut()) {
+            frame.unnesting = frame.unnesting.saturating_sub(1);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
             Expr::Cube(sets) | Expr::Rollup(sets) if sets.len() > CUBED => {
@@ -234,7 +262,9 @@ impl Scale {
                 );
             };
             // As a number it saturates.
-            self.listed = self.listed.saturating_add(length as u64);
+            let once = self.frames.last().is_some_and(|frame| frame.unnesting > 0);
+            let lengths = if once { &mut self.unnested } else { &mut self.listed };
+            *lengths = lengths.saturating_add(length as u64);
             return ControlFlow::Continue(());
         }
         let Some((_, place)) = GROWING.iter().find(|(growing, _)| name.as_deref() == Some(*growing)) else {
