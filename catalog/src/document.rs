@@ -106,13 +106,12 @@ impl Report {
         product: &Product,
         message: impl Into<String>,
     ) -> Help<'_> {
-        drop(self.add(code, Severity::Error, place, message.into()));
-        let found = self.findings.last_mut();
-        let name = ProductRef { product: product.name.clone(), major: Some(product.contract.major) };
-        Help(found.map(|finding| {
-            finding.product = Some(name);
-            finding
-        }))
+        let _ = self.add(code, Severity::Error, place, message.into());
+        let mut found = self.findings.last_mut();
+        if let Some(finding) = &mut found {
+            finding.product = Some(ProductRef { product: product.name.clone(), major: Some(product.contract.major) });
+        }
+        Help(found)
     }
 
     /// Whether anything was found that takes the scope out.
