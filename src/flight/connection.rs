@@ -290,7 +290,7 @@ mod tests {
             let mut client = TcpStream::connect(address).await.unwrap();
             let mut server = Connection::new(Bytes::Plain(listener.accept().await.unwrap().0), Peer::at(address));
             server.opening = Some(Opening { missing: PREFACE, until: Box::pin(sleep(SOON)) });
-            client.write_all(&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..said]).await.unwrap();
+            client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".get(..said).unwrap()).await.unwrap();
             let read = tokio::time::timeout(SOON * 5, server.read_exact(&mut [0; PREFACE + 1])).await;
             assert_eq!(read.is_err(), stays, "{said} bytes");
             assert!(stays || read.unwrap().unwrap_err().kind() == io::ErrorKind::TimedOut);

@@ -73,13 +73,10 @@ impl<S: Stream + Unpin> Stream for Held<S> {
 }
 
 /// What `stream` makes once there is a place for it.
-fn held<T: 'static>(
+fn held<T: Send + 'static>(
     places: Arc<Semaphore>,
     stream: impl FnOnce() -> BoxStream<'static, Result<T>> + Send + 'static,
-) -> BoxStream<'static, Result<T>>
-where
-    T: Send,
-{
+) -> BoxStream<'static, Result<T>> {
     let placed = place(places).map(|place| match place {
         Ok(place) => Held { inner: stream(), _place: place }.boxed(),
         Err(error) => futures::stream::once(async { Err(error) }).boxed(),

@@ -63,7 +63,7 @@ impl Planned {
             return Err(Error::new(Class::Cancelled, "the parts of the rows are no longer those that were announced")
                 .help("run the statement again"));
         }
-        self.plan = of_part(self.plan, &part).map_err(|_| Error::new(Class::Bug, "a plan could not be cut"))?;
+        self.plan = of_part(self.plan, part).map_err(|_| Error::new(Class::Bug, "a plan could not be cut"))?;
         Ok(self)
     }
 }

@@ -44,6 +44,9 @@ pub(super) struct Cached {
 /// The blocks of one file by their numbers.
 type Blocks = BTreeMap<u64, Arc<Block>>;
 
+/// Blocks that one request brings, and who waits for each.
+type Run = (Range<u64>, Vec<(u64, Flight)>);
+
 /// Whether a file is one that Iceberg writes once. A pointer to what is newest, and metadata whose name is only counted
 /// up and may be taken again, are not.
 pub(super) fn is_kept(path: &Path) -> bool {
@@ -152,7 +155,7 @@ impl Cached {
 
     /// Fetches blocks, those that lie close together by one request.
     async fn fetch(&self, location: &Path, flights: BTreeMap<u64, Flight>) -> Result<Blocks> {
-        let mut runs: Vec<(Range<u64>, Vec<(u64, Flight)>)> = Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
         for (number, flight) in flights {
             match runs.last_mut() {
                 Some((run, flights)) if number <= run.end.saturating_add(CLOSE) => {
@@ -269,7 +272,7 @@ fn together(blocks: &Blocks, range: Range<u64>) -> Option<Bytes> {
         let to = usize::try_from(range.end.saturating_sub(begin)).ok()?.min(block.len());
         (from < to).then(|| block.slice(from..to))
     };
-    let mut of = numbers(&range);
+    let of = numbers(&range);
     if range.start >= range.end {
         return None;
     }
@@ -277,7 +280,9 @@ fn together(blocks: &Blocks, range: Range<u64>) -> Option<Bytes> {
         return part(of.start);
     }
     let mut whole = BytesMut::with_capacity(usize::try_from(range.end - range.start).ok()?);
-    of.try_for_each(|number| Some(whole.extend_from_slice(&part(number)?)))?;
+    for number in of {
+        whole.extend_from_slice(&part(number)?);
+    }
     Some(whole.freeze())
 }
 

@@ -98,13 +98,16 @@ fn plain(asked: &str) -> String {
 
 const AZURE: &str = "abfss://c@shop.dfs.core.windows.net/lake";
 
+/// A place, what is declared of it, and what is asked for and as whom.
+type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], &'c str, &'c str);
+
 #[tokio::test]
 async fn each_store_is_asked_where_it_is_and_as_whom_it_is_declared() {
     let server = Server::start().await;
     let http = format!("http://{}", server.address);
     let web = format!("{http}/wares");
     let key = "c2VjcmV0";
-    let cases: [(&str, &[(&str, &str)], &str, &str); 13] = [
+    let cases: [Case<'_>; 13] = [
         (
             "s3://b",
             &[("region", "eu"), ("access_key_id", "AK"), ("secret_access_key", "s")],
@@ -177,7 +180,7 @@ async fn what_is_lent_logs_in_at_its_own_cloud_unless_something_is_declared() {
         });
         Lease::of(config.as_object().unwrap(), &[], location).unwrap()
     };
-    let cases: [(&str, &[(&str, &str)], &str, &str); 6] = [
+    let cases: [Case<'_>; 6] = [
         ("s3://b", &[], "/b/t/x.parquet", "AWS4-HMAC-SHA256 Credential=LENT/"),
         (
             "s3://b",
