@@ -171,7 +171,8 @@ impl Lake {
         let beyond = Arc::clone(&decoded.beyond);
         let OpenStore { store, url, root, .. } = opened;
         let restrictions = found.restrictions.clone().or_else(|| self.demands.on(name, table));
-        let until = self.may_restrict(domain).then(|| found.asked + lake.staleness);
+        let restricts = lake.catalog.may_restrict() || self.demands.may_be(name);
+        let until = restricts.then(|| found.asked + lake.staleness);
         Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), restrictions, until, root })
     }
 
