@@ -35,7 +35,8 @@ fn of_proof(proof: &Proof) -> Finding {
         }
         Verdict::Refuted(witness) => {
             let Witness { column, place, who, access, because, .. } = &**witness;
-            let message = format!("refuted: `{claim}`: `{column}` is {access} to somebody ({who}), by {}", policies(because));
+            let message =
+                format!("refuted: `{claim}`: `{column}` is {access} to somebody ({who}), by {}", policies(because));
             let help = "forbid it mesh-wide, or give the tag `unmasked_for`".to_owned();
             finding("claim/refuted", Severity::Error, place.clone(), message, Some(help))
         }
@@ -55,8 +56,10 @@ fn of_proof(proof: &Proof) -> Finding {
 
 fn of_overruled(overruled: &Overruled) -> Finding {
     let Overruled { policy, tag, column, who } = overruled;
-    let message =
-        format!("the tag `{tag}` overrules policy `{}`, which would show `{column}` raw to somebody ({who})", policy.policy);
+    let message = format!(
+        "the tag `{tag}` overrules policy `{}`, which would show `{column}` raw to somebody ({who})",
+        policy.policy
+    );
     let help = format!("write `unless {{ resource in Tag::\"{tag}\" }}` to say the same, or permit `read_masked`");
     finding("policy/overruled", Severity::Note, policy.place.clone(), message, Some(help))
 }
