@@ -1,4 +1,4 @@
-//! What is wrong with `domain.yaml`.
+//! What is wrong with `domain.yaml`, and with the options of its object store.
 
 use super::{Page, page};
 
@@ -46,15 +46,64 @@ pub(super) const PAGES: &[Page] = &[
         "Write `https://…`; `http://` is for this machine alone.",
     ),
     page(
+        "domain/plain-text",
+        "what the catalog is asked and answers would travel in the clear",
+        "Anyone on the way could read it, or answer in its place.",
+        "Ask for TLS in the catalog's URI; plain text is for this machine alone.",
+    ),
+    page("domain/region", "this is no region", "Requests are signed for one.", "Write it as AWS does: `eu-west-1`."),
+    page(
         "domain/shared-place",
         "two domains read the same place",
         "What one of them protects, the other could show.",
         "Give each domain a place of its own.",
     ),
     page(
+        "domain/table-bucket",
+        "this is no table bucket",
+        "It is the catalog.",
+        "Write its ARN: `arn:aws:s3tables:<region>:<account>:bucket/<name>`.",
+    ),
+    page(
+        "domain/time",
+        "this is no length of time",
+        "It bounds how long a catalog is waited for.",
+        "Write a number and `ms`, `s` or `m`: `3s`.",
+    ),
+    page(
         "domain/uri",
         "the catalog's URI cannot be used",
         "It says where tables are listed.",
-        "Write `sqlite:` and a path, or `https://host/path` for a REST catalog.",
+        "Write `sqlite:` and a path, `postgres://user@host/database`, or `https://host/path` for a REST catalog.",
+    ),
+    page(
+        "storage/account",
+        "a credential of the object store is for another account than the declared one",
+        "It would be refused, or shown to the wrong one.",
+        "Name one account.",
+    ),
+    page(
+        "storage/credentials",
+        "a credential is declared, and credentials are to come from the environment",
+        "It would not be known as whom.",
+        "Keep one of the two.",
+    ),
+    page(
+        "storage/twice",
+        "an option of the object store stands there twice, by two names",
+        "One of the two would be lost.",
+        "Write one of the two.",
+    ),
+    page(
+        "storage/unknown-option",
+        "an option of the object store is unknown",
+        "A slip would be ignored, and what it should say would be unsaid.",
+        "Correct it, or take it away.",
+    ),
+    page(
+        "storage/value",
+        "the value of an option of the object store cannot be used",
+        "The store could not be opened with it.",
+        "Write what the finding asks for.",
     ),
 ];

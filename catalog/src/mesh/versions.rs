@@ -305,7 +305,8 @@ impl Loaded {
     /// Whether the files of a domain are broken in themselves.
     fn is_broken(&self, name: &DomainName) -> bool {
         let mut findings = self.of_domains.get(name).into_iter().flatten();
-        findings.any(|finding| finding.severity == Severity::Error)
+        // What takes one product out leaves its domain as it is.
+        findings.any(|finding| finding.severity == Severity::Error && finding.product.is_none())
     }
 
     /// What is wrong with the files of a domain: in themselves, or in the eyes of the mesh's own.

@@ -255,10 +255,9 @@ fn the_prover_says_what_everybody_shows() {
     }
     if number("POLDER_SEED").is_none() {
         assert!(skipped * 4 < worlds * 3, "{skipped} of {worlds} worlds are left out");
-        assert!(seen["proved"] > 20 && seen["refuted"] > 20, "both are common: {seen:?}");
-        assert!(
-            seen.get("unknown").copied().unwrap_or_default() * 10 < seen["refuted"],
-            "and unknown is not: {seen:?}"
-        );
+        let times = |said: &str| seen.get(said).copied().unwrap_or_default();
+        let all = times("proved") + times("refuted") + times("unknown");
+        assert!(times("proved") * 10 > all && times("refuted") * 10 > all, "both are common: {seen:?}");
+        assert!(times("unknown") * 10 < all, "and unknown is not: {seen:?}");
     }
 }
