@@ -74,7 +74,7 @@ impl Explain {
 /// The page of a code.
 fn page(code: &str) -> Result<String, Failure> {
     match codes::find(code) {
-        Ok(Page { code, means, why, write }) => Ok(format!("{code}: {means}\n\n  why:   {why}\n  write: {write}")),
+        Ok(Page { code, means, why, write }) => Ok(format!("{code}: {means}\n\n  why:  {why}\n  mend: {write}")),
         Err(near) => {
             let near = near.map(|near| format!("\n  help: did you mean `{near}`?")).unwrap_or_default();
             Err(Failure::Environment(format!("there is no code `{code}`{near}")))
