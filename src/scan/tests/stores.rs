@@ -88,6 +88,7 @@ async fn a_table_is_the_same_in_every_store_and_a_cache_asks_for_nothing_twice()
         (&web, &[("http_token", "tulip")]),
     ];
     for (warehouse, declared) in cases {
+        server.asked();
         let here = [("endpoint", http.as_str()), ("allow_http", "true")];
         let declared: Vec<_> = declared.iter().copied().chain(here).collect();
         let dir = tempfile::tempdir().unwrap();
