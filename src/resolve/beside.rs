@@ -17,7 +17,7 @@ const OF_A_DOMAIN: usize = 8;
 /// How many domains are.
 const DOMAINS: usize = 64;
 /// How long a listing waits for one product. What takes longer is left out of it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks at each of `things`, those of all domains beside each other. What comes out is in their order, and nothing for
 /// one that took too long.
