@@ -69,7 +69,7 @@ pub(super) fn entry(
 /// The file of a `sqlite:` URI.
 pub(in crate::lake) fn sqlite_file<'a>(domain: &str, uri: &'a str) -> Result<&'a Path, LakeError> {
     let bad = |what| LakeError::BadCatalog { domain: domain.to_owned(), what };
-    let rest = uri.strip_prefix("sqlite:").ok_or_else(|| bad("its uri is not `sqlite:` and a path"))?;
+    let rest = uri.strip_prefix("sqlite:").ok_or_else(|| bad("only SQL catalogs in SQLite are read yet"))?;
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if path.contains('?') {
         return Err(bad("its uri has options"));
