@@ -5,7 +5,7 @@
 //!                        <- each block with the size and the etag of its file, and its checksum on disk
 //! ```
 //!
-//! Iceberg writes each of its files once, and a file is known by its path; only those are kept ([`reads::is_kept`]). A block
+//! Iceberg writes each of its files once, and a file is known by its path; only those are kept (`reads::is_kept`). A block
 //! is found by what the store is (domain, root, configuration, whose credentials) together with the path, so that nobody is
 //! answered with what another one may read. Blocks of one file must agree on its size and etag: when the store shows
 //! another one, what was kept before is forgotten. What does not pass its checksum counts as not there. A cache that cannot
