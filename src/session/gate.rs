@@ -6,6 +6,7 @@
 //! our own), samples, locks and hints, and its session would run `COPY`, `CREATE` and `SET`. What is implemented and would cost too much is refused as well.
 
 mod cost;
+mod derived;
 mod parameters;
 mod parts;
 mod policy;
@@ -119,9 +120,10 @@ fn admit_statement(statement: Statement) -> Result<Admitted, Error> {
 
 fn admit_sql(statement: ast::Statement) -> Result<Admitted, Error> {
     match statement {
-        ast::Statement::Query(query) => {
+        ast::Statement::Query(mut query) => {
             parts::check(&query)?;
             cost::weigh(&query)?;
+            derived::name(&mut query);
             Ok(Admitted::Query(query))
         }
         ast::Statement::ShowTables {

@@ -388,6 +388,8 @@ def test_values_that_do_not_fit_are_refused_and_not_shown(server):
         ("SELECT $1", [[secret]], "a list or an object cannot be bound"),
         ("SELECT $name", {"other": secret}, "no value is bound to the parameter `$name`"),
         ("SELECT 1", {"other": secret}, "the number of parameters is 0"),
+        ("SELECT $1, $2", {"2": secret, "1": secret}, "parameters that have no names"),
+        ("SELECT $1", [9223372036854775808], "a number is too large to be bound"),
     ]:
         body = json.dumps({"sql": sql, "parameters": parameters})
         status, kind, words = problem(server, body, Content_Type=JSON)

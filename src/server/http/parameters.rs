@@ -6,12 +6,16 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, NullArray, StringArray};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::record_batch::RecordBatch;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Class, Error};
 use crate::session::Values;
+
+/// From here on a number of 64 bits has no fractions, and may have been rounded.
+const WHOLE: f64 = 9_223_372_036_854_775_808.0;
 
 /// The values of a statement's parameters.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -22,6 +26,18 @@ pub(super) enum Parameters {
 }
 
 impl Parameters {
+    /// Makes sure that values which have names go to parameters which have names.
+    pub(super) fn fit(&self, parameters: &Schema) -> Result<(), Error> {
+        let numbered = |name: &str| name.trim_start_matches('$').starts_with(|first: char| first.is_ascii_digit());
+        match self {
+            Self::ByName(_) if parameters.fields().iter().any(|field| numbered(field.name())) => {
+                Err(Error::new(Class::BadRequest, "an object is bound to parameters that have no names")
+                    .help("send the values as a list, or name the parameters: `$name`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// As one row.
     pub(super) fn values(&self) -> Result<Values, Error> {
         let columns = match self {
@@ -47,8 +63,14 @@ fn column(value: &Value) -> Result<ArrayRef, Error> {
         Value::String(text) => Arc::new(StringArray::from(vec![text.as_str()])),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => Arc::new(Int64Array::from(vec![whole])),
-            (None, Some(number)) => Arc::new(Float64Array::from(vec![number])),
-            (None, None) => return Err(unfit()),
+            // A whole number beyond 64 bits would be rounded.
+            (None, Some(number)) if number.abs() < WHOLE || number.fract() != 0.0 => {
+                Arc::new(Float64Array::from(vec![number]))
+            }
+            (None, _) => {
+                return Err(Error::new(Class::BadRequest, "a number is too large to be bound")
+                    .help("send it as a text and cast it in the statement"));
+            }
         },
         Value::Array(_) | Value::Object(_) => return Err(unfit()),
     })

@@ -109,9 +109,10 @@ impl Sql {
         let principal = self.declared(principal, purpose.as_deref())?;
 
         let place = self.queries.admit(&principal.id)?;
-        let values = parameters.map_or(Ok(Values::None), |parameters| parameters.values())?;
+        let values = parameters.as_ref().map_or(Ok(Values::None), Parameters::values)?;
         let request = Request { values, ..Request::new(sql) };
         let planned = self.engine.plan_request(&principal, request).await?.alone()?;
+        parameters.map_or(Ok(()), |parameters| parameters.fit(&planned.parameters()))?;
         self.auth.confirm(&principal)?;
         let running = self.counters.start();
         let notices = notices(planned.notices());
