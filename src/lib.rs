@@ -49,6 +49,8 @@
 //! - Time travel and metadata tables obey the grants of today; DataFusion's planner never meets a table version.
 //! - A change of the mesh holds from the next execution on, and a running statement that it would not allow as it was
 //!   planned ends before its next batch leaves.
+//! - A domain whose files break while it is served stays as it was, under the mesh-wide rules of now, and holds up no other.
+//! - One lake that hangs or fails fails the queries that read it, by name, and no others wait for it.
 //! - Every error has a class ([`error::Class`]), and the class alone decides its wire code and exit code.
 
 pub mod auth;

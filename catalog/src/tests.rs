@@ -10,9 +10,11 @@ mod evaluate;
 mod fast;
 mod fuzz;
 mod law;
+mod places;
 mod restriction;
 mod rows;
 mod served;
+mod shortfalls;
 mod vast;
 mod versions;
 

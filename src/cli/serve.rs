@@ -18,8 +18,9 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serve a mesh over Arrow Flight SQL
 ///
-/// A change of the mesh's files is served within seconds, at once after a SIGHUP. A domain with a broken file is out until
-/// it is mended; a `mesh.yaml` that does not load changes nothing. POLDER_LOG=info tells more of what happens.
+/// A change of the mesh's files is served within seconds, at once after a SIGHUP. A part of it that
+/// is broken, a domain or the mesh's own files, stays as it was and all else follows; at the start a broken domain is out.
+/// POLDER_LOG=info tells more of what happens.
 /// TLS files are followed too: new connections get a renewed certificate.
 /// Ends on SIGINT or SIGTERM: running queries have 30 seconds to finish.
 #[derive(Args)]

@@ -30,7 +30,6 @@ mod interrupt;
 mod life;
 mod outer;
 mod parameters;
-#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod parts;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;

@@ -1,6 +1,7 @@
 """`POST /v1/sql`: what a script or curl meets, in every format, and what it may not have."""
 
 import base64
+import contextlib
 import csv
 import http.client
 import io
@@ -335,9 +336,13 @@ def secure(server, authority, body, user="analyst-eu", shown=None):
         connection.close()
 
 
-def test_the_port_speaks_tls_too_where_the_server_has_a_certificate(serve, authority, customers):
+def tls_of(authority):
     certificate, key = authority.issue("CN=localhost")
-    server = serve("--tls-cert", str(certificate), "--tls-key", str(key))
+    return "--tls-cert", str(certificate), "--tls-key", str(key)
+
+
+def test_the_port_speaks_tls_too_where_the_server_has_a_certificate(serve, authority, customers):
+    server = serve(*tls_of(authority))
     status, text = secure(server, authority, CUSTOMERS)
     assert status == 200 and json.loads(text) == customers
     # Probes ask as before.
@@ -351,11 +356,29 @@ def test_the_port_speaks_tls_too_where_the_server_has_a_certificate(serve, autho
             assert secure(server, authority, "SELECT 1")[0] == 200
 
 
+@pytest.mark.parametrize("last", ["", "Connection: close\r\n"])
+def test_a_client_under_tls_that_takes_nothing_is_given_up(serve, authority, last):
+    server = serve("--patience", "2", *tls_of(authority))
+    trusting = ssl.create_default_context(cafile=str(authority.ca))
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", urllib.parse.urlsplit(server.http).port))
+    with trusting.wrap_socket(raw, server_hostname="localhost") as client:
+        ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n{}\r\n"
+        client.setblocking(False)
+        # Until its answers fill all that lies between.
+        with contextlib.suppress(ssl.SSLWantWriteError):
+            for _ in range(3000):
+                client.send(ask.format("").encode())
+        with contextlib.suppress(ssl.SSLWantWriteError):
+            client.send(ask.format(last).encode())
+        ESTABLISHED = 1
+        eventually(lambda: client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) != ESTABLISHED)
+
+
 def test_a_clients_certificate_is_a_way_in_over_http(ways, serve, authority):
     ways.declare('  certificates: [{ name: etl, subject: "CN=etl,O=Packly", groups: [analysts] }]')
-    certificate, key = authority.issue("CN=localhost")
-    arguments = "--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", authority.ca
-    server = serve(*map(str, arguments), mesh=ways.directory)
+    server = serve(*tls_of(authority), "--tls-client-ca", str(authority.ca), mesh=ways.directory)
     status, text = secure(server, authority, WHO, user=None, shown=authority.issue("O=Packly,CN=etl", client=True))
     assert status == 200 and list(json.loads(text)[0].values()) == [len(ANALYST)]
     assert secure(server, authority, WHO, user=None)[0] == 401

@@ -3,7 +3,7 @@
 use super::*;
 use crate::document::Severity;
 
-const MESH_FILE: &str = "mesh.yaml";
+pub(super) const MESH_FILE: &str = "mesh.yaml";
 const DOMAIN: &str = "shop/domain.yaml";
 pub(super) const CONTRACT: &str = "shop/products/customers.odcs.yaml";
 pub(super) const RULES: &str = "shop/policies/shop.cedar";
@@ -40,7 +40,7 @@ pub(super) fn check(files: Files, breaks: Breaks, code: &str, place: &str, said:
     }
 }
 
-fn changed(file: &str, from: &str, to: &str, breaks: Breaks, code: &str, place: &str, said: &str) {
+pub(super) fn changed(file: &str, from: &str, to: &str, breaks: Breaks, code: &str, place: &str, said: &str) {
     let line = format!("{file}:{place}");
     check(Files::valid().change(file, from, to), breaks, code, &line, said);
 }
@@ -297,101 +297,6 @@ fn what_reads_the_same_column_carries_the_same_protection() {
 }
 
 #[test]
-fn a_metadata_file_under_two_names_is_one_table() {
-    let tables = "stock.parcels: \"s3://bucket/parcels/v1.metadata.json\"";
-    let parcels = "depot/products/more.odcs.yaml";
-    let more = PARCELS.replace("- name: parcels", "- name: more").replace("stock.parcels", "stock.more");
-    let files = Files::valid().with(parcels, more.replace("its number", "its number, tags: [pii]")).change(
-        "depot/domain.yaml",
-        tables,
-        &format!("{tables}, stock.more: \"s3://bucket/parcels/v1.metadata.json\""),
-    );
-    let mesh = files.load().unwrap();
-    assert!(mesh.findings().iter().any(|finding| finding.code == "contract/tags-differ"));
-    assert_eq!(mesh.domains().count(), 1);
-}
-
-#[test]
-fn a_place_that_two_domains_read_takes_both_out() {
-    let depot = |catalog: &str| {
-        let text = format!("name: depot\nkind: shared\nowner: {{ team: depot }}\ncatalog: {{ {catalog} }}\n");
-        Files::valid().with("depot/domain.yaml", text).load().unwrap()
-    };
-    for catalog in [
-        "type: sql, name: shop, uri: \"sqlite:./lake/../lake/shop.db\", warehouse: \"file:lake/depot\"",
-        "type: sql, uri: \"sqlite:lake/depot.db\", warehouse: \"file:lake/shop/\"",
-        "type: sql, uri: \"sqlite:lake/depot.db\", warehouse: \"file:lake/shop/inner\"",
-        "type: sql, uri: \"sqlite:lake/depot.db\", warehouse: \"file:lake\"",
-        "type: metadata, tables: { stock.parcels: \"file:lake/shop/people/customers/metadata/v1.metadata.json\" }",
-    ] {
-        let mesh = depot(catalog);
-        let found: Vec<_> = mesh.findings().iter().map(|f| (f.code, f.place.to_string(), f.message.clone())).collect();
-        let [(first, depot, names_shop), (second, shop, names_depot)] = found.as_slice() else { panic!("{found:#?}") };
-        assert_eq!((*first, *second), ("domain/shared-place", "domain/shared-place"));
-        assert_eq!((depot.as_str(), shop.as_str()), ("depot/domain.yaml:4:1", "shop/domain.yaml:5:1"));
-        assert!(names_shop.contains("`shop`") && names_shop.contains(shop), "{names_shop}");
-        assert!(names_depot.contains("`depot`") && names_depot.contains(depot), "{names_depot}");
-        assert_eq!(mesh.domains().count(), 0, "{catalog}");
-    }
-    for catalog in [
-        "type: sql, uri: \"sqlite:lake/shop.db\", warehouse: \"file:lake/depot\"",
-        "type: sql, uri: \"sqlite:lake/depot.db\", warehouse: \"file:lake/shop2\"",
-    ] {
-        assert_eq!(depot(catalog).domains().count(), 2, "{catalog}");
-    }
-}
-
-#[test]
-fn two_spellings_of_a_catalog_are_one_catalog() {
-    let sql = "type: sql, uri: \"sqlite:lake/shop.db?mode=ro\", warehouse: \"file:lake/shop\"";
-    let out = |ours: &str, theirs: &str| {
-        let depot = format!("name: depot\nkind: shared\nowner: {{ team: depot }}\ncatalog: {{ {theirs} }}\n");
-        let files = Files::valid().change("shop/domain.yaml", sql, ours).with("depot/domain.yaml", depot);
-        let parcels = PARCELS.replace("stock.parcels", "people.customers");
-        let mesh = files.with("depot/products/parcels.odcs.yaml", parcels).load().unwrap();
-        let codes: Vec<_> = mesh.findings().iter().map(|finding| finding.code).collect();
-        assert!(codes.iter().all(|code| *code == "domain/shared-place"), "{:#?}", mesh.findings());
-        mesh.domains_out().count()
-    };
-    let rest = "type: rest, uri: \"https://catalog.example/api\"";
-    assert_eq!(out(rest, "type: rest, uri: \"https://Catalog.EXAMPLE:443/api/\""), 2);
-    assert_eq!(out(rest, "type: rest, uri: \"https://catalog.example:8443/api\""), 0);
-    let glue = "type: glue, region: eu-west-1, warehouse: 123456789012";
-    let spelt = "type: rest, uri: \"https://GLUE.eu-west-1.amazonaws.com/iceberg\", warehouse: \"123456789012\"";
-    assert_eq!(out(glue, spelt), 2);
-    let server = |uri: &str, name: &str, lake: &str| {
-        format!("type: sql, name: {name}, uri: \"{uri}\", warehouse: \"s3://{lake}\"")
-    };
-    let ours = server("postgres://shop@db.example/lakes", "one", "a");
-    assert_eq!(out(&ours, &server("postgresql://depot@DB.example:5432/lakes?sslmode=require", "one", "b")), 2);
-    assert_eq!(out(&ours, &server("postgres://shop@db.example/lakes", "two", "b")), 0);
-    assert_eq!(out(&ours, &server("postgres://shop@db.example/others", "one", "b")), 0);
-}
-
-#[test]
-fn shortfalls_of_standards_are_warnings() {
-    let at = |from, to, code, place, said| changed(CONTRACT, from, to, Nothing, code, place, said);
-    at("name: city", "name: City", "standards/naming", "18:9", "`City`");
-    at(
-        "slaProperties: [{ property: freshness",
-        "slaProperties: [{ property: retention",
-        "standards/require",
-        "12:5",
-        "freshness",
-    );
-    at("description: where", "businessName: where", "standards/require", "18:9", "description");
-    at("classification: restricted", "classification: secret", "standards/classification", "17:9", "`secret`");
-    at(
-        "description: how good",
-        "description: how good
-        tags: [pii]",
-        "policy/mask-type",
-        "19:9",
-        "sha-256-global",
-    );
-}
-
-#[test]
 fn faults_of_policies() {
     let add = |text: &str, code: &str, place: &str, said: &str| {
         check(Files::valid().with(RULES, text), Domain, code, &format!("{RULES}:{place}"), said);
@@ -515,102 +420,4 @@ fn a_mesh_wide_policy_may_name_a_domain_that_is_out() {
     let finding = mesh.findings().iter().find(|f| f.code == "policy/domain-out").unwrap();
     assert_eq!((finding.severity, finding.place.line), (Severity::Warning, 7));
     assert_eq!(mesh.domains().count(), 1);
-}
-
-#[test]
-fn faults_of_standards() {
-    let at = |to: &str, place, said| {
-        let files = Files::valid().change(MESH_FILE, "  classifications", &format!("  {to}\n  classifications"));
-        let code = if to.starts_with("severity") { "mesh/severity" } else { "mesh/level" };
-        check(files, All, code, &format!("{MESH_FILE}:{place}"), said);
-    };
-    at("sla: { freshness: soon }", "5:21", "`24 h`");
-    at("retention: { most: 99 percent }", "5:16", "`30 d`");
-    at("severity: { nameing: error }", "5:15", "did you mean `naming`?");
-    at("severity: { naming: fatal }", "5:23", "`error` or `warning`");
-    changed(MESH_FILE, "type: string, pattern", "type: text, pattern", All, "mesh/tag-type", "9:18", "Iceberg");
-}
-
-#[test]
-fn standards_can_ask_for_promises_types_and_licences() {
-    let with = |standards: &str| {
-        Files::valid().change(MESH_FILE, "  classifications", &format!("  {standards}\n  classifications"))
-    };
-    let short =
-        |files: Files, code, place: &str, said| check(files, Nothing, code, &format!("{CONTRACT}:{place}"), said);
-    short(with("sla: { freshness: 30 min }"), "standards/sla", "12:5", "`freshness 30 min`");
-    short(with("sla: { availability: 99 percent }"), "standards/sla", "12:5", "promises no availability");
-    let kept = |line: &str| {
-        let level = format!("slaProperties: [{{ property: retention, value: {line} }}, {{");
-        with("retention: { most: 3 y }").change(CONTRACT, "slaProperties: [{", &level)
-    };
-    short(kept("10, unit: y"), "standards/retention", "12:5", "longer");
-    let licence = "customProperties: [{ property: licence, value: interal }]\nprice:";
-    let licensed = with("licences: [internal]").change(CONTRACT, "price:", licence);
-    short(licensed, "standards/licence", "13:5", "did you mean `internal`?");
-    let id = "name: id, physicalType: string";
-    let other = Files::valid().change(CONTRACT, id, "name: id, physicalType: long");
-    short(other, "standards/identifier", "16:9", "make it a `string`");
-    let pattern = "name: id, logicalTypeOptions: { pattern: \"^K[0-9]+$\" }, physicalType: string";
-    short(Files::valid().change(CONTRACT, id, pattern), "standards/identifier", "16:9", "`^C[0-9]{8}$`");
-    let same = "name: id, logicalTypeOptions: { pattern: \"^C[0-9]{8}$\" }, physicalType: string";
-    assert!(Files::valid().change(CONTRACT, id, same).load().unwrap().findings().is_empty());
-    let open = Files::valid().change(CONTRACT, "classification: restricted", "classification: public");
-    short(open, "standards/classification", "17:9", "write `classification: restricted`");
-    let ending = Files::valid().change(CONTRACT, "status: active", "status: deprecated");
-    short(ending.clone(), "contract/no-end", "12:5", "endOfLife");
-    let end = "slaProperties: [{ property: endOfLife, value: 2030-12-31 }, {";
-    let mesh = ending.change(CONTRACT, "slaProperties: [{", end).load().unwrap();
-    assert_eq!((mesh.findings(), mesh.find("shop.customers").contract.ends()), (&[][..], Some("2030-12-31")));
-}
-
-#[test]
-fn an_error_of_a_standard_takes_one_product_out_and_nothing_else() {
-    let strict = |severity: &str| {
-        Files::valid().change(
-            MESH_FILE,
-            "  classifications",
-            &format!("  severity: {{ {severity} }}\n  classifications"),
-        )
-    };
-    let files = strict("naming: error").change(CONTRACT, "name: city,", "name: City,");
-    let mesh = files.load().unwrap();
-    let [finding] = mesh.findings() else { panic!("{:#?}", mesh.findings()) };
-    assert_eq!((finding.code, finding.severity), ("standards/naming", Severity::Error));
-    assert_eq!(finding.product.as_ref().map(ToString::to_string).as_deref(), Some("shop.customers@1"));
-    assert_eq!(mesh.domains_out().count(), 0, "policies that name the product still hold");
-    assert_eq!(mesh.products().map(|(name, _)| name.to_string()).collect::<Vec<_>>(), ["depot.parcels"]);
-    let withheld: Vec<_> = mesh.withheld().map(|(name, why)| (name.to_string(), why.major, why.finding.code)).collect();
-    assert_eq!(withheld, [("shop.customers".to_owned(), 1, "standards/naming")]);
-    // As a warning it is served.
-    let mesh = strict("naming: warning").change(CONTRACT, "name: city,", "name: City,").load().unwrap();
-    assert_eq!((mesh.products().count(), mesh.withheld().count()), (2, 0));
-}
-
-#[test]
-fn a_plain_name_does_not_fall_to_an_older_major() {
-    let second = CUSTOMERS
-        .replace("version: 1.2.0", "version: 2.0.0")
-        .replace("name: city, physicalName", "name: City, physicalName");
-    let files = Files::valid()
-        .change(MESH_FILE, "  classifications", "  severity: { naming: error }\n  classifications")
-        .with("shop/products/customers@2.odcs.yaml", second.clone());
-    let names = |files: &Files| files.load().unwrap().products().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(&files), ["depot.parcels", "shop.customers@1"]);
-    // One that is older itself takes nothing away.
-    let third = second.replace("2.0.0", "3.0.0").replace("name: City,", "name: city,");
-    let files = files.with("shop/products/customers@3.odcs.yaml", third);
-    assert_eq!(names(&files), ["depot.parcels", "shop.customers@1", "shop.customers"]);
-}
-
-#[test]
-fn what_refers_to_each_other_has_one_type() {
-    let refers = "logicalType: integer, relationships: [{ to: shop.customers.id }]";
-    let parcels = "depot/products/parcels.odcs.yaml";
-    let files = Files::valid().change(parcels, "logicalType: integer", refers);
-    check(files, Nothing, "standards/reference", &format!("{parcels}:13:9"), "`shop.customers.id`, to which it refers");
-    for fits in [refers.replace("integer", "string"), refers.replace("shop.customers", "gone.customers")] {
-        let mesh = Files::valid().change(parcels, "logicalType: integer", &fits).load().unwrap();
-        assert!(mesh.findings().is_empty(), "{:#?}", mesh.findings());
-    }
 }

@@ -1,0 +1,127 @@
+//! What falls short of the mesh's standards, and what that keeps from being served.
+
+use super::broken::Breaks::{Mesh as All, Nothing};
+use super::broken::{CONTRACT, MESH_FILE, changed, check};
+use super::*;
+use crate::document::Severity;
+
+#[test]
+fn shortfalls_of_standards_are_warnings() {
+    let at = |from, to, code, place, said| changed(CONTRACT, from, to, Nothing, code, place, said);
+    at("name: city", "name: City", "standards/naming", "18:9", "`City`");
+    at(
+        "slaProperties: [{ property: freshness",
+        "slaProperties: [{ property: retention",
+        "standards/require",
+        "12:5",
+        "freshness",
+    );
+    at("description: where", "businessName: where", "standards/require", "18:9", "description");
+    at("classification: restricted", "classification: secret", "standards/classification", "17:9", "`secret`");
+    at(
+        "description: how good",
+        "description: how good
+        tags: [pii]",
+        "policy/mask-type",
+        "19:9",
+        "sha-256-global",
+    );
+}
+
+#[test]
+fn faults_of_standards() {
+    let at = |to: &str, place, said| {
+        let files = Files::valid().change(MESH_FILE, "  classifications", &format!("  {to}\n  classifications"));
+        let code = if to.starts_with("severity") { "mesh/severity" } else { "mesh/level" };
+        check(files, All, code, &format!("{MESH_FILE}:{place}"), said);
+    };
+    at("sla: { freshness: soon }", "5:21", "`24 h`");
+    at("retention: { most: 99 percent }", "5:16", "`30 d`");
+    at("severity: { nameing: error }", "5:15", "did you mean `naming`?");
+    at("severity: { naming: fatal }", "5:23", "`error` or `warning`");
+    changed(MESH_FILE, "type: string, pattern", "type: text, pattern", All, "mesh/tag-type", "9:18", "Iceberg");
+}
+
+#[test]
+fn standards_can_ask_for_promises_types_and_licences() {
+    let with = |standards: &str| {
+        Files::valid().change(MESH_FILE, "  classifications", &format!("  {standards}\n  classifications"))
+    };
+    let short =
+        |files: Files, code, place: &str, said| check(files, Nothing, code, &format!("{CONTRACT}:{place}"), said);
+    short(with("sla: { freshness: 30 min }"), "standards/sla", "12:5", "`freshness 30 min`");
+    short(with("sla: { availability: 99 percent }"), "standards/sla", "12:5", "promises no availability");
+    let kept = |line: &str| {
+        let level = format!("slaProperties: [{{ property: retention, value: {line} }}, {{");
+        with("retention: { most: 3 y }").change(CONTRACT, "slaProperties: [{", &level)
+    };
+    short(kept("10, unit: y"), "standards/retention", "12:5", "longer");
+    let licence = "customProperties: [{ property: licence, value: interal }]\nprice:";
+    let licensed = with("licences: [internal]").change(CONTRACT, "price:", licence);
+    short(licensed, "standards/licence", "13:5", "did you mean `internal`?");
+    let id = "name: id, physicalType: string";
+    let other = Files::valid().change(CONTRACT, id, "name: id, physicalType: long");
+    short(other, "standards/identifier", "16:9", "make it a `string`");
+    let pattern = "name: id, logicalTypeOptions: { pattern: \"^K[0-9]+$\" }, physicalType: string";
+    short(Files::valid().change(CONTRACT, id, pattern), "standards/identifier", "16:9", "`^C[0-9]{8}$`");
+    let same = "name: id, logicalTypeOptions: { pattern: \"^C[0-9]{8}$\" }, physicalType: string";
+    assert!(Files::valid().change(CONTRACT, id, same).load().unwrap().findings().is_empty());
+    let open = Files::valid().change(CONTRACT, "classification: restricted", "classification: public");
+    short(open, "standards/classification", "17:9", "write `classification: restricted`");
+    let ending = Files::valid().change(CONTRACT, "status: active", "status: deprecated");
+    short(ending.clone(), "contract/no-end", "12:5", "endOfLife");
+    let end = "slaProperties: [{ property: endOfLife, value: 2030-12-31 }, {";
+    let mesh = ending.change(CONTRACT, "slaProperties: [{", end).load().unwrap();
+    assert_eq!((mesh.findings(), mesh.find("shop.customers").contract.ends()), (&[][..], Some("2030-12-31")));
+}
+
+#[test]
+fn an_error_of_a_standard_takes_one_product_out_and_nothing_else() {
+    let strict = |severity: &str| {
+        Files::valid().change(
+            MESH_FILE,
+            "  classifications",
+            &format!("  severity: {{ {severity} }}\n  classifications"),
+        )
+    };
+    let files = strict("naming: error").change(CONTRACT, "name: city,", "name: City,");
+    let mesh = files.load().unwrap();
+    let [finding] = mesh.findings() else { panic!("{:#?}", mesh.findings()) };
+    assert_eq!((finding.code, finding.severity), ("standards/naming", Severity::Error));
+    assert_eq!(finding.product.as_ref().map(ToString::to_string).as_deref(), Some("shop.customers@1"));
+    assert_eq!(mesh.domains_out().count(), 0, "policies that name the product still hold");
+    assert_eq!(mesh.products().map(|(name, _)| name.to_string()).collect::<Vec<_>>(), ["depot.parcels"]);
+    let withheld: Vec<_> = mesh.withheld().map(|(name, why)| (name.to_string(), why.major, why.finding.code)).collect();
+    assert_eq!(withheld, [("shop.customers".to_owned(), 1, "standards/naming")]);
+    // As a warning it is served.
+    let mesh = strict("naming: warning").change(CONTRACT, "name: city,", "name: City,").load().unwrap();
+    assert_eq!((mesh.products().count(), mesh.withheld().count()), (2, 0));
+}
+
+#[test]
+fn a_plain_name_does_not_fall_to_an_older_major() {
+    let second = CUSTOMERS
+        .replace("version: 1.2.0", "version: 2.0.0")
+        .replace("name: city, physicalName", "name: City, physicalName");
+    let files = Files::valid()
+        .change(MESH_FILE, "  classifications", "  severity: { naming: error }\n  classifications")
+        .with("shop/products/customers@2.odcs.yaml", second.clone());
+    let names = |files: &Files| files.load().unwrap().products().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&files), ["depot.parcels", "shop.customers@1"]);
+    // One that is older itself takes nothing away.
+    let third = second.replace("2.0.0", "3.0.0").replace("name: City,", "name: city,");
+    let files = files.with("shop/products/customers@3.odcs.yaml", third);
+    assert_eq!(names(&files), ["depot.parcels", "shop.customers@1", "shop.customers"]);
+}
+
+#[test]
+fn what_refers_to_each_other_has_one_type() {
+    let refers = "logicalType: integer, relationships: [{ to: shop.customers.id }]";
+    let parcels = "depot/products/parcels.odcs.yaml";
+    let files = Files::valid().change(parcels, "logicalType: integer", refers);
+    check(files, Nothing, "standards/reference", &format!("{parcels}:13:9"), "`shop.customers.id`, to which it refers");
+    for fits in [refers.replace("integer", "string"), refers.replace("shop.customers", "gone.customers")] {
+        let mesh = Files::valid().change(parcels, "logicalType: integer", &fits).load().unwrap();
+        assert!(mesh.findings().is_empty(), "{:#?}", mesh.findings());
+    }
+}
