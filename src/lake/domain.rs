@@ -12,6 +12,7 @@ use polder_catalog::mesh::{CatalogConfig, Domain, Login, Signing};
 use sha2::{Digest, Sha256};
 
 use super::catalog::breaker::Breaker;
+use super::catalog::postgres::{Postgres, is_server};
 use super::catalog::rest::{Rest, Signer};
 use super::catalog::sql::Sql;
 use super::catalog::{Found, Pinned, Tables};
@@ -37,6 +38,9 @@ impl DomainLake {
     pub(super) fn new(domain: &Domain, fingerprint: [u8; 32]) -> Result<Self, LakeError> {
         let name = domain.name.as_str();
         let catalog: Arc<dyn Tables> = match &domain.catalog {
+            CatalogConfig::Sql { name: catalog, uri, .. } if is_server(uri.expose()) => {
+                Arc::new(Postgres::new(name, catalog, uri.expose())?)
+            }
             CatalogConfig::Sql { name: catalog, uri, .. } => Arc::new(Sql::new(name, catalog, uri.expose())?),
             CatalogConfig::Rest(rest) => {
                 let signer = match &rest.login {
