@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::catalog::breaker::{Breaker, Part};
+use super::catalog::postgres::{Postgres, is_server};
 use super::catalog::rest::{Rest, Signer};
 use super::catalog::sql::Sql;
 use super::catalog::{Found, PATIENCE, Pinned, Tables};
@@ -47,6 +48,9 @@ impl DomainLake {
     pub(super) fn new(domain: &Domain, fingerprint: [u8; 32]) -> Result<Self, LakeError> {
         let name = domain.name.as_str();
         let catalog: Arc<dyn Tables> = match &domain.catalog {
+            CatalogConfig::Sql { name: catalog, uri, .. } if is_server(uri.expose()) => {
+                Arc::new(Postgres::new(name, catalog, uri.expose())?)
+            }
             CatalogConfig::Sql { name: catalog, uri, .. } => Arc::new(Sql::new(name, catalog, uri.expose())?),
             CatalogConfig::Rest(rest) => {
                 let signer = match &rest.login {

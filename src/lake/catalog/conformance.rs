@@ -1,15 +1,23 @@
 //! What every catalog does, whatever it is: one suite, and a line for each kind of catalog.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use polder_catalog::mesh::Login;
 use serde_json::{Value, json};
 use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::breaker::Breaker;
+use super::postgres::Postgres;
 use super::rest::Rest;
 use super::rest::tests::Server;
 use super::sql::Sql;
@@ -225,4 +233,125 @@ async fn silent() -> (String, Box<dyn Send>) {
         }
     });
     (address, Box::new(tokio_util::task::AbortOnDropHandle::new(taking)))
+}
+
+/// A PostgreSQL server in a directory of its own, which is reached there alone.
+struct Running {
+    dir: TempDir,
+    process: Child,
+    stop: Command,
+}
+
+/// The user that a server runs as which root starts: it refuses to be root.
+const NOBODY: u32 = 65534;
+
+impl Running {
+    /// None where no server is installed.
+    async fn start() -> Option<Self> {
+        let bin = programs()?;
+        let dir = tempfile::tempdir().unwrap();
+        let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+        if is_root {
+            std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let password = dir.path().join("password");
+        std::fs::write(&password, "hunter2").unwrap();
+        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let command = |program: &str| {
+            let mut command = Command::new(bin.join(program));
+            command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.arg("-D").arg(dir.path().join("data"));
+            if is_root {
+                command.uid(NOBODY).gid(NOBODY);
+            }
+            command
+        };
+        let mut made = command("initdb");
+        made.args(["-U", "polder", "--auth=scram-sha-256", "--no-sync", "--encoding=UTF8", "--locale=C"]);
+        assert!(made.arg("--pwfile").arg(&password).status().unwrap().success());
+        let mut server = command("postgres");
+        server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"]).arg(dir.path());
+        let process = server.spawn().unwrap();
+        let mut stop = command("pg_ctl");
+        stop.args(["stop", "-m", "immediate"]);
+        let running = Self { dir, process, stop };
+        let started = Instant::now();
+        loop {
+            match PgConnection::connect(&running.uri("hunter2", "postgres")).await {
+                Ok(connection) => break connection.close().await.unwrap(),
+                Err(error) => assert!(started.elapsed() < Duration::from_secs(60), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Some(running)
+    }
+
+    fn uri(&self, password: &str, database: &str) -> String {
+        let socket = self.dir.path().display().to_string().replace('/', "%2F");
+        format!("postgres://polder:{password}@{socket}/{database}?sslmode=prefer")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.status().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+/// Where the programs of a server are.
+fn programs() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let of_packages = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let of_packages = of_packages.map(|entry| entry.path().join("bin"));
+    let mut places = std::env::split_paths(&path).chain(of_packages);
+    places.find(|place| place.join("initdb").is_file() && place.join("postgres").is_file())
+}
+
+/// A catalog on a server.
+struct OverPostgres(Running);
+
+#[async_trait]
+impl Kind for OverPostgres {
+    async fn catalog(&self, state: State) -> Option<(Arc<dyn Tables>, Box<dyn Send>)> {
+        let (uri, kept): (String, Box<dyn Send>) = match state {
+            State::Hangs => {
+                let (address, hanging) = silent().await;
+                (format!("postgres://polder:hunter2@{address}/lake?sslmode=disable"), hanging)
+            }
+            State::Whole => {
+                let uri = self.0.uri("hunter2", "postgres");
+                let mut writing = PgConnection::connect(&uri).await.unwrap();
+                for statement in statements() {
+                    sqlx::query(&statement).execute(&mut writing).await.unwrap();
+                }
+                writing.close().await.unwrap();
+                (uri, Box::new(()))
+            }
+            State::Fails => (self.0.uri("hunter2", "template1"), Box::new(())),
+            State::Refuses => (self.0.uri("hunter3", "postgres"), Box::new(())),
+            State::Restricts | State::Floods => return None,
+        };
+        Some((Arc::new(Postgres::new("shop", "shop", &uri).unwrap()), kept))
+    }
+}
+
+#[tokio::test]
+async fn a_postgres_server_is_a_catalog() {
+    let Some(server) = Running::start().await else { return };
+    conforms(OverPostgres(server)).await;
+}
+
+#[tokio::test]
+async fn a_postgres_catalog_of_an_older_writer_is_read_too() {
+    let Some(server) = Running::start().await else { return };
+    let server = OverPostgres(server);
+    let (catalog, _kept) = server.catalog(State::Whole).await.unwrap();
+    let uri = server.0.uri("hunter2", "postgres");
+    let mut writing = PgConnection::connect(&uri).await.unwrap();
+    sqlx::query("ALTER TABLE iceberg_tables DROP COLUMN iceberg_type").execute(&mut writing).await.unwrap();
+    assert_eq!(catalog.find(&ident("ns", "t")).await.unwrap().unwrap().location, TABLES[0].2);
+    assert!(catalog.find(&ident("ns", "other")).await.unwrap().is_none());
+    sqlx::query("DROP TABLE iceberg_tables").execute(&mut writing).await.unwrap();
+    assert!(matches!(catalog.find(&ident("ns", "t")).await, Err(LakeError::NoCatalog { .. })));
 }

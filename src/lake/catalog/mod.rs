@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Sql       a SQLite file                -> location
+//! Postgres  a PostgreSQL server          -> location
 //! Pinned    a list in domain.yaml        -> location
 //! Rest      GET …/tables/{table}         -> location, metadata, credentials of its store, read-restrictions
 //! ```
@@ -13,6 +14,7 @@ pub(super) mod breaker;
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod conformance;
 mod pinned;
+pub(super) mod postgres;
 pub(super) mod rest;
 pub(super) mod sql;
 
