@@ -1,13 +1,17 @@
 //! What the mesh says of itself in SQL: `mesh.*` and `information_schema.*`, filtered to what the caller may discover.
 //!
 //! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns` opens tables,
-//! and a product that cannot be opened now has no rows there.
+//! and a product that cannot be opened now has no rows there. `mesh.queries` tells of what was asked.
+
+mod queries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, UInt32Builder};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::array::{
+    ArrayRef, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use futures::StreamExt;
@@ -50,8 +54,8 @@ struct System {
     columns: &'static [&'static str],
 }
 
-/// Every system table. Columns whose name is in [`NUMBERS`] are numbers, all others text.
-const SYSTEM: [System; 6] = [
+/// Every system table. Columns are of the types that [`kind_of`] says.
+const SYSTEM: [System; 7] = [
     System {
         schema: INFORMATION,
         table: "columns",
@@ -118,10 +122,18 @@ const SYSTEM: [System; 6] = [
             "tags",
         ],
     },
+    System {
+        schema: MESH,
+        table: "queries",
+        description: "Your last statements: what they read, and how they ended. Readers of the audit see everybody's.",
+        columns: queries::COLUMNS,
+    },
 ];
 
-/// The system columns that are numbers.
-const NUMBERS: [&str; 2] = ["ordinal_position", "position"];
+/// The system columns that are places, amounts or times; all others are text.
+const PLACES: [&str; 2] = ["ordinal_position", "position"];
+const AMOUNTS: [&str; 3] = ["rows", "bytes", "duration_ms"];
+const TIMES: [&str; 1] = ["started"];
 
 /// One row of a system table, in the order of its columns.
 type Row = Vec<Option<String>>;
@@ -159,6 +171,7 @@ impl Resolver {
             (INFORMATION, "tables") => self.tables(),
             (MESH, "columns") => self.columns().await,
             (MESH, "grants") => self.grants().await,
+            (MESH, "queries") => self.queries(),
             _ => self.products(),
         };
         let name = format!("{}.{}", system.schema, system.table);
@@ -349,11 +362,18 @@ fn row<const N: usize>(cells: [&str; N]) -> Row {
 }
 
 fn schema_of(columns: &[&str]) -> SchemaRef {
-    let field = |name: &&str| {
-        let kind = if NUMBERS.contains(name) { DataType::UInt32 } else { DataType::Utf8 };
-        Field::new(*name, kind, true)
-    };
+    let field = |name: &&str| Field::new(*name, kind_of(name), true);
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// The type of a system column.
+fn kind_of(name: &str) -> DataType {
+    match name {
+        name if PLACES.contains(&name) => DataType::UInt32,
+        name if AMOUNTS.contains(&name) => DataType::Int64,
+        name if TIMES.contains(&name) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        _ => DataType::Utf8,
+    }
 }
 
 /// A table of rows in memory, governed like any other: all of it was cleared when the rows were made.
@@ -366,19 +386,32 @@ pub(crate) fn virtual_table(
     govern_rows(name, MemTable::try_new(batch.schema(), vec![vec![batch]])?)
 }
 
-/// Rows of text as a batch, with numbers where the column is one.
+/// Rows of text as a batch, with numbers and times where the column is of them; times are microseconds since 1970.
 pub(super) fn batch(columns: &[&str], rows: &[Row]) -> datafusion::common::Result<RecordBatch> {
     let schema = schema_of(columns);
     let arrays = schema.fields().iter().enumerate().map(|(place, field)| -> ArrayRef {
         let cells = rows.iter().map(|row| row.get(place).and_then(Option::as_deref));
-        if *field.data_type() == DataType::UInt32 {
-            let mut numbers = UInt32Builder::new();
-            cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
-            Arc::new(numbers.finish())
-        } else {
-            let mut texts = StringBuilder::new();
-            cells.for_each(|cell| texts.append_option(cell));
-            Arc::new(texts.finish())
+        match field.data_type() {
+            DataType::UInt32 => {
+                let mut numbers = UInt32Builder::new();
+                cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
+                Arc::new(numbers.finish())
+            }
+            DataType::Int64 => {
+                let mut numbers = Int64Builder::new();
+                cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
+                Arc::new(numbers.finish())
+            }
+            DataType::Timestamp(..) => {
+                let mut times = TimestampMicrosecondBuilder::new().with_data_type(field.data_type().clone());
+                cells.for_each(|cell| times.append_option(cell.and_then(|cell| cell.parse().ok())));
+                Arc::new(times.finish())
+            }
+            _ => {
+                let mut texts = StringBuilder::new();
+                cells.for_each(|cell| texts.append_option(cell));
+                Arc::new(texts.finish())
+            }
         }
     });
     Ok(RecordBatch::try_new(Arc::clone(&schema), arrays.collect())?)

@@ -8,6 +8,7 @@ use datafusion::common::TableReference;
 use tokio::time::Instant;
 
 use super::Pins;
+use crate::observe::Origin;
 
 /// A statement, and what it means where it is asked.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,8 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// The values of its parameters.
     pub values: Values,
+    /// Where it came from.
+    pub origin: Origin,
 }
 
 /// The values of a statement's parameters.

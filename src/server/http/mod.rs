@@ -42,7 +42,7 @@ pub(super) async fn serve(
     };
     let engine = Arc::clone(&sql.engine);
     let metrics = move || async move {
-        let text = counters.render() + &stalled(&engine) + &changes.render();
+        let text = counters.render() + &stalled(&engine) + &changes.render() + &engine.observer().render();
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
     };
     let router = Router::new()

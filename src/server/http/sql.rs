@@ -37,7 +37,8 @@ use crate::flight::counters::Counters;
 use crate::flight::encode::{wire_batch, wire_schema};
 use crate::flight::{Queries, caller_by_headers, until};
 use crate::format::{Format, Look, Printer};
-use crate::session::{Engine, Packer, Pins};
+use crate::observe::{Origin, Over};
+use crate::session::{self as engine, Engine, Packer};
 
 /// The longest body.
 const BODY: usize = 1 << 20;
@@ -105,7 +106,9 @@ impl Sql {
         let principal = self.declared(principal, purpose.as_deref())?;
 
         let place = self.queries.admit(&principal.id)?;
-        let planned = self.engine.plan(&principal, &sql, &Pins::new()).await?;
+        let origin = Origin { over: Over::Http, peer: peer.as_caller().address() };
+        let request = engine::Request { origin, ..engine::Request::new(sql) };
+        let planned = self.engine.plan_request(&principal, request).await?.alone()?;
         self.auth.confirm(&principal)?;
         let running = self.counters.start();
         let notices = notices(planned.notices());
