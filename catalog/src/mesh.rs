@@ -9,6 +9,7 @@ mod domain;
 pub(crate) mod each;
 mod holder;
 mod issuer;
+pub mod limits;
 mod load;
 mod location;
 mod rest;
@@ -28,6 +29,7 @@ pub use self::declared::AttributeType;
 use self::declared::Declared;
 pub use self::holder::{Holder, Subject};
 pub use self::issuer::Issuer;
+pub use self::limits::ResourceGroup;
 pub use self::storage::{Setting, Storage};
 use self::versions::Versions;
 use crate::contract::{Contract, Status};
@@ -357,6 +359,11 @@ impl Mesh {
     /// Whether the audit keeps statements with their literals.
     pub fn audits_in_full(&self) -> bool {
         self.declared.audit.full
+    }
+
+    /// The resource group of that principal's statements, if there is one.
+    pub fn limits_of(&self, principal: &Principal) -> Option<&ResourceGroup> {
+        self.declared.limits.iter().find(|group| group.is_for(principal))
     }
 
     /// Whether that principal may read what the audit says of others.

@@ -8,15 +8,16 @@ use std::time::Duration;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
-use polder_catalog::mesh::Mesh;
+use polder_catalog::mesh::{Mesh, ResourceGroup};
 use polder_catalog::principal::Principal;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::alike::Alike;
 use super::life::Life;
+use super::limits::{Allowance, Lanes, Place, count_processors};
 use super::redact::Names;
 use super::running::{Basis, Running};
 use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure, record};
@@ -62,6 +63,12 @@ pub struct Engine {
     planning: Threads,
     execution: Threads,
     pub(super) observer: Arc<Observer>,
+    /// Where statements of resource groups wait their turn.
+    pub(super) lanes: Arc<Lanes>,
+    /// Bytes for all queries together.
+    memory: usize,
+    /// Where they spill to.
+    spill: DiskManagerMode,
 }
 
 /// Threads of the engine's own. They end with the engine, also when that happens on one of a runtime's threads,
@@ -111,14 +118,15 @@ impl Engine {
             (Threads::start("polder-plan", threads)?, Threads::start("polder-query", threads * SPARE)?);
 
         let lake = Arc::new(Lake::new(options.lake)?);
-        let mode = match options.spill {
+        count_processors();
+        let spill = match options.spill {
             Some(directory) => DiskManagerMode::Directories(vec![directory]),
             None => DiskManagerMode::OsTmpDirectory,
         };
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(options.memory), CONSUMERS)))
             .with_disk_manager_builder(
-                DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(SPILL),
+                DiskManagerBuilder::default().with_mode(spill.clone()).with_max_temp_directory_size(SPILL),
             )
             .with_metadata_cache_limit(options.memory / FOOTERS)
             .with_object_store_registry(lake.stores())
@@ -146,7 +154,7 @@ impl Engine {
             .build();
         let served = Served::new(mesh);
         let running = Running::new(Arc::clone(&served));
-        let Options { timeout, patience, observer, .. } = options;
+        let Options { timeout, patience, memory, observer, .. } = options;
         let stalled = AtomicU64::new(0);
         let seen = Arc::default();
         Ok(Arc::new(Self {
@@ -161,6 +169,9 @@ impl Engine {
             planning,
             execution,
             observer,
+            lanes: Arc::default(),
+            memory,
+            spill,
         }))
     }
 
@@ -218,7 +229,8 @@ impl Engine {
     pub async fn plan_request(self: &Arc<Self>, principal: &Principal, request: Request) -> Result<Planned, Error> {
         let (engine, asking, request) = (Arc::clone(self), principal.clone(), Arc::new(request));
         let begun = tokio::time::Instant::now();
-        let timeout = request.timeout.map_or(self.timeout, |timeout| timeout.min(self.timeout));
+        let allowed = self.mesh().limits_of(principal).and_then(|group| group.each.time);
+        let timeout = request.timeout.into_iter().chain(allowed).fold(self.timeout, Duration::min);
         let within = begun + timeout;
         let deadline = request.deadline.map_or(within, |deadline| deadline.min(within));
         let asked = Arc::clone(&request);
@@ -246,6 +258,24 @@ impl Engine {
         let asked = asked.unwrap_or_else(|_| record::asking(principal));
         let statement = Statement { asked, reads: Vec::new() };
         self.observer.refused(statement, origin, error.class, took).await.err().unwrap_or(error)
+    }
+
+    /// What a statement of a resource group may take, which has its place.
+    pub(super) fn allowance(&self, group: ResourceGroup, place: &Place) -> Allowance {
+        Allowance::of(group, place.used(), &self.base.runtime_env().memory_pool, self.memory)
+    }
+
+    /// The environment of such a statement.
+    ///
+    /// # Errors
+    /// When its spill directory cannot be had.
+    pub(super) fn environment(&self, allowance: &Allowance) -> Result<Arc<RuntimeEnv>, Error> {
+        allowance.environment(self.base.runtime_env(), self.spill.clone())
+    }
+
+    /// How many statements of resource groups run and wait, as Prometheus reads it.
+    pub fn lanes(&self) -> String {
+        self.lanes.render()
     }
 
     /// Who is told of statements.

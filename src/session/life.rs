@@ -11,6 +11,7 @@ use std::time::Duration;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
@@ -18,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::interrupt::interruptible;
+use super::limits::{Allowance, scanned};
 use super::running::{Leave, Registered, Stopper};
 use super::{Engine, Planned, failure};
 use crate::error::{Class, Error};
@@ -174,7 +176,7 @@ async fn drive<P: Packer>(
     let engine = Arc::clone(&planned.engine);
     let passing = async {
         // When this returns all that the query held is free, and only what waits is left.
-        match pass(planned, packer, &feeder, &mut told).await {
+        match admitted(planned, packer, &feeder, &mut told).await {
             Ok(()) => feeder.finish(Ok(())).await.inspect(|()| told.entry.ended(Outcome::Whole)),
             Err(Halt::Failed(error)) => {
                 // An error can tell as much as a row.
@@ -227,36 +229,87 @@ impl From<Unwanted> for Halt {
     }
 }
 
-async fn pass<P: Packer>(
+/// Runs a query once it is its turn, within what its principal may use.
+async fn admitted<P: Packer>(
     planned: Planned,
-    mut packer: P,
+    packer: P,
     feeder: &Feeder<P::Parcel>,
     told: &mut Told,
 ) -> Result<(), Halt> {
-    let Planned { state, plan, schema, guarded, valued, .. } = planned;
+    let (engine, principal) = (Arc::clone(&planned.engine), &planned.basis.principal);
+    let Some(group) = engine.mesh().limits_of(principal).cloned() else {
+        let context = planned.state.task_ctx();
+        return pass(planned, context, packer, feeder, told, None).await;
+    };
+    let place = engine.lanes.enter(&group, &principal.id).await?;
+    let mut allowance = engine.allowance(group, &place);
+    let environment = engine.environment(&allowance)?;
+    let context = Arc::new(TaskContext::from(&planned.state).with_runtime(environment));
+    let (meter, plan, most) = (allowance.meter(), Arc::clone(&planned.plan), allowance.most_scanned());
+    let passing = pass(planned, context, packer, feeder, told, Some(&mut allowance));
+    let passing = async {
+        match meter {
+            Some(meter) => meter.count(passing).await,
+            None => Some(passing.await),
+        }
+    };
+    let ended = tokio::select! {
+        ended = passing => ended.ok_or(Allowance::computed_too_long as fn(&Allowance) -> Error),
+        () = scanned(plan, most) => Err(Allowance::read_too_much as fn(&Allowance) -> Error),
+    };
+    match ended {
+        Ok(Err(Halt::Failed(error))) => Err(Halt::Failed(allowance.told(error))),
+        Ok(ended) => ended,
+        Err(over) => Err(Halt::Failed(over(&allowance))),
+    }
+}
+
+async fn pass<P: Packer>(
+    planned: Planned,
+    context: Arc<TaskContext>,
+    mut packer: P,
+    feeder: &Feeder<P::Parcel>,
+    told: &mut Told,
+    mut allowance: Option<&mut Allowance>,
+) -> Result<(), Halt> {
+    let Planned { plan, schema, guarded, valued, .. } = planned;
     let failed = |error: DataFusionError| {
         let error = failure::running(&error, guarded.as_ref());
         if valued { failure::valued(error) } else { error }
     };
-    let started = interruptible(plan).and_then(|plan| execute_stream(plan, state.task_ctx()));
+    let started = interruptible(plan).and_then(|plan| execute_stream(plan, context));
     let mut batches = started.map_err(failed)?;
     while let Some(batch) = batches.next().await {
         // A parameter may be NULL, so that the announced columns may be where these are not.
         let batch = batch.and_then(|batch| Ok(batch.with_schema(Arc::clone(&schema))?)).map_err(failed)?;
+        if let Some(allowance) = &mut allowance {
+            allowance.rows(batch.num_rows())?;
+        }
         told.entry.rows(batch.num_rows());
         packer.load(batch)?;
-        while let Some(parcel) = packer.next()? {
-            let size = P::size(&parcel);
-            told.put(feeder, parcel, size).await?;
-        }
+        pack(&mut packer, feeder, told, &mut allowance).await?;
     }
     packer.close()?;
-    while let Some(parcel) = packer.next()? {
-        let size = P::size(&parcel);
-        told.put(feeder, parcel, size).await?;
-    }
+    pack(&mut packer, feeder, told, &mut allowance).await?;
     // That there are no rows is an answer too.
     Ok(told.commit.done().await?)
+}
+
+/// Lets all parcels leave that there are.
+async fn pack<P: Packer>(
+    packer: &mut P,
+    feeder: &Feeder<P::Parcel>,
+    told: &mut Told,
+    allowance: &mut Option<&mut Allowance>,
+) -> Result<(), Halt> {
+    while let Some(parcel) = packer.next()? {
+        let size = P::size(&parcel);
+        if let Some(allowance) = allowance {
+            allowance.bytes(size)?;
+        }
+        told.put(feeder, parcel, size).await?;
+    }
+    Ok(())
 }
 
 impl<T> Rows<T> {

@@ -29,6 +29,7 @@ mod health;
 #[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
 mod interrupt;
 mod life;
+mod limits;
 mod outer;
 mod parameters;
 mod parts;

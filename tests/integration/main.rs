@@ -15,6 +15,7 @@
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
 //! - `refusals`: every call without the right credentials, by every kind of them
 //! - `reload`: the mesh's files change while it is served
+//! - `groups`: resource groups: whose statements wait, and what each may take
 //! - `limits`: time and memory, and what a query does that wants more
 //! - `noninterference`: two lakes that look the same to somebody give the same answers, errors and plans
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
@@ -33,6 +34,7 @@ mod command;
 mod explanations;
 mod features;
 mod forms;
+mod groups;
 mod harbour;
 mod limits;
 mod noninterference;

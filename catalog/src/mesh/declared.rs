@@ -7,6 +7,7 @@ use regex::Regex;
 use super::audit::Audit;
 use super::auth::User;
 use super::issuer::Issuer;
+use super::limits::{self, ResourceGroup};
 use super::standards::{self, Standards};
 use crate::contract::Type;
 use crate::contract::kind::{LOGICAL, PHYSICAL, logical, physical};
@@ -37,6 +38,8 @@ pub(crate) struct Declared {
     pub issuers: BTreeMap<String, Issuer>,
     pub has_auth: bool,
     pub audit: Audit,
+    /// The resource groups, in the order in which they hold.
+    pub limits: Vec<ResourceGroup>,
 }
 
 /// A tag, and what holds for all that carry it.
@@ -151,9 +154,7 @@ impl Declared {
         if let Some(node) = fields.get("audit") {
             mesh.audit = Audit::read(node, &mesh, report);
         }
-        if let [(key, _), ..] = fields.map("limits", report) {
-            report.warning("mesh/not-served", &key.place, "limits are not served yet: the defaults hold");
-        }
+        mesh.limits = limits::read(fields.list("limits", report), &mesh, report);
         fields.close(report);
         mesh
     }

@@ -103,7 +103,8 @@ async fn metrics(
         + &pages.changes.render()
         + &domains.render()
         + &cache::render(engine)
-        + &engine.observer().render();
+        + &engine.observer().render()
+        + &engine.lanes();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
