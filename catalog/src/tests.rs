@@ -3,7 +3,8 @@
 mod broken;
 mod claims;
 mod codes;
-mod dice;
+pub(crate) mod dice;
+mod documents;
 mod entrants;
 mod evaluate;
 #[allow(clippy::print_stdout, reason = "its figures are what it is run for")]

@@ -205,7 +205,7 @@ mod tests {
 
     use iceberg::spec::{ListType, NestedField, StructType};
     use polder_catalog::contract::Status;
-    use polder_catalog::document::Place;
+    use polder_catalog::document::{Place, Value};
 
     use super::*;
 
@@ -246,6 +246,7 @@ mod tests {
             sla: Vec::new(),
             licence: None,
             place,
+            document: Arc::new(Value::Null),
             closed_rows: false,
         };
         let field = |id, name: &str, kind| Arc::new(NestedField::optional(id, name, kind));

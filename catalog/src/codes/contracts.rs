@@ -83,9 +83,9 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/map",
-        "`map` is not supported",
-        "What it describes would be lost, its tags included.",
-        "Write `physicalType: map`, and describe the fields of its values in `properties`.",
+        "the keys of a map have fields inside",
+        "A map is read by its keys, which are plain values.",
+        "Describe the fields of its values under `map: { value: … }`, and only the type of its keys.",
     ),
     page(
         "contract/no-columns",

@@ -247,7 +247,21 @@ fn a_misspelt_key_of_a_contract_protects_nothing_and_says_so() {
     own("price:", "costCenter: 7\nprice:", "10:1");
     own("classification: restricted }", "classification: restricted, glossaryTerm: x }", "17:119");
     let at = |from, to, code, place, said| changed(CONTRACT, from, to, Domain, code, place, said);
-    at("physicalType: struct", "physicalType: map\n        map: {}", "contract/map", "25:9", "`properties`");
+    at(
+        "physicalType: struct",
+        "physicalType: map\n        map: { key: { properties: [{ name: a, physicalType: int }] } }",
+        "contract/map",
+        "25:21",
+        "plain values",
+    );
+    at(
+        "physicalType: struct",
+        "physicalType: map\n        map: { value: { tags: [pii] } }",
+        "contract/items-tags",
+        "25:23",
+        "`value`",
+    );
+    at("physicalType: struct", "physicalType: struct\n        logicalType: map", "contract/types-disagree", "24:9", "");
     at("price:", "domain: depot\nprice:", "contract/domain", "10:1", "lies in `shop`");
     check(
         Files::valid().change(CONTRACT, "price:", "domain: shop\nprice:").change(CONTRACT, "price:", "oddity:"),
