@@ -4,6 +4,7 @@
 
 mod claims;
 mod contracts;
+mod detections;
 mod documents;
 mod domains;
 mod meshes;
@@ -34,6 +35,7 @@ pub fn pages() -> Vec<Page> {
     let mut all: Vec<Page> = [
         claims::PAGES,
         contracts::PAGES,
+        detections::PAGES,
         documents::PAGES,
         domains::PAGES,
         meshes::PAGES,

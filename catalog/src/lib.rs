@@ -17,6 +17,7 @@
 
 pub mod codes;
 pub mod contract;
+pub mod detect;
 pub mod diff;
 mod display;
 pub mod document;

@@ -4,6 +4,7 @@ mod alias;
 mod asking;
 mod auth;
 pub(crate) mod declared;
+mod detected;
 mod domain;
 pub(crate) mod each;
 mod holder;

@@ -13,6 +13,7 @@ mod read;
 mod reference;
 
 use super::declared::{Declared, Tag};
+use super::detected::check_names;
 use super::{Domain, Product};
 use crate::contract::kind::agree;
 use crate::contract::{Column, Status, Type};
@@ -33,6 +34,7 @@ pub(crate) fn check(domain: &Domain, declared: &Declared, report: &mut Report) {
         for column in &product.contract.columns {
             holding.column(column);
         }
+        check_names(product, declared, report);
     }
 }
 
