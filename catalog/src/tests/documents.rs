@@ -56,7 +56,7 @@ fn what_nobody_looks_at_survives() {
     assert_eq!(says("depot.parcels", &["customProperties", "1", "value", "3", "deep"]), "Some(Null)");
     assert_eq!(says("depot.tours", &["team", "members", "0", "customProperties", "0", "value"]), "2020");
     assert_eq!(says("depot.tours", &["schema", "0", "quality", "1", "mustBe"]), "0");
-    assert_eq!(says("depot.shifts", &["context", "constraints", "0", "description"]), "no names");
+    assert_eq!(says("depot.shifts", &["context", "constraints", "0", "constraint"]), "no names");
     assert_eq!(says("depot.shifts", &["schema", "0", "properties", "0", "enum", "1", "value"]), "late");
 }
 
