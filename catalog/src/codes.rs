@@ -7,6 +7,7 @@ mod contracts;
 mod detections;
 mod documents;
 mod domains;
+mod live;
 mod meshes;
 mod policies;
 mod trials;
@@ -38,6 +39,7 @@ pub fn pages() -> Vec<Page> {
         detections::PAGES,
         documents::PAGES,
         domains::PAGES,
+        live::PAGES,
         meshes::PAGES,
         policies::PAGES,
         trials::PAGES,

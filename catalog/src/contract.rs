@@ -94,6 +94,8 @@ pub struct Column {
     pub required: bool,
     /// Part of the primary key, at this position from 1.
     pub key: Option<u32>,
+    /// What the table is partitioned by, at this position from 1.
+    pub partition: Option<u32>,
     /// What it is, for people.
     pub description: Option<String>,
     /// Its classification in the mesh's standards.

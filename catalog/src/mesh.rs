@@ -331,6 +331,11 @@ impl Mesh {
         self.declared.users.keys().map(String::as_str)
     }
 
+    /// The groups that `mesh.yaml` declares.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.declared.groups.iter().map(String::as_str)
+    }
+
     /// That user as one who asks, without a purpose.
     pub fn principal(&self, user: &str) -> Option<Principal> {
         self.user(user).map(|found| found.principal(user))

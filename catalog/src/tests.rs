@@ -12,11 +12,13 @@ mod evaluate;
 mod fast;
 mod fuzz;
 mod law;
+mod live;
 mod places;
 mod restriction;
 mod rows;
 mod served;
 mod shortfalls;
+mod starters;
 mod vast;
 mod versions;
 

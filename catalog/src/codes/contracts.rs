@@ -65,9 +65,9 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/key",
-        "`primaryKeyPosition` is no position",
-        "It orders the columns of a key.",
-        "Write a whole number from 1 beside `primaryKey: true`.",
+        "`primaryKeyPosition` or `partitionKeyPosition` is no position",
+        "They order the columns of a key, and of what a table is partitioned by.",
+        "Write a whole number from 1 beside `primaryKey: true` or `partitioned: true`.",
     ),
     page(
         "contract/kind",

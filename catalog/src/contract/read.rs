@@ -351,7 +351,8 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
     let physical_name = fields.text("physicalName", report);
     let kind = kind(&mut fields, report);
     let required = fields.truth("required", report).unwrap_or(false);
-    let key = key(&mut fields, report);
+    let key = position(&mut fields, "primaryKey", "primaryKeyPosition", report);
+    let partition = position(&mut fields, "partitioned", "partitionKeyPosition", report);
     let description = fields.text("description", report).map(str::to_owned);
     let classification = fields.text("classification", report).map(str::to_owned);
     let own = tags_of(&mut fields, tags, report);
@@ -367,6 +368,7 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
         kind: kind?,
         required,
         key,
+        partition,
         description,
         classification,
         tags: own,
@@ -446,16 +448,17 @@ fn kind(fields: &mut Fields<'_>, report: &mut Report) -> Option<Type> {
     Some(Type::Physical(physical))
 }
 
-fn key(fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {
-    let is_key = fields.truth("primaryKey", report).unwrap_or(false);
-    let Some(text) = fields.scalar("primaryKeyPosition", report) else { return is_key.then_some(1) };
+/// The place of a column among those of a key or a partition, if it is one of them.
+fn position(fields: &mut Fields<'_>, is: &'static str, position: &'static str, report: &mut Report) -> Option<u32> {
+    let is_part = fields.truth(is, report).unwrap_or(false);
+    let Some(text) = fields.scalar(position, report) else { return is_part.then_some(1) };
     match text.parse::<i64>() {
-        // The standard writes -1 for a column that is no part of the key.
-        Ok(position) if position < 1 && !is_key => None,
-        Ok(position) if position >= 1 && is_key => u32::try_from(position).ok(),
-        Ok(_) if !is_key => None,
+        // The standard writes -1 for a column that is no part.
+        Ok(place) if place < 1 && !is_part => None,
+        Ok(place) if place >= 1 && is_part => u32::try_from(place).ok(),
+        Ok(_) if !is_part => None,
         _ => {
-            let place = fields.key_place("primaryKeyPosition");
+            let place = fields.key_place(position);
             report.error("contract/key", place, format!("{} is not a position from 1", quote(text)));
             None
         }

@@ -24,6 +24,49 @@ impl Mesh {
         Kind::ALL.into_iter().filter(is_wanted).map(Detector::Known).chain(own).collect()
     }
 
+    /// The tags that a column of this name should carry by a sample of its values, and what was found that no tag of the
+    /// mesh stands for.
+    pub fn tags_for(&self, column: &str, sample: &Sample<'_>) -> (Vec<String>, Vec<String>) {
+        let (mut tags, mut unknown) = (Vec::new(), Vec::new());
+        for (detector, _) in sample.verdicts(column) {
+            let wanted = match detector {
+                Detector::Known(kind) => tags_of(&self.declared, *kind).next(),
+                Detector::Own { name, .. } => Some(name.as_ref()),
+            };
+            match wanted {
+                Some(tag) => tags.push(tag.to_owned()),
+                None => unknown.push(detector.finds()),
+            }
+        }
+        (tags, unknown)
+    }
+
+    /// The tags that a column of texts should carry by its name alone.
+    pub fn tags_for_name(&self, column: &str) -> Vec<String> {
+        let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_name(column));
+        kinds.filter_map(|kind| tags_of(&self.declared, kind).next()).map(str::to_owned).collect()
+    }
+
+    /// The strictest classification that tags stand for.
+    pub(crate) fn classification_of(&self, tags: &[String]) -> Option<String> {
+        let known = self.declared.standards.classifications.as_deref().unwrap_or_default();
+        let of_tags = tags.iter().flat_map(|tag| self.declared.holding(tag, |tag| tag.classification.as_deref()));
+        let ranked = of_tags.map(|(_, class)| (known.iter().position(|known| known == class), class));
+        ranked.max().map(|(_, class)| class.to_owned())
+    }
+
+    /// The highest tag above this one, itself included, that keeps raw values from somebody.
+    pub(crate) fn protecting<'t>(&self, tag: &'t str) -> Option<&'t str> {
+        let tags = &self.declared.tags;
+        let protects = |tag: &&str| tags.get(*tag).is_some_and(|tag| tag.mask.is_some() || tag.unmasked_for.is_some());
+        self.declared.lineage(tag).filter(protects).last()
+    }
+
+    /// Whether a tag, or one above it, says how it is masked.
+    pub(crate) fn has_mask(&self, tag: &str) -> bool {
+        self.declared.masks_of(tag).next().is_some()
+    }
+
     /// What a sample of a column says that its tags do not. `path` is the column, or the columns that lead to a field.
     pub fn untagged(&self, product: &Product, path: &[&Column], sample: &Sample<'_>) -> Vec<Finding> {
         let Some(column) = path.last() else { return Vec::new() };
