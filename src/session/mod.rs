@@ -36,6 +36,7 @@ mod planning;
 mod purpose;
 mod request;
 mod running;
+mod sample;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod tables;
 mod travel;

@@ -20,6 +20,7 @@
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
 //! - `canary`: what is hidden is searched for in all that leaves the server, and in its logs and metrics
 //! - `harbour`: a small mesh for scripts: odd names, row rules, and a table with a past
+//! - `inspected`: tables held against their contracts, what their columns hold, and starters made of them
 //! - `own`: meshes of a test's own
 //! - `command`: the `polder` binary, its output and its exit codes
 
@@ -32,6 +33,7 @@ mod explanations;
 mod features;
 mod forms;
 mod harbour;
+mod inspected;
 mod limits;
 mod noninterference;
 mod own;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import from. `error` is open to all.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("error", &[]),
     ("served", &[]),
     ("lake", &[]),
@@ -15,11 +15,12 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("guard", &["scrub"]),
     ("resolve", &["guard", "scan", "lake"]),
     ("session", &["served", "resolve", "guard", "scan", "lake"]),
+    ("inspect", &["session", "resolve", "scan", "lake"]),
     ("auth", &["served"]),
     ("flight", &["auth", "session", "scrub"]),
     ("server", &["flight", "auth", "session", "served", "format"]),
     ("packly", &["lake"]),
-    ("cli", &["packly", "server", "flight", "auth", "session", "lake", "format"]),
+    ("cli", &["inspect", "packly", "server", "flight", "auth", "session", "lake", "format"]),
 ];
 
 /// Outside crates that only some rooms may import.
@@ -28,7 +29,7 @@ const OUTSIDE: [(&str, &[&str]); 9] = [
     ("arrow_flight", &["flight"]),
     ("tonic_health", &["flight"]),
     ("axum", &["server"]),
-    ("iceberg", &["lake", "scan", "resolve", "packly"]),
+    ("iceberg", &["lake", "scan", "resolve", "inspect", "packly"]),
     ("object_store", &["lake", "scan"]),
     ("reqwest", &["auth", "lake"]),
     ("x509_parser", &["auth"]),
