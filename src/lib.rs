@@ -25,6 +25,7 @@
 //! | [`guard`] | row filters and masks in the plan, and the verifier that refuses a plan without them | know users: it sees grants and plans |
 //! | [`resolve`] | a name becomes a governed table; the system schemas | hand out an ungoverned table |
 //! | [`session`] | the only maker of DataFusion sessions: gate, planning, limits, the life of a query | speak a wire protocol |
+//! | [`inspect`] | tables are looked at for the checks of an operator: contracts, freshness, what columns hold | show a value to anybody |
 //! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
 //! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
 //! | `format` | rows as text or bytes: tables, CSV, JSON, Arrow, Parquet | know where rows come from or go |
@@ -61,6 +62,7 @@ pub mod error;
 pub mod flight;
 mod format;
 pub mod guard;
+pub mod inspect;
 pub mod lake;
 pub mod observe;
 pub mod packly;

@@ -5,6 +5,7 @@ mod asking;
 mod audit;
 mod auth;
 pub(crate) mod declared;
+mod detected;
 mod domain;
 pub(crate) mod each;
 mod holder;
@@ -331,6 +332,11 @@ impl Mesh {
     /// The ids of the users that `mesh.yaml` declares.
     pub fn users(&self) -> impl Iterator<Item = &str> {
         self.declared.users.keys().map(String::as_str)
+    }
+
+    /// The groups that `mesh.yaml` declares.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.declared.groups.iter().map(String::as_str)
     }
 
     /// That user as one who asks, without a purpose.

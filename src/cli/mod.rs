@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod diff;
 mod explain;
+mod init;
 mod log;
 mod serve;
 mod shell;
@@ -45,6 +46,7 @@ enum Command {
     Sql(sql::Sql),
     Explain(explain::Explain),
     Check(check::Check),
+    Init(init::Init),
     Test(test::Test),
     Diff(diff::Diff),
     Token(token::Token),
@@ -126,7 +128,8 @@ pub fn main() -> ExitCode {
             Command::Serve(serve) => serve.run().await,
             Command::Sql(sql) => sql.run().await,
             Command::Explain(explain) => explain.run().await,
-            Command::Check(check) => check.run(),
+            Command::Check(check) => check.run().await,
+            Command::Init(init) => init.run().await,
             Command::Test(test) => test.run().await,
             Command::Diff(diff) => diff.run(),
             Command::Token(token) => token.run(),

@@ -12,7 +12,7 @@
 //! not be discovered gives the same error, byte for byte, as one that does not exist, and takes the same way to it.
 
 pub mod age;
-mod beside;
+pub mod beside;
 pub mod bind;
 mod cut;
 pub mod denial;

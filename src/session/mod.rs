@@ -40,6 +40,7 @@ mod record;
 mod redact;
 mod request;
 mod running;
+mod sample;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod tables;
 mod travel;

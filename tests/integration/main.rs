@@ -21,6 +21,7 @@
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
 //! - `canary`: what is hidden is searched for in all that leaves the server, and in its logs and metrics
 //! - `harbour`: a small mesh for scripts: odd names, row rules, and a table with a past
+//! - `inspected`: tables held against their contracts, what their columns hold, and starters made of them
 //! - `own`: meshes of a test's own
 //! - `audit`: who saw what: the audit log and `mesh.queries`
 //! - `command`: the `polder` binary, its output and its exit codes
@@ -36,6 +37,7 @@ mod features;
 mod forms;
 mod groups;
 mod harbour;
+mod inspected;
 mod limits;
 mod noninterference;
 mod own;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import from. `error` is open to all.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("served", &[]),
     ("lake", &[]),
@@ -16,11 +16,12 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("guard", &["scrub"]),
     ("resolve", &["guard", "scan", "lake", "observe"]),
     ("session", &["served", "resolve", "guard", "scan", "lake", "observe"]),
+    ("inspect", &["session", "resolve", "scan", "lake"]),
     ("auth", &["served", "observe"]),
     ("flight", &["auth", "session", "scrub", "observe"]),
     ("server", &["flight", "auth", "session", "served", "format", "observe"]),
     ("packly", &["lake"]),
-    ("cli", &["packly", "server", "flight", "auth", "session", "lake", "format", "observe"]),
+    ("cli", &["inspect", "packly", "server", "flight", "auth", "session", "lake", "format", "observe"]),
 ];
 
 /// Outside crates that only some rooms may import.
@@ -29,7 +30,7 @@ const OUTSIDE: [(&str, &[&str]); 9] = [
     ("arrow_flight", &["flight"]),
     ("tonic_health", &["flight"]),
     ("axum", &["server"]),
-    ("iceberg", &["lake", "scan", "resolve", "packly"]),
+    ("iceberg", &["lake", "scan", "resolve", "inspect", "packly"]),
     ("object_store", &["lake", "scan"]),
     ("reqwest", &["auth", "lake"]),
     ("x509_parser", &["auth"]),

@@ -40,6 +40,12 @@ pub(super) const PAGES: &[Page] = &[
         "Merge them: `audience` may be a list.",
     ),
     page(
+        "mesh/detector",
+        "a tag's `detect` names no detector",
+        "It would find nothing, and look as if there were nothing to find.",
+        "Write `email`, `phone`, `card`, `iban`, `ip`, `national-id`, or `{ pattern: … }`.",
+    ),
+    page(
         "mesh/duplicate-name",
         "a name stands twice in a list",
         "One of the two was meant to be another.",
