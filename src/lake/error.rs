@@ -40,7 +40,7 @@ pub enum LakeError {
     Metadata { domain: String, table: String, file: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be read")]
     Read { domain: String, table: String, file: String, source: Box<object_store::Error> },
-    #[error("table `{table}` names a file outside the store of its domain")]
+    #[error("table {table} names a file outside the store of its domain")]
     Outside { table: String },
 }
 
