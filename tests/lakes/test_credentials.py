@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from faults import Proxy, Slow
-from lakes import Domain, ask, assert_is_clear, rows, s3_storage, write, write_mesh
+from lakes import Domain, ask, assert_exact_or_clear, assert_is_clear, rows, s3_storage, write, write_mesh
 from serving import eventually
 from servers import KEY, REGION, SECRET
 
@@ -164,3 +164,25 @@ def test_lent_keys_may_end_while_a_query_reads(ends, mesh_of, serve, asking):
     assert lender.given > 1
     shown = re.compile(rf"loan-\d|{SECRET}")
     assert not any(shown.search(line) for line in server.said)
+
+
+def test_keys_whose_end_nobody_told_end_the_query_by_name(ends, mesh_of, serve, asking):
+    catalog, store = ends
+    lender = Lender(catalog, store, lifetime=4, says_when=False)
+    connection = asking(serve(mesh_of(catalog, {"allow_http": True})))
+    with store.suffering(Slow(1.5)):
+        assert_exact_or_clear(ask(connection, SQL), EXPECTED, "orchard")
+    # New ones come with the next question.
+    assert eventually(lambda: ask(connection, SQL).is_exact(EXPECTED))
+    assert lender.given > 1
+
+
+def test_keys_that_nobody_lends_again_end_the_query_by_name(ends, mesh_of, serve, asking):
+    catalog, store = ends
+    lender = Lender(catalog, store, lifetime=3600)
+    server = serve(mesh_of(catalog, {"allow_http": True}))
+    connection = asking(server)
+    assert ask(connection, SQL).is_exact(EXPECTED)
+    lender.live, lender.lifetime = {}, -1
+    outcome = eventually(lambda: (now := ask(connection, SQL)).error and now)
+    assert_is_clear(outcome.error, "orchard")
