@@ -73,7 +73,7 @@ class Crowd:
         self.thread.join()
 
     def wait_for(self, count):
-        assert eventually(lambda: len(self.seconds) >= count or self.failed, 60)
+        assert eventually(lambda: len(self.seconds) >= count or self.failed, 300)
 
 
 @pytest.fixture(scope="module")
