@@ -41,7 +41,7 @@ pub enum LakeError {
     Read { domain: String, table: String, file: String, source: Box<object_store::Error> },
     #[error("a metadata file in the store of domain `{domain}` cannot be read")]
     Unread { domain: String, source: Box<object_store::Error> },
-    #[error("table `{table}` names a file outside the store of its domain")]
+    #[error("table {table} names a file outside the store of its domain")]
     Outside { table: String },
 }
 

@@ -17,7 +17,7 @@ from adbc_driver_flightsql import dbapi
 from adbc_driver_manager import Error
 from pyiceberg.catalog import Catalog
 
-from servers import KEY, REGION, SECRET
+from servers import KEY, REGION, SECRET, Azurite
 
 USER = "guest"
 # How many keys there are. Each domain leaves some out, and no two the same ones.
@@ -28,7 +28,7 @@ FILES = 4
 COLUMNS = {"key": "long", "amount": "long", "note": "string"}
 SCHEMA = pa.schema([("key", pa.int64()), ("amount", pa.int64()), ("note", pa.string())])
 # No client may see any of these: where it is, what logs in, and what a proxy is called.
-HIDDEN = re.compile(rf"s3://|gs://|abfss?://|file:|127\.0\.0\.1|/tmp/|/data/|{SECRET}|sqlite|postgres")
+HIDDEN = re.compile(rf"s3://|gs://|abfss?://|file:|127\.0\.0\.1|/tmp/|{SECRET}|sqlite|postgres")
 
 
 def amount(domain, key):
@@ -90,6 +90,7 @@ def write_mesh(mesh, domains, tables=("sales",)):
     guest = Path(__file__).parents[2] / "examples" / "packly" / "secrets" / "guest.argon2"
     write(mesh / "secrets" / "key", KEY)
     write(mesh / "secrets" / "secret", SECRET)
+    write(mesh / "secrets" / "account", Azurite.ACCOUNT_KEY)
     shutil.copy(guest, mesh / "secrets")
     users = [{"name": USER, "password_hash": "${file:secrets/guest.argon2}"}]
     write(mesh / "mesh.yaml", {"mesh": "lakes", "auth": {"users": users}})
