@@ -85,8 +85,9 @@ def policies(domain):
     )
 
 
-def write_mesh(mesh, domains, tables=("sales",)):
-    """The files of a mesh over these domains, all of whose products everybody reads."""
+def write_mesh(mesh, domains, tables=("sales",), names=None):
+    """The files of a mesh over these domains, all of whose products everybody reads. Some tables have other names in the
+    catalog."""
     guest = Path(__file__).parents[2] / "examples" / "packly" / "secrets" / "guest.argon2"
     write(mesh / "secrets" / "key", KEY)
     write(mesh / "secrets" / "secret", SECRET)
@@ -100,15 +101,15 @@ def write_mesh(mesh, domains, tables=("sales",)):
         write(mesh / domain.name / "domain.yaml", settings)
         write(mesh / domain.name / "policies" / "access.cedar", policies(domain.name))
         for table in tables:
-            write(mesh / domain.name / "products" / f"{table}.odcs.yaml", contract(domain.name, table))
+            write(mesh / domain.name / "products" / f"{table}.odcs.yaml", contract(domain.name, table, (names or {}).get(table, f"shop.{table}")))
     return mesh
 
 
-def contract(domain, table):
+def contract(domain, table, name):
     properties = [{"name": name, "physicalType": kind} for name, kind in COLUMNS.items()]
     return {
         "apiVersion": "v3.1.0", "kind": "DataContract", "id": f"{domain}-{table}", "name": table, "version": "1.0.0",
-        "status": "active", "schema": [{"name": table, "physicalName": f"shop.{table}", "properties": properties}],
+        "status": "active", "schema": [{"name": table, "physicalName": name, "properties": properties}],
     }  # fmt: skip
 
 
