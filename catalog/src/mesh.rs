@@ -2,6 +2,7 @@
 
 mod alias;
 mod asking;
+mod audit;
 mod auth;
 pub(crate) mod declared;
 mod domain;
@@ -351,6 +352,16 @@ impl Mesh {
 
     pub(crate) fn is_entitled(&self, principal: &Principal, purpose: &str) -> bool {
         self.declared.purposes.get(purpose).is_some_and(|groups| !groups.is_disjoint(&principal.groups))
+    }
+
+    /// Whether the audit keeps statements with their literals.
+    pub fn audits_in_full(&self) -> bool {
+        self.declared.audit.full
+    }
+
+    /// Whether that principal may read what the audit says of others.
+    pub fn is_auditor(&self, principal: &Principal) -> bool {
+        !self.declared.audit.readers.is_disjoint(&principal.groups)
     }
 
     /// Whether `mesh.yaml` says anything about authentication.

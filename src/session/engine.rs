@@ -17,11 +17,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::alike::Alike;
 use super::life::Life;
+use super::redact::Names;
 use super::running::{Basis, Running};
-use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure};
+use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure, record};
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
+use crate::observe::{Observer, Statement};
 use crate::resolve::{Resolver, Seen, survey};
 use crate::served::{Served, Serving};
 
@@ -59,6 +61,7 @@ pub struct Engine {
     pub(super) stalled: AtomicU64,
     planning: Threads,
     execution: Threads,
+    pub(super) observer: Arc<Observer>,
 }
 
 /// Threads of the engine's own. They end with the engine, also when that happens on one of a runtime's threads,
@@ -143,10 +146,22 @@ impl Engine {
             .build();
         let served = Served::new(mesh);
         let running = Running::new(Arc::clone(&served));
-        let Options { timeout, patience, .. } = options;
+        let Options { timeout, patience, observer, .. } = options;
         let stalled = AtomicU64::new(0);
         let seen = Arc::default();
-        Ok(Arc::new(Self { served, running, lake, seen, base, timeout, patience, stalled, planning, execution }))
+        Ok(Arc::new(Self {
+            served,
+            running,
+            lake,
+            seen,
+            base,
+            timeout,
+            patience,
+            stalled,
+            planning,
+            execution,
+            observer,
+        }))
     }
 
     /// The mesh that is served now.
@@ -201,19 +216,41 @@ impl Engine {
     /// # Errors
     /// As above.
     pub async fn plan_request(self: &Arc<Self>, principal: &Principal, request: Request) -> Result<Planned, Error> {
-        let (engine, principal) = (Arc::clone(self), principal.clone());
+        let (engine, asking, request) = (Arc::clone(self), principal.clone(), Arc::new(request));
+        let begun = tokio::time::Instant::now();
         let timeout = request.timeout.map_or(self.timeout, |timeout| timeout.min(self.timeout));
-        let within = tokio::time::Instant::now() + timeout;
+        let within = begun + timeout;
         let deadline = request.deadline.map_or(within, |deadline| deadline.min(within));
+        let asked = Arc::clone(&request);
         let planned = self.apart(async move {
             let Serving { mesh, epoch } = engine.served.now();
-            let resolver = engine.resolver_of(mesh, &principal);
+            let resolver = engine.resolver_of(mesh, &asking);
             let life = Life { deadline, timeout };
-            let mut planned = super::planning::plan(&engine, &resolver, &request, life).await?;
-            planned.basis = Basis { principal, epoch, relied: resolver.relied() };
+            let mut planned = super::planning::plan(&engine, &resolver, &asked, life).await?;
+            planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin);
+            planned.basis = Basis { principal: asking, epoch, relied: resolver.relied() };
             Ok(planned)
         });
-        tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(timeout)))
+        match tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(timeout))) {
+            Ok(planned) => Ok(planned),
+            Err(error) => Err(self.refused(principal, request, error, begun.elapsed()).await),
+        }
+    }
+
+    /// The error of a statement that is refused, once that is recorded.
+    async fn refused(&self, principal: &Principal, request: Arc<Request>, error: Error, took: Duration) -> Error {
+        let (mesh, asking, origin) = (self.mesh(), principal.clone(), request.origin);
+        // What is denied was understood.
+        let names = if error.class == Class::Denied { Names::All } else { Names::Plain };
+        let asked = self.apart(async move { Ok(record::asked(&mesh, &asking, &request.sql, names)) }).await;
+        let asked = asked.unwrap_or_else(|_| record::asking(principal));
+        let statement = Statement { asked, reads: Vec::new() };
+        self.observer.refused(statement, origin, error.class, took).await.err().unwrap_or(error)
+    }
+
+    /// Who is told of statements.
+    pub fn observer(&self) -> Arc<Observer> {
+        Arc::clone(&self.observer)
     }
 
     /// How many parameters a statement has, which is told by its text alone.
@@ -286,7 +323,8 @@ impl Engine {
 
     fn resolver_of(&self, mesh: Arc<Mesh>, principal: &Principal) -> Resolver {
         let keys = Keys::new(mesh.keys());
-        Resolver::new(mesh, self.lake(), Arc::clone(&self.seen), principal.clone(), keys)
+        let resolver = Resolver::new(mesh, self.lake(), Arc::clone(&self.seen), principal.clone(), keys);
+        resolver.remembering(self.observer.recent())
     }
 
     /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.

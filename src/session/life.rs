@@ -20,8 +20,9 @@ use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::interrupt::interruptible;
 use super::running::{Leave, Registered, Stopper};
 use super::{Engine, Planned, failure};
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::lake::STALENESS;
+use crate::observe::{Commit, Entry, Outcome};
 use crate::resolve::Relied;
 
 /// How many bytes of a query may wait for its reader, unless a single parcel is larger.
@@ -101,6 +102,8 @@ pub struct Rows<T = RecordBatch> {
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
     patience: Option<Duration>,
+    /// What an observer is told when all of this is dropped.
+    entry: Arc<Entry>,
 }
 
 impl<T> fmt::Debug for Rows<T> {
@@ -130,26 +133,55 @@ pub(super) fn start<P: Packer>(
     held: impl Send + 'static,
 ) -> Result<Rows<P::Parcel>, Error> {
     let schema = planned.schema();
+    let (entry, commit) = planned.engine.observer.begin(Arc::clone(&planned.statement), planned.origin)?;
+    let entry = Arc::new(entry);
     let (feeder, parcels) = queue(AHEAD, patience, held);
     let engine = Arc::clone(&planned.engine);
     let Life { deadline, timeout } = planned.life;
     let deadline = Box::pin(tokio::time::sleep_until(deadline));
     let registered = Arc::new(engine.running.register(planned.basis.clone()));
-    let driver = engine.execute(drive(planned, packer, Arc::clone(&registered), feeder))?;
+    let told = Told { entry: Arc::clone(&entry), commit };
+    let driver = engine.execute(drive(planned, packer, Arc::clone(&registered), feeder, told))?;
     registered.statement.driven_by(driver.abort_handle());
-    Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout, patience })
+    Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout, patience, entry })
 }
 
-async fn drive<P: Packer>(planned: Planned, packer: P, registered: Arc<Registered>, feeder: Feeder<P::Parcel>) {
+/// What an observer is told of a query that runs, and was promised of its record.
+struct Told {
+    entry: Arc<Entry>,
+    commit: Commit,
+}
+
+impl Told {
+    /// Lets parcels leave once it is recorded that the query runs.
+    async fn put<T>(&mut self, feeder: &Feeder<T>, parcel: T, size: usize) -> Result<(), Halt> {
+        self.commit.done().await?;
+        self.entry.bytes(size);
+        Ok(feeder.put(parcel, size).await?)
+    }
+}
+
+async fn drive<P: Packer>(
+    planned: Planned,
+    packer: P,
+    registered: Arc<Registered>,
+    feeder: Feeder<P::Parcel>,
+    mut told: Told,
+) {
     if !registered.may_execute() {
         return;
     }
     let engine = Arc::clone(&planned.engine);
     let passing = async {
         // When this returns all that the query held is free, and only what waits is left.
-        match pass(planned, packer, &feeder).await {
-            Ok(()) => feeder.finish(Ok(())).await,
-            Err(Halt::Failed(error)) => feeder.finish(Err(error)).await,
+        match pass(planned, packer, &feeder, &mut told).await {
+            Ok(()) => feeder.finish(Ok(())).await.inspect(|()| told.entry.ended(Outcome::Whole)),
+            Err(Halt::Failed(error)) => {
+                // An error can tell as much as a row.
+                let error = told.commit.done().await.err().unwrap_or(error);
+                told.entry.ended(Outcome::Failed(error.class));
+                feeder.finish(Err(error)).await
+            }
             Err(Halt::Unwanted(unwanted)) => Err(unwanted),
         }
     };
@@ -158,6 +190,7 @@ async fn drive<P: Packer>(planned: Planned, packer: P, registered: Arc<Registere
         () = demanded_otherwise(&engine, registered.relied()) => return registered.revoke(),
     };
     if finished == Err(Unwanted::Stalled) {
+        told.entry.ended(Outcome::Failed(Class::Limit));
         engine.stalled.fetch_add(1, Ordering::Relaxed);
         tracing::info!("a statement was ended, since nobody read its rows");
     }
@@ -194,7 +227,12 @@ impl From<Unwanted> for Halt {
     }
 }
 
-async fn pass<P: Packer>(planned: Planned, mut packer: P, feeder: &Feeder<P::Parcel>) -> Result<(), Halt> {
+async fn pass<P: Packer>(
+    planned: Planned,
+    mut packer: P,
+    feeder: &Feeder<P::Parcel>,
+    told: &mut Told,
+) -> Result<(), Halt> {
     let Planned { state, plan, schema, guarded, valued, .. } = planned;
     let failed = |error: DataFusionError| {
         let error = failure::running(&error, guarded.as_ref());
@@ -205,23 +243,26 @@ async fn pass<P: Packer>(planned: Planned, mut packer: P, feeder: &Feeder<P::Par
     while let Some(batch) = batches.next().await {
         // A parameter may be NULL, so that the announced columns may be where these are not.
         let batch = batch.and_then(|batch| Ok(batch.with_schema(Arc::clone(&schema))?)).map_err(failed)?;
+        told.entry.rows(batch.num_rows());
         packer.load(batch)?;
         while let Some(parcel) = packer.next()? {
             let size = P::size(&parcel);
-            feeder.put(parcel, size).await?;
+            told.put(feeder, parcel, size).await?;
         }
     }
     packer.close()?;
     while let Some(parcel) = packer.next()? {
         let size = P::size(&parcel);
-        feeder.put(parcel, size).await?;
+        told.put(feeder, parcel, size).await?;
     }
-    Ok(())
+    // That there are no rows is an answer too.
+    Ok(told.commit.done().await?)
 }
 
 impl<T> Rows<T> {
     /// Ends the query and what waits of it, with an error.
     fn end(&mut self, error: Error) -> Poll<Option<Result<T, Error>>> {
+        self.entry.ended(Outcome::Failed(error.class));
         self.driver.abort();
         self.parcels = None;
         Poll::Ready(Some(Err(error)))
@@ -253,6 +294,7 @@ impl<T> Stream for Rows<T> {
         match next {
             Poll::Ready(Ok(parcel)) => Poll::Ready(Some(Ok(parcel))),
             Poll::Ready(Err(End::Whole)) => {
+                this.entry.ended(Outcome::Whole);
                 this.parcels = None;
                 Poll::Ready(None)
             }

@@ -21,10 +21,12 @@
 //! - `canary`: what is hidden is searched for in all that leaves the server, and in its logs and metrics
 //! - `harbour`: a small mesh for scripts: odd names, row rules, and a table with a past
 //! - `own`: meshes of a test's own
+//! - `audit`: who saw what: the audit log and `mesh.queries`
 //! - `command`: the `polder` binary, its output and its exit codes
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod audit;
 mod broken;
 mod canary;
 mod command;

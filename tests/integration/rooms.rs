@@ -5,21 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import from. `error` is open to all.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("error", &[]),
     ("served", &[]),
     ("lake", &[]),
     ("scan", &["lake"]),
     ("scrub", &[]),
     ("format", &[]),
+    ("observe", &[]),
     ("guard", &["scrub"]),
-    ("resolve", &["guard", "scan", "lake"]),
-    ("session", &["served", "resolve", "guard", "scan", "lake"]),
-    ("auth", &["served"]),
-    ("flight", &["auth", "session", "scrub"]),
-    ("server", &["flight", "auth", "session", "served", "format"]),
+    ("resolve", &["guard", "scan", "lake", "observe"]),
+    ("session", &["served", "resolve", "guard", "scan", "lake", "observe"]),
+    ("auth", &["served", "observe"]),
+    ("flight", &["auth", "session", "scrub", "observe"]),
+    ("server", &["flight", "auth", "session", "served", "format", "observe"]),
     ("packly", &["lake"]),
-    ("cli", &["packly", "server", "flight", "auth", "session", "lake", "format"]),
+    ("cli", &["packly", "server", "flight", "auth", "session", "lake", "format", "observe"]),
 ];
 
 /// Outside crates that only some rooms may import.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
+use super::audit::Audit;
 use super::auth::User;
 use super::issuer::Issuer;
 use super::standards::{self, Standards};
@@ -35,6 +36,7 @@ pub(crate) struct Declared {
     /// The identity providers, by their names.
     pub issuers: BTreeMap<String, Issuer>,
     pub has_auth: bool,
+    pub audit: Audit,
 }
 
 /// A tag, and what holds for all that carry it.
@@ -145,6 +147,9 @@ impl Declared {
         if let Some(node) = fields.get("auth") {
             mesh.has_auth = true;
             mesh.read_auth(node, tree, report, secrets);
+        }
+        if let Some(node) = fields.get("audit") {
+            mesh.audit = Audit::read(node, &mesh, report);
         }
         if let [(key, _), ..] = fields.map("limits", report) {
             report.warning("mesh/not-served", &key.place, "limits are not served yet: the defaults hold");
