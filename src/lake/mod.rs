@@ -7,6 +7,7 @@ mod cause;
 mod demands;
 mod domain;
 mod error;
+mod health;
 pub mod memory;
 pub mod metadata;
 mod registry;
@@ -213,13 +214,6 @@ impl Lake {
         domains.retain(|name, lake| kept.get(name.as_str()) == Some(&lake.fingerprint));
     }
 
-    /// What of the lake of `domain` was not well when it was asked last. Nothing is asked for that.
-    pub fn ailing(&self, domain: &Domain) -> Option<Ailing> {
-        let domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
-        let lake = domains.get(domain.name.as_str())?;
-        lake.breaker.ailing().or_else(|| lake.reading.ailing())
-    }
-
     /// Whether the catalog of `domain` can restrict how its tables are read, so that what is granted of a table is known
     /// only once it is open.
     pub fn may_restrict(&self, domain: &Domain) -> bool {
@@ -394,7 +388,8 @@ impl Lake {
             (None, _) => store,
             (Some(between), _) => between.before(store),
         };
-        let store: Arc<dyn ObjectStore> = Arc::new(Budgeted::new(store, Arc::clone(&lake.places)));
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(Budgeted::new(store, Arc::clone(&lake.places), Arc::clone(&lake.reading)));
         match &self.cache {
             Some(cache) => cache.over(store, identity),
             None => store,

@@ -67,6 +67,12 @@ class Crowd:
         return len(self.seconds) >= times or self.failed
 
 
+def states(connection):
+    """How the table of each domain is."""
+    told = ask(connection, "SELECT domain, state FROM mesh.health").table
+    return dict(zip(told["domain"].to_pylist(), told["state"].to_pylist(), strict=True))
+
+
 def test_each_illness_comes_up():
     assert {fault for _, fault in FEW} == set(FAULTS)
     assert not set(FEW) - set(ALL)
@@ -87,9 +93,11 @@ def test_a_sick_lake_makes_no_other_one_ill(where, fault, server, domains, askin
                 # What was known before may still be told.
                 if time.monotonic() - begin > STALE and (outcomes[-1].error or fault == "slow"):
                     break
+            told = states(connection)
             assert eventually(lambda: crowd.has_asked(before + TIMES), 300)
         during = sorted(crowd.seconds[before:])
         assert eventually(lambda: ask(connection, sick.sql).is_exact(expected)), "it did not recover"
+        assert set(states(connection).values()) == {"ok"}
     for outcome in outcomes:
         assert_exact_or_clear(outcome, expected, name)
     assert max(outcome.seconds for outcome in outcomes) < PATIENCE
@@ -97,5 +105,6 @@ def test_a_sick_lake_makes_no_other_one_ill(where, fault, server, domains, askin
         assert not any(outcome.error for outcome in outcomes)
     else:
         assert outcomes[-1].error, "it answers though it cannot know"
+    assert told == dict.fromkeys(domains, "ok") | ({} if fault == "slow" else {name: "down"})
     assert not crowd.failed, crowd.failed[0]
     assert percentile(during, 0.99) < 3 * calm + 1, (during[-5:], calm)
