@@ -4,6 +4,7 @@ mod alias;
 mod asking;
 mod audit;
 mod auth;
+mod aws;
 pub(crate) mod declared;
 mod detected;
 mod domain;
@@ -100,6 +101,8 @@ pub enum CatalogConfig {
     },
     /// An Iceberg REST catalog.
     Rest(Box<Rest>),
+    /// A catalog of AWS that is asked in its own way.
+    Aws(Box<Aws>),
     /// Pinned metadata files: table name to the URL of its metadata, made absolute.
     Metadata(BTreeMap<String, String>),
 }
@@ -121,6 +124,34 @@ pub struct Rest {
     pub vended: bool,
     /// Where its tables may lie; anywhere in a bucket, and nowhere on this machine, unless it is said.
     pub location: Option<String>,
+}
+
+/// How a catalog of AWS is asked in its own way.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    /// Which tables it has.
+    pub tables: AwsTables,
+    /// Where it is: `http://…` or `https://…`, without a slash at its end.
+    pub uri: String,
+    /// What its requests are signed with.
+    pub signing: Signing,
+    /// Where its tables may lie, as in [`Rest`].
+    pub location: Option<String>,
+}
+
+/// The tables of a catalog of AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AwsTables {
+    /// Those of Glue.
+    Glue {
+        /// The number of the account, and the catalog nested in it if there is one; its own by default.
+        account: Option<String>,
+    },
+    /// Those of a bucket of S3 Tables.
+    Bucket {
+        /// Its ARN.
+        bucket: String,
+    },
 }
 
 /// How one logs in to a catalog.

@@ -35,6 +35,8 @@ pub enum LakeError {
     NoTable { domain: String, table: String },
     #[error("`{table}` is a view in the catalog of domain `{domain}`, which is not supported yet")]
     View { domain: String, table: String },
+    #[error("`{table}` in the catalog of domain `{domain}` cannot be read: {what}")]
+    Unfit { domain: String, table: String, what: &'static str },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be understood")]
     Metadata { domain: String, table: String, file: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be read")]
@@ -92,6 +94,7 @@ impl From<LakeError> for Error {
             LakeError::TableName { .. }
             | LakeError::NoTable { .. }
             | LakeError::View { .. }
+            | LakeError::Unfit { .. }
             | LakeError::Metadata { .. }
             | LakeError::Outside { .. } => Class::Drift,
             LakeError::NoCatalog { .. }

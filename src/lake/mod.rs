@@ -234,6 +234,7 @@ impl Lake {
             CatalogConfig::Sql { warehouse, .. } => sql_root(name, warehouse)?,
             CatalogConfig::Metadata(_) => Root::of_metadata(&found.location).ok_or_else(|| bad_place(name))?,
             CatalogConfig::Rest(rest) => allowed(name, rest.location.as_deref(), &found.location)?,
+            CatalogConfig::Aws(aws) => allowed(name, aws.location.as_deref(), &found.location)?,
         };
         match &found.lease {
             Some(lease) => self.lent(domain, lake, root, lease, table),
@@ -427,7 +428,7 @@ fn bad_place(domain: &str) -> LakeError {
     LakeError::BadStore { domain: domain.to_owned(), what: "its place is of no kind that is read" }
 }
 
-/// Where the store of a table in a REST catalog begins. A directory of this machine or a web server must be declared:
+/// Where the store of a table begins whose catalog says where it is. A directory of this machine or a web server must be declared:
 /// nothing else keeps a catalog from pointing at what only this machine can read.
 fn allowed(domain: &str, declared: Option<&str>, location: &str) -> Result<Root, LakeError> {
     let outside = |what| LakeError::BadStore { domain: domain.to_owned(), what };

@@ -144,6 +144,11 @@ fn faults_of_domain_yaml() {
     let literal = "{ type: glue, region: eu-west-1, secret_access_key: hunter2 }";
     rest(literal, "secret/literal", "5:62", "literal");
     rest("{ type: glue, region: eu-west-1, token: x }", "document/unknown-key", "5:43", "unknown key");
+    rest("{ type: glue, region: eu-west-1, api: thrift }", "domain/api", "5:43", "`rest` or `native`");
+    let lends = "{ type: glue, region: eu-west-1, api: native, vended_credentials: true }";
+    rest(lends, "document/unknown-key", "5:56", "unknown key");
+    let open = "{ type: glue, region: eu-west-1, api: native, uri: \"http://c.example\" }";
+    rest(open, "domain/plain-http", "5:56", "https://");
     rest("{ type: s3tables, table_bucket: wares }", "domain/table-bucket", "5:28", "arn:aws:s3tables");
     rest("{ type: rest, uri: \"https://c\", scope: x }", "domain/login", "5:42", "goes with a `credential`");
     rest("{ type: rest, uri: \"https://c\", headers: { Authorization: x } }", "domain/header", "5:53", "no header");

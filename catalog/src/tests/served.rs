@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::contract::{LogicalType, PhysicalType, Reference, Status, Type};
-use crate::mesh::{CatalogConfig, Login, PurposeError, Setting};
+use crate::mesh::{AwsTables, CatalogConfig, Login, PurposeError, Setting};
 use crate::name::DomainName;
 use crate::policy::{Help, Helpful};
 
@@ -76,8 +76,35 @@ fn catalogs_of_aws_are_rest_catalogs_with_signatures() {
     );
     let (rest, signing, _) = read(&own);
     assert_eq!((rest.uri.as_str(), signing.keys.iter().count()), ("http://[::1]:1", 2));
+    let (rest, ..) = read("type: glue, region: eu-west-1, api: rest");
+    assert_eq!(rest.uri, "https://glue.eu-west-1.amazonaws.com/iceberg");
     let (_, signing, _) = read("type: rest, uri: \"https://c\", sigv4: { region: eu-west-1, service: execute-api }");
     assert_eq!(signing.service, "execute-api");
+}
+
+#[test]
+fn catalogs_of_aws_are_asked_in_their_own_way_where_it_is_said() {
+    let read = |catalog: &str| {
+        let sql = "type: sql, uri: \"sqlite:lake/shop.db?mode=ro\", warehouse: \"file:lake/shop\"";
+        let files = Files::valid().change("shop/domain.yaml", sql, catalog);
+        let mut mesh = files.change("shop/domain.yaml", "region: eu-1, ", "").load().unwrap();
+        assert_eq!(mesh.findings(), []);
+        let shop = mesh.domains.remove(&"shop".parse::<DomainName>().unwrap()).unwrap();
+        let CatalogConfig::Aws(aws) = shop.catalog else { panic!() };
+        (*aws, shop.storage.get(Setting::Region).map(str::to_owned))
+    };
+    let (glue, region) = read("type: glue, region: eu-west-1, api: native, warehouse: 012345678901");
+    assert_eq!(glue.uri, "https://glue.eu-west-1.amazonaws.com");
+    assert_eq!(glue.tables, AwsTables::Glue { account: Some("012345678901".to_owned()) });
+    assert_eq!((glue.signing.service.as_str(), glue.signing.region.as_str(), region), ("glue", "eu-west-1", None));
+    let (glue, _) =
+        read("type: glue, region: eu-west-1, api: native, uri: \"http://[::1]:1/\", location: \"s3://a/b\"");
+    assert_eq!((glue.uri.as_str(), glue.location.as_deref()), ("http://[::1]:1", Some("s3://a/b")));
+    let bucket = "arn:aws:s3tables:eu-west-1:1:bucket/w";
+    let (tables, region) = read(&format!("type: s3tables, api: native, table_bucket: \"{bucket}\""));
+    assert_eq!(tables.uri, "https://s3tables.eu-west-1.amazonaws.com");
+    assert_eq!(tables.tables, AwsTables::Bucket { bucket: bucket.to_owned() });
+    assert_eq!(region.as_deref(), Some("eu-west-1"));
 }
 
 #[test]

@@ -59,6 +59,16 @@ trait Kind: Send + Sync {
     fn has_views(&self) -> bool {
         true
     }
+
+    /// Whether `ns.h` is a table of another format in it.
+    fn has_other_formats(&self) -> bool {
+        false
+    }
+
+    /// How many of the tables it can have, from the first one on: not all tell cases apart or have namespaces in others.
+    fn tables(&self) -> usize {
+        TABLES.len()
+    }
 }
 
 fn ident(namespace: &str, table: &str) -> TableIdent {
@@ -72,10 +82,13 @@ async fn ask(catalog: &Arc<dyn Tables>) -> Result<Option<Found>, LakeError> {
 /// Holds a kind of catalog to what all of them do.
 async fn conforms(kind: impl Kind) {
     let (catalog, _whole) = kind.catalog(State::Whole).await.unwrap();
-    for (namespace, table, location) in TABLES {
-        let found = catalog.find(&ident(namespace, table)).await.unwrap().unwrap();
-        assert_eq!(found.location, location, "{namespace}.{table}");
-        assert!(found.restrictions.is_none());
+    for (at, (namespace, table, location)) in TABLES.into_iter().enumerate() {
+        let found = catalog.find(&ident(namespace, table)).await.unwrap();
+        assert_eq!(found.is_some(), at < kind.tables(), "{namespace}.{table}");
+        if let Some(found) = found {
+            assert_eq!(found.location, location, "{namespace}.{table}");
+            assert!(found.restrictions.is_none());
+        }
     }
     for (namespace, table) in [("ns", "other"), ("other", "t"), ("north", "t"), ("NS", "t"), ("ns", "t' OR '1'='1")] {
         assert!(catalog.find(&ident(namespace, table)).await.unwrap().is_none(), "{namespace}.{table}");
@@ -83,6 +96,10 @@ async fn conforms(kind: impl Kind) {
     if kind.has_views() {
         let error = catalog.find(&ident("ns", "v")).await.unwrap_err();
         assert!(matches!(error, LakeError::View { .. }), "{error}");
+    }
+    if kind.has_other_formats() {
+        let error = catalog.find(&ident("ns", "h")).await.unwrap_err();
+        assert!(matches!(error, LakeError::Unfit { .. }) && error.to_string().contains("`ns.h`"), "{error}");
     }
     if let Some((catalog, _restricts)) = kind.catalog(State::Restricts).await {
         assert!(ask(&catalog).await.unwrap().unwrap().restrictions.is_some());
@@ -220,6 +237,52 @@ impl Kind for OverRest {
 #[tokio::test]
 async fn a_rest_server_is_a_catalog() {
     conforms(OverRest).await;
+}
+
+#[tokio::test]
+async fn glue_is_a_catalog() {
+    conforms(OverAws { glue: true }).await;
+}
+
+#[tokio::test]
+async fn a_bucket_of_tables_is_a_catalog() {
+    conforms(OverAws { glue: false }).await;
+}
+
+/// A catalog of AWS in its own way.
+struct OverAws {
+    glue: bool,
+}
+
+#[async_trait]
+impl Kind for OverAws {
+    async fn catalog(&self, state: State) -> Option<(Arc<dyn Tables>, Box<dyn Send>)> {
+        use super::aws::tests::{bucket, glue, start};
+        let (uri, kept) = match state {
+            State::Hangs => {
+                let (address, hanging) = silent().await;
+                (format!("http://{address}"), hanging)
+            }
+            State::Restricts => return None,
+            State::Whole => start(|asked| asked.answer(TABLES[0].2)).await,
+            State::Fails => start(|_| (500, json!({ "__type": "InternalServiceException" }))).await,
+            State::Refuses => start(|_| (400, json!({ "__type": "UnrecognizedClientException" }))).await,
+            State::Floods => start(|_| (200, json!("x".repeat(100_000)))).await,
+        };
+        Some((if self.glue { Arc::new(glue(&uri)) } else { Arc::new(bucket(&uri)) }, kept))
+    }
+
+    fn has_views(&self) -> bool {
+        self.glue
+    }
+
+    fn has_other_formats(&self) -> bool {
+        self.glue
+    }
+
+    fn tables(&self) -> usize {
+        1
+    }
 }
 
 /// A port that takes connections and says nothing.

@@ -5,15 +5,20 @@
 //! Postgres  a PostgreSQL server          -> location
 //! Pinned    a list in domain.yaml        -> location
 //! Rest      GET …/tables/{table}         -> location, metadata, credentials of its store, read-restrictions
+//! Glue      GetTable                     -> location
+//! Buckets   GetTableMetadataLocation     -> location
 //! ```
 //!
 //! Each is asked through [`Tables`] alone. A catalog never opens a store, and what it answers is not yet decoded.
 
+pub(super) mod aws;
 pub(super) mod breaker;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod conformance;
+mod http;
 mod pinned;
+mod pointer;
 pub(super) mod postgres;
 pub(super) mod rest;
 pub(super) mod sql;
