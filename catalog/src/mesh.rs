@@ -3,6 +3,7 @@
 mod alias;
 mod asking;
 mod auth;
+mod carried;
 pub(crate) mod declared;
 mod domain;
 pub(crate) mod each;

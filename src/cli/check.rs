@@ -1,5 +1,7 @@
 //! `polder check`: whether a mesh may be served, and why not.
 
+mod derived;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -48,10 +50,10 @@ pub enum Format {
 
 impl Check {
     /// Runs the command.
-    pub fn run(self) -> Outcome {
+    pub async fn run(self) -> Outcome {
         let Self { dir, offline: _, format, claims } = self;
         find(&dir)?;
-        let (findings, summary) = found(&dir, &claims)?;
+        let (findings, summary) = found(&dir, &claims).await?;
         match format {
             Format::Human => {
                 let mut text: String = findings.iter().map(|finding| human(&dir, finding) + "\n\n").collect();
@@ -66,16 +68,18 @@ impl Check {
 }
 
 /// What is found in the mesh, in the order of files and lines, and what of it can be served.
-fn found(dir: &Path, claims: &[String]) -> Result<(Vec<Finding>, String), Failure> {
+async fn found(dir: &Path, claims: &[String]) -> Result<(Vec<Finding>, String), Failure> {
     let mesh = match Mesh::load(dir) {
         Ok(mesh) => mesh,
         Err(findings) => return Ok((findings, "the mesh cannot be served".to_owned())),
     };
     let mut findings = mesh.findings().to_vec();
     findings.extend(proved(&mesh, claims)?);
-    findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
     let (domains, products) = (mesh.domains().count(), mesh.products().count());
-    Ok((findings, format!("mesh `{}`: {domains} domains and {products} products can be served", mesh.name())))
+    let summary = format!("mesh `{}`: {domains} domains and {products} products can be served", mesh.name());
+    findings.extend(derived::flaws(mesh).await?);
+    findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
+    Ok((findings, summary))
 }
 
 /// What the prover finds: of the tags, of the standards, and of these claims.
@@ -218,7 +222,7 @@ mod tests {
                          @id(\"all\") permit (principal, action == Action::\"read\", resource);\n";
 
     /// What a mesh with a bit of everything wrong is told.
-    fn told() -> (tempfile::TempDir, Vec<Finding>) {
+    async fn told() -> (tempfile::TempDir, Vec<Finding>) {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in [
             ("mesh.yaml", MESH),
@@ -231,20 +235,20 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let found = found(dir.path(), &[]).ok().unwrap().0;
+        let found = found(dir.path(), &[]).await.ok().unwrap().0;
         (dir, found)
     }
 
-    #[test]
-    fn people_are_told_as_by_a_compiler() {
-        let (dir, found) = told();
+    #[tokio::test]
+    async fn people_are_told_as_by_a_compiler() {
+        let (dir, found) = told().await;
         let text: Vec<String> = found.iter().map(|finding| human(dir.path(), finding)).collect();
         assert_eq!(text.join("\n\n"), include_str!("check/told.txt").trim_end());
     }
 
-    #[test]
-    fn programs_are_told_the_same() {
-        let (_dir, found) = told();
+    #[tokio::test]
+    async fn programs_are_told_the_same() {
+        let (_dir, found) = told().await;
         for (finding, told) in found.iter().zip(found.iter().map(as_json)) {
             assert_eq!(told["code"], finding.code);
             assert_eq!(told["line"], finding.place.line);
@@ -256,9 +260,9 @@ mod tests {
     }
 
     /// What the SARIF 2.1.0 schema asks of a log like ours: the keys that must be there, and the values that may.
-    #[test]
-    fn code_review_gets_a_log_of_the_right_structure() {
-        let (_dir, found) = told();
+    #[tokio::test]
+    async fn code_review_gets_a_log_of_the_right_structure() {
+        let (_dir, found) = told().await;
         let log = sarif(&found);
         assert_eq!(log["version"], "2.1.0");
         let driver = &log["runs"][0]["tool"]["driver"];

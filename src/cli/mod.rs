@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
             Command::Serve(serve) => serve.run().await,
             Command::Sql(sql) => sql.run().await,
             Command::Explain(explain) => explain.run().await,
-            Command::Check(check) => check.run(),
+            Command::Check(check) => check.run().await,
             Command::Test(test) => test.run().await,
             Command::Diff(diff) => diff.run(),
             Command::Token(token) => token.run(),

@@ -57,7 +57,7 @@ struct System {
 }
 
 /// Every system table. Columns whose name is in [`NUMBERS`] are numbers, those in [`TIMES`] times, all others text.
-const SYSTEM: [System; 7] = [
+const SYSTEM: [System; 8] = [
     System {
         schema: INFORMATION,
         table: "columns",
@@ -111,6 +111,12 @@ const SYSTEM: [System; 7] = [
         table: "health",
         description: "Whether the products that you can see can be read now, and how old they are.",
         columns: &["domain", "product", "state", "since", "reason", "changed", "age", "allowed"],
+    },
+    System {
+        schema: MESH,
+        table: "lineage",
+        description: "What the columns and rows of derived products are made of, as far as you can see it.",
+        columns: &["domain", "product", "column", "from_domain", "from_product", "from_column", "via"],
     },
     System {
         schema: MESH,
@@ -175,6 +181,7 @@ impl Resolver {
             (MESH, "columns") => self.columns().await,
             (MESH, "grants") => self.grants().await,
             (MESH, "health") => self.health().await,
+            (MESH, "lineage") => self.lineage().await,
             _ => self.products(),
         };
         let name = format!("{}.{}", system.schema, system.table);
@@ -189,7 +196,9 @@ impl Resolver {
             descriptions: Vec::new(),
             wanted: None,
             snapshot: None,
+            changed: None,
             age: None,
+            beneath: None,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted: false,

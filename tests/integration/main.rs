@@ -20,6 +20,7 @@
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
 //! - `canary`: what is hidden is searched for in all that leaves the server, and in its logs and metrics
 //! - `harbour`: a small mesh for scripts: odd names, row rules, and a table with a past
+//! - `derived`: products that are queries over others, through every way to see into them
 //! - `own`: meshes of a test's own
 //! - `command`: the `polder` binary, its output and its exit codes
 
@@ -28,6 +29,7 @@
 mod broken;
 mod canary;
 mod command;
+mod derived;
 mod explanations;
 mod features;
 mod forms;

@@ -15,7 +15,9 @@ use crate::name::DomainName;
 pub(crate) fn within(domain: &Domain, declared: &Declared, report: &mut Report) {
     let mut readers: BTreeMap<String, Vec<&Product>> = BTreeMap::new();
     for product in domain.products.values().flatten().filter(|product| product.is_alive()) {
-        readers.entry(table_of(domain, &product.contract.table)).or_default().push(product);
+        // What a derived product is made of is told by its query alone.
+        let Some(table) = product.contract.table() else { continue };
+        readers.entry(table_of(domain, table)).or_default().push(product);
     }
     for products in readers.values() {
         // The first one is the measure: where it agrees with each other one, all agree.
@@ -151,8 +153,8 @@ fn claims(domain: &Domain) -> Vec<Vec<String>> {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             entry.push(format!("//{}//{}", text(&rest.warehouse), text(&rest.prefix)));
             let products = domain.products.values().flatten();
-            let tables = products.map(|product| {
-                let parts = product.contract.table.split('.').map(str::to_owned);
+            let tables = products.filter_map(|product| product.contract.table()).map(|table| {
+                let parts = table.split('.').map(str::to_owned);
                 entry.iter().cloned().chain(parts).collect()
             });
             tables.chain(rest.location.as_deref().map(location::parts)).collect()
