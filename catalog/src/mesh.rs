@@ -5,6 +5,7 @@ mod asking;
 mod audit;
 mod auth;
 mod aws;
+mod carried;
 pub(crate) mod declared;
 mod detected;
 mod domain;

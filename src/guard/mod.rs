@@ -21,6 +21,7 @@ pub mod filter;
 pub mod flow;
 mod leakproof;
 pub mod mask;
+mod query;
 pub mod steady;
 pub mod table;
 #[cfg(test)]
@@ -29,4 +30,6 @@ mod tests;
 mod total;
 pub mod verify;
 
+pub use leakproof::is_leakproof;
+pub use query::{QueryExec, Seal};
 pub use table::{GovernedColumn, Shown, Source, Treatment, WithoutFigures, govern, govern_rows};

@@ -62,7 +62,7 @@ struct System {
 }
 
 /// Every system table. Columns are of the types that [`kind_of`] says.
-const SYSTEM: [System; 8] = [
+const SYSTEM: [System; 9] = [
     System {
         schema: INFORMATION,
         table: "columns",
@@ -116,6 +116,12 @@ const SYSTEM: [System; 8] = [
         table: "health",
         description: "Whether the products that you can see can be read now, and how old they are.",
         columns: &["domain", "product", "state", "since", "reason", "changed", "age", "allowed"],
+    },
+    System {
+        schema: MESH,
+        table: "lineage",
+        description: "What the columns and rows of derived products are made of, as far as you can see it.",
+        columns: &["domain", "product", "column", "from_domain", "from_product", "from_column", "via"],
     },
     System {
         schema: MESH,
@@ -186,6 +192,7 @@ impl Resolver {
             (MESH, "grants") => self.grants().await,
             (MESH, "health") => self.health().await,
             (MESH, "queries") => self.queries(),
+            (MESH, "lineage") => self.lineage().await,
             _ => self.products(),
         };
         let name = format!("{}.{}", system.schema, system.table);
@@ -200,7 +207,9 @@ impl Resolver {
             descriptions: Vec::new(),
             wanted: None,
             snapshot: None,
+            changed: None,
             age: None,
+            beneath: None,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted: false,

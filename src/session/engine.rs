@@ -12,10 +12,12 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
 use polder_catalog::mesh::{Mesh, ResourceGroup};
+use polder_catalog::name::ProductRef;
 use polder_catalog::principal::Principal;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::alike::Alike;
+use super::derived::Derivations;
 use super::life::Life;
 use super::limits::{Allowance, Lanes, Place, count_processors};
 use super::redact::Names;
@@ -25,8 +27,8 @@ use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
 use crate::observe::{Observer, Statement};
-use crate::resolve::{Resolver, Seen, survey};
-use crate::served::{Served, Serving};
+use crate::resolve::{Flaw, Resolver, Seen, survey};
+use crate::served::{Served, Serving, anonymous};
 
 /// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
 const STACK: usize = 64 << 20;
@@ -56,6 +58,8 @@ pub struct Engine {
     seen: Arc<Seen>,
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
+    /// What plans the queries of derived products.
+    derivations: Arc<Derivations>,
     timeout: Duration,
     patience: Duration,
     /// Statements that were ended since nobody read their rows.
@@ -157,12 +161,14 @@ impl Engine {
         let Options { timeout, patience, memory, observer, .. } = options;
         let stalled = AtomicU64::new(0);
         let seen = Arc::default();
+        let derivations = Arc::new(Derivations::new(base.clone()));
         Ok(Arc::new(Self {
             served,
             running,
             lake,
             seen,
             base,
+            derivations,
             timeout,
             patience,
             stalled,
@@ -236,7 +242,7 @@ impl Engine {
         let asked = Arc::clone(&request);
         let planned = self.apart(async move {
             let Serving { mesh, epoch } = engine.served.now();
-            let resolver = engine.resolver_of(mesh, &asking);
+            let resolver = engine.resolver_of(mesh, &asking, &asked.pins);
             let life = Life { deadline, timeout };
             let mut planned = super::planning::plan(&engine, &resolver, &asked, life).await?;
             planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin);
@@ -290,6 +296,15 @@ impl Engine {
     pub async fn parameters(self: &Arc<Self>, sql: &str) -> Result<usize, Error> {
         let sql = sql.to_owned();
         self.apart(async move { Ok(super::gate::admit(&sql)?.parameters.len()) }).await
+    }
+
+    /// What is wrong with derived products, as far as contracts tell. It is for those who own them.
+    ///
+    /// # Errors
+    /// When the engine fails on it.
+    pub async fn flaws(self: &Arc<Self>) -> Result<Vec<(ProductRef, Flaw)>, Error> {
+        let resolver = self.resolver(&anonymous());
+        self.apart(async move { Ok(resolver.flaws().await) }).await
     }
 
     /// The longest time that a statement may take.
@@ -348,13 +363,14 @@ impl Engine {
 
     /// Of one statement: it has a salt of its own.
     pub(super) fn resolver(&self, principal: &Principal) -> Resolver {
-        self.resolver_of(self.mesh(), principal)
+        self.resolver_of(self.mesh(), principal, &Pins::new())
     }
 
-    fn resolver_of(&self, mesh: Arc<Mesh>, principal: &Principal) -> Resolver {
+    fn resolver_of(&self, mesh: Arc<Mesh>, principal: &Principal, pins: &Pins) -> Resolver {
         let keys = Keys::new(mesh.keys());
         let resolver = Resolver::new(mesh, self.lake(), Arc::clone(&self.seen), principal.clone(), keys);
-        resolver.remembering(self.observer.recent())
+        let resolver = resolver.remembering(self.observer.recent());
+        resolver.deriving(Arc::clone(&self.derivations) as _, pins.clone())
     }
 
     /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.

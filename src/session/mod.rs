@@ -18,6 +18,8 @@ mod ahead;
 mod alike;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod caution;
+#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
+mod derived;
 mod dialect;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod engine;
@@ -68,6 +70,7 @@ pub use crate::resolve::age::Age;
 pub use crate::resolve::explanation::{EVERY, Effect, Line, places, policies};
 pub use crate::resolve::keys::{Declared as DeclaredKeys, KeyColumns};
 pub use crate::resolve::system::{Columns, Listed};
+pub use crate::resolve::{Flaw, Untagged};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]

@@ -8,10 +8,9 @@ use polder_catalog::principal::Principal;
 
 use super::gate::LONGEST;
 use super::redact::{Names, Redacted, redacted};
-use super::tables::Scanned;
 use crate::guard::flow::Flow;
 use crate::observe::{Asked, Column, Read};
-use crate::resolve::Table;
+use crate::resolve::{Scanned, Table};
 use crate::resolve::explanation::{Effect, leaves};
 
 /// The most bytes that are kept of a statement without its literals.

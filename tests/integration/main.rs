@@ -21,6 +21,7 @@
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
 //! - `canary`: what is hidden is searched for in all that leaves the server, and in its logs and metrics
 //! - `harbour`: a small mesh for scripts: odd names, row rules, and a table with a past
+//! - `derived`: products that are queries over others, through every way to see into them
 //! - `inspected`: tables held against their contracts, what their columns hold, and starters made of them
 //! - `own`: meshes of a test's own
 //! - `audit`: who saw what: the audit log and `mesh.queries`
@@ -32,6 +33,7 @@ mod audit;
 mod broken;
 mod canary;
 mod command;
+mod derived;
 mod explanations;
 mod features;
 mod forms;

@@ -15,7 +15,9 @@ use crate::name::DomainName;
 pub(crate) fn within(domain: &Domain, declared: &Declared, report: &mut Report) {
     let mut readers: BTreeMap<String, Vec<&Product>> = BTreeMap::new();
     for product in domain.products.values().flatten().filter(|product| product.is_alive()) {
-        readers.entry(table_of(domain, &product.contract.table)).or_default().push(product);
+        // What a derived product is made of is told by its query alone.
+        let Some(table) = product.contract.table() else { continue };
+        readers.entry(table_of(domain, table)).or_default().push(product);
     }
     for products in readers.values() {
         // The first one is the measure: where it agrees with each other one, all agree.
@@ -166,8 +168,9 @@ fn claims(domain: &Domain) -> Vec<Vec<String>> {
 fn shared(domain: &Domain, mut entry: Vec<String>, whole: String, location: Option<&str>) -> Vec<Vec<String>> {
     entry.insert(0, "catalog//".to_owned());
     entry.push(whole);
-    let tables = domain.products.values().flatten().map(|product| {
-        let parts = product.contract.table.split('.').map(str::to_owned);
+    let products = domain.products.values().flatten();
+    let tables = products.filter_map(|product| product.contract.table()).map(|table| {
+        let parts = table.split('.').map(str::to_owned);
         entry.iter().cloned().chain(parts).collect()
     });
     tables.chain(location.map(location::parts)).collect()

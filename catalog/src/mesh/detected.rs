@@ -123,9 +123,9 @@ pub(super) fn check_names(product: &Product, declared: &Declared, report: &mut R
     }
 }
 
-fn names_inside<'p>(
+fn names_inside(
     product: &Product,
-    path: &mut Vec<&'p Column>,
+    path: &mut Vec<&Column>,
     kinds: &[Kind],
     declared: &Declared,
     report: &mut Report,

@@ -443,3 +443,42 @@ fn a_mesh_wide_policy_may_name_a_domain_that_is_out() {
     assert_eq!((finding.severity, finding.place.line), (Severity::Warning, 7));
     assert_eq!(mesh.domains().count(), 1);
 }
+
+#[test]
+fn faults_of_derived_products() {
+    let at = |from: &str, to: &str, code: &str, place: &str, said: &str| {
+        changed(CONTRACT, from, to, Domain, code, place, said);
+    };
+    let own = |property: &str, value: &str| {
+        format!("physicalName: people.customers\n    customProperties: [{{ property: {property}, value: {value} }}]")
+    };
+    let table = "physicalName: people.customers";
+    at(table, &own("polder.query", "SELECT 1 AS id"), "contract/query", "13:5", "no table of its own");
+    at(table, &own("polder.rights", "invoker"), "contract/rights", "14:58", "without `polder.query`");
+    at(table, &own("polder.declassified", "told"), "contract/custom-property", "14:64", "on a column");
+    at(table, "businessName: none", "document/missing", "12:5", "`physicalName` is missing");
+    let derived = |query: &str| format!("customProperties: [{{ property: polder.query, value: {query} }}]");
+    at(table, &derived("' '"), "contract/query", "13:57", "no query");
+    at(table, &derived("SELECT 1"), "contract/query", "18:9", "`city` is made by a query");
+    at(
+        table,
+        &derived("SELECT 1 }, { property: polder.rights, value: owner"),
+        "contract/rights",
+        "13:103",
+        "not supported yet",
+    );
+    at(
+        "property: polder.field_id, value: 4",
+        "property: polder.declassified, value: told",
+        "contract/declassified",
+        "19:9",
+        "is read from a table",
+    );
+    at(
+        "property: polder.field_id, value: 4",
+        "property: polder.query, value: SELECT 1",
+        "contract/custom-property",
+        "22:61",
+        "schema object",
+    );
+}

@@ -32,7 +32,7 @@ fn the_small_mesh_is_read_as_written() {
 
     let contract = &mesh.find("shop.customers").contract;
     assert_eq!((contract.major, contract.version.as_str(), contract.status), (1, "1.2.0", Status::Active));
-    assert_eq!(contract.table, "people.customers");
+    assert_eq!(contract.table(), Some("people.customers"));
     assert_eq!(contract.purpose.as_deref(), Some("to know who buys"));
     assert_eq!(contract.description.as_deref(), Some("One row per customer."));
     assert_eq!(contract.support, ["slack: #shop"]);
@@ -505,4 +505,46 @@ fn foreign_keys_are_read_wherever_the_standard_writes_them() {
         [],
         "what cannot be a key of this mesh is left alone"
     );
+}
+
+#[test]
+fn a_derived_product_has_a_query_and_no_table() {
+    let contract = "apiVersion: v3.1.0\nkind: DataContract\nid: t\nversion: 1.0.0\nstatus: active\n\
+                    description: { purpose: counting }\nsupport: [{ channel: c }]\n\
+                    slaProperties: [{ property: freshness, value: 1, unit: d }]\nschema:\n  - name: towns\n    \
+                    customProperties: [{ property: polder.query, value: SELECT city FROM customers }]\n    properties:\n      \
+                    - { name: city, physicalType: string, description: where, customProperties: \
+                    [{ property: polder.declassified, value: a town is nobody }] }\n";
+    let mesh = Files::valid().with("shop/products/towns.odcs.yaml", contract).load().unwrap();
+    assert!(mesh.findings().is_empty(), "{:?}", mesh.findings());
+    let contract = &mesh.product(&ProductRef::parse("shop", "towns").unwrap()).unwrap().contract;
+    assert_eq!(contract.table(), None);
+    let query = contract.query().unwrap();
+    assert_eq!(query.text, "SELECT city FROM customers");
+    assert_eq!(query.place.to_string(), "shop/products/towns.odcs.yaml:11:57");
+    assert_eq!(contract.columns[0].declassified.as_deref(), Some("a town is nobody"));
+}
+
+#[test]
+fn a_derived_column_carries_the_tags_of_what_it_is_made_of() {
+    let mesh = Files::valid().load().unwrap();
+    let customers = mesh.product(&ProductRef::parse("shop", "customers").unwrap()).unwrap();
+    let of = |name: &str| customers.contract.columns.iter().find(|column| column.name == name).unwrap().clone();
+    let lost = |path: &[&str], column: &crate::contract::Column| {
+        let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
+        mesh.lost_tag(customers, &path, customers, column).map(str::to_owned)
+    };
+    let (plain, email, home) = (of("city"), of("email"), of("home"));
+    assert_eq!(lost(&["city"], &plain), None);
+    assert_eq!(lost(&["id"], &plain).as_deref(), Some("id.customer"));
+    assert_eq!(lost(&["email"], &plain).as_deref(), Some("pii.email"));
+    assert_eq!(lost(&["email"], &email), None);
+    assert_eq!(lost(&["home", "street"], &email), None, "what is pii.email is pii");
+    assert_eq!(lost(&["home", "street"], &plain).as_deref(), Some("pii"));
+    assert_eq!(lost(&["home", "country"], &plain), None);
+    assert_eq!(lost(&["home"], &plain).as_deref(), Some("pii"), "what lies in it is in the value");
+    assert_eq!(lost(&["home"], &home).as_deref(), Some("pii"), "another of its fields may hold the street");
+    let mut declassified = plain;
+    declassified.declassified = Some("it was hashed".to_owned());
+    assert_eq!(lost(&["email"], &declassified), None);
 }

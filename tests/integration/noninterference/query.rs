@@ -192,7 +192,9 @@ impl Writer<'_> {
         self.cut &= table.hides_rows();
         let version = if self.chance.one_in(6) { " AT(REF => 'june')" } else { "" };
         let alias = self.alias();
-        (format!("lab.{}{version} AS {alias}", table.name), scope(table, &alias))
+        let derived = table.derived().filter(|_| version.is_empty() && self.chance.one_in(3));
+        let name = derived.as_ref().unwrap_or(&table.name);
+        (format!("lab.{name}{version} AS {alias}"), scope(table, &alias))
     }
 
     /// Something to select from, under a new alias.
