@@ -11,6 +11,9 @@
 //!   masks <- row filter <- scan of the needed columns   <- what it does inside
 //! ```
 //!
+//! A derived product is guarded in the same way, over the sealed plan of its query, in which guards of its own stand:
+//! [`QueryExec`].
+//!
 //! With nothing guarded in the columns that are used there is no guard, and the plan equals the ungoverned one.
 //!
 //! This room never sees a principal: only grants and plans. It never trusts the optimizer: [`verify`] walks the finished

@@ -5,6 +5,8 @@
 //!                      --Lake::open--> Iceberg table --bind--> field ids --IcebergScan::pin--> scan --guard--> table
 //! ```
 //!
+//! A derived product has a query in the place of a table, whose names are resolved in the same way: see `derived`.
+//!
 //! A name that ends in `$files` and the like means a table about the product's table. All names of one
 //! statement see the same state of a table: it is opened once for each [`Resolver`], however often it is named.
 //!
