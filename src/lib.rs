@@ -25,9 +25,11 @@
 //! | [`guard`] | row filters and masks in the plan, and the verifier that refuses a plan without them | know users: it sees grants and plans |
 //! | [`resolve`] | a name becomes a governed table; the system schemas | hand out an ungoverned table |
 //! | [`session`] | the only maker of DataFusion sessions: gate, planning, limits, the life of a query | speak a wire protocol |
+//! | [`inspect`] | tables are looked at for the checks of an operator: contracts, freshness, what columns hold | show a value to anybody |
 //! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
 //! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
 //! | `format` | rows as text or bytes: tables, CSV, JSON, Arrow, Parquet | know where rows come from or go |
+//! | [`observe`] | the audit log, and the last statements | know plans, policies or protocols: it is told |
 //! | [`served`] | the mesh that is served now, and who somebody is in it | load or decide anything |
 //! | [`server`] | the life of the serving process; it follows the mesh's files; SQL, health and metrics over HTTP | plan or execute by itself |
 //! | [`packly`] | the demo mesh: its files and its data | serve anything |
@@ -51,6 +53,7 @@
 //!   planned ends before its next batch leaves.
 //! - A domain whose files break while it is served stays as it was, under the mesh-wide rules of now, and holds up no other.
 //! - One lake that hangs or fails fails the queries that read it, by name, and no others wait for it.
+//! - With an audit log, no row leaves before it is recorded who asked for it ([`observe`]).
 //! - Every error has a class ([`error::Class`]), and the class alone decides its wire code and exit code.
 
 pub mod auth;
@@ -59,7 +62,9 @@ pub mod error;
 pub mod flight;
 mod format;
 pub mod guard;
+pub mod inspect;
 pub mod lake;
+pub mod observe;
 pub mod packly;
 pub mod resolve;
 pub mod scan;

@@ -4,8 +4,10 @@
 
 mod claims;
 mod contracts;
+mod detections;
 mod documents;
 mod domains;
+mod live;
 mod meshes;
 mod policies;
 mod trials;
@@ -34,8 +36,10 @@ pub fn pages() -> Vec<Page> {
     let mut all: Vec<Page> = [
         claims::PAGES,
         contracts::PAGES,
+        detections::PAGES,
         documents::PAGES,
         domains::PAGES,
+        live::PAGES,
         meshes::PAGES,
         policies::PAGES,
         trials::PAGES,

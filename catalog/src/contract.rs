@@ -7,9 +7,10 @@ pub(crate) mod read;
 mod reference;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::document::Place;
+use crate::document::{Place, Value};
 
 pub(crate) use freshness::duration;
 pub use reference::Reference;
@@ -58,6 +59,8 @@ pub struct Contract {
     pub licence: Option<String>,
     /// Where the schema object stands.
     pub place: Place,
+    /// The document that it is an object of, with everything that is not used here.
+    pub document: Arc<Value>,
 }
 
 impl Contract {
@@ -91,6 +94,8 @@ pub struct Column {
     pub required: bool,
     /// Part of the primary key, at this position from 1.
     pub key: Option<u32>,
+    /// What the table is partitioned by, at this position from 1.
+    pub partition: Option<u32>,
     /// What it is, for people.
     pub description: Option<String>,
     /// Its classification in the mesh's standards.

@@ -3,6 +3,7 @@
 pub(crate) mod fields;
 pub(crate) mod file;
 pub(crate) mod texts;
+pub(crate) mod value;
 mod watch;
 pub(crate) mod yaml;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::mesh::Product;
 use crate::name::{DomainName, ProductRef};
 
+pub use value::Value;
 pub use watch::Watch;
 
 /// A place in a file of the mesh.

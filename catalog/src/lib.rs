@@ -8,6 +8,8 @@
 //! mesh.yaml, domain.yaml, *.odcs.yaml, *.cedar --document--> Mesh --policy--> Decision per principal and product
 //!                                     tests/*.yaml --trial--> what the decisions should have been
 //!                                        two meshes --diff--> what breaks whom, and who gains or loses what
+//!                      a table that was opened --live---> whether it keeps its contract
+//!                      a table that was opened --starter-> a contract, and policies, to begin with
 //!                                            claims --proof-> true for everybody, false for somebody, or not known
 //! ```
 //!
@@ -17,15 +19,18 @@
 
 pub mod codes;
 pub mod contract;
+pub mod detect;
 pub mod diff;
 mod display;
 pub mod document;
+pub mod live;
 pub mod mesh;
 pub mod name;
 pub mod policy;
 pub mod principal;
 pub mod proof;
 pub mod secret;
+pub mod starter;
 pub mod trial;
 
 #[cfg(test)]

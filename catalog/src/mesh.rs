@@ -2,14 +2,17 @@
 
 mod alias;
 mod asking;
+mod audit;
 mod auth;
 mod aws;
 pub(crate) mod declared;
+mod detected;
 mod domain;
 pub(crate) mod each;
 mod hive;
 mod holder;
 mod issuer;
+pub mod limits;
 mod load;
 mod location;
 mod rest;
@@ -29,6 +32,7 @@ pub use self::declared::AttributeType;
 use self::declared::Declared;
 pub use self::holder::{Holder, Subject};
 pub use self::issuer::Issuer;
+pub use self::limits::ResourceGroup;
 pub use self::storage::{Setting, Storage};
 use self::versions::Versions;
 use crate::contract::{Contract, Status};
@@ -377,6 +381,11 @@ impl Mesh {
         self.declared.users.keys().map(String::as_str)
     }
 
+    /// The groups that `mesh.yaml` declares.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.declared.groups.iter().map(String::as_str)
+    }
+
     /// That user as one who asks, without a purpose.
     pub fn principal(&self, user: &str) -> Option<Principal> {
         self.user(user).map(|found| found.principal(user))
@@ -398,6 +407,21 @@ impl Mesh {
 
     pub(crate) fn is_entitled(&self, principal: &Principal, purpose: &str) -> bool {
         self.declared.purposes.get(purpose).is_some_and(|groups| !groups.is_disjoint(&principal.groups))
+    }
+
+    /// Whether the audit keeps statements with their literals.
+    pub fn audits_in_full(&self) -> bool {
+        self.declared.audit.full
+    }
+
+    /// The resource group of that principal's statements, if there is one.
+    pub fn limits_of(&self, principal: &Principal) -> Option<&ResourceGroup> {
+        self.declared.limits.iter().find(|group| group.is_for(principal))
+    }
+
+    /// Whether that principal may read what the audit says of others.
+    pub fn is_auditor(&self, principal: &Principal) -> bool {
+        !self.declared.audit.readers.is_disjoint(&principal.groups)
     }
 
     /// Whether `mesh.yaml` says anything about authentication.

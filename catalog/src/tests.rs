@@ -3,18 +3,22 @@
 mod broken;
 mod claims;
 mod codes;
-mod dice;
+mod detected;
+pub(crate) mod dice;
+mod documents;
 mod entrants;
 mod evaluate;
 #[allow(clippy::print_stdout, reason = "its figures are what it is run for")]
 mod fast;
 mod fuzz;
 mod law;
+mod live;
 mod places;
 mod restriction;
 mod rows;
 mod served;
 mod shortfalls;
+mod starters;
 mod vast;
 mod versions;
 

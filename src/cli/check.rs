@@ -1,5 +1,7 @@
 //! `polder check`: whether a mesh may be served, and why not.
 
+mod live;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -14,11 +16,15 @@ use super::{Failure, Outcome, find, grave};
 /// Say whether a mesh may be served, and why not
 ///
 /// Reads every file of the mesh and reports what is wrong with it: structure, contracts, standards, policies, secrets.
+/// Opens every table and holds it against its contract: columns, types, keys, partitions, NULLs, freshness. Looks at some
+/// rows of each for what the tags do not say, and tells no value of them. A lake that does not answer is reported, and
+/// holds up no other.
 /// Proves for everybody who could ever ask that nobody reads a tag's values but those whom it names, and says which
 /// policies it overrules.
 /// Ends with 0 when nothing is kept from being served, with 1 when something is, and with 2 when it could not run.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  polder check .\n  polder check --format sarif mesh/ > findings.sarif\n  \
+#[command(after_help = "Examples:\n  polder check .\n  polder check --offline .\n  \
+                  polder check --format sarif mesh/ > findings.sarif\n  \
                   polder check --claim 'no one outside fraud-team can read pii.card' .")]
 pub struct Check {
     /// The mesh directory
@@ -27,6 +33,9 @@ pub struct Check {
     /// Look at the files alone and open no catalog
     #[arg(long)]
     offline: bool,
+    /// How many rows of each table are looked at for what its tags do not say; 0 looks at metadata alone
+    #[arg(long, value_name = "ROWS", default_value_t = 1000, conflicts_with = "offline")]
+    sample: usize,
     /// How findings are written
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -48,10 +57,16 @@ pub enum Format {
 
 impl Check {
     /// Runs the command.
-    pub fn run(self) -> Outcome {
-        let Self { dir, offline: _, format, claims } = self;
+    pub async fn run(self) -> Outcome {
+        let Self { dir, offline, sample, format, claims } = self;
         find(&dir)?;
-        let (findings, summary) = found(&dir, &claims)?;
+        let Found { mut findings, mut summary, mesh } = found(&dir, &claims)?;
+        if let Some(mesh) = mesh.filter(|_| !offline) {
+            let (of_tables, said) = live::found(mesh, sample).await?;
+            findings.extend(of_tables);
+            summary.push_str(&said);
+        }
+        in_order(&mut findings);
         match format {
             Format::Human => {
                 let mut text: String = findings.iter().map(|finding| human(&dir, finding) + "\n\n").collect();
@@ -65,17 +80,32 @@ impl Check {
     }
 }
 
-/// What is found in the mesh, in the order of files and lines, and what of it can be served.
-fn found(dir: &Path, claims: &[String]) -> Result<(Vec<Finding>, String), Failure> {
+/// By files and lines.
+fn in_order(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
+}
+
+/// What is found in the files of a mesh.
+struct Found {
+    findings: Vec<Finding>,
+    /// What of it can be served.
+    summary: String,
+    /// The mesh, unless nothing of it can be.
+    mesh: Option<Mesh>,
+}
+
+fn found(dir: &Path, claims: &[String]) -> Result<Found, Failure> {
     let mesh = match Mesh::load(dir) {
         Ok(mesh) => mesh,
-        Err(findings) => return Ok((findings, "the mesh cannot be served".to_owned())),
+        Err(findings) => {
+            return Ok(Found { findings, summary: "the mesh cannot be served".to_owned(), mesh: None });
+        }
     };
     let mut findings = mesh.findings().to_vec();
     findings.extend(proved(&mesh, claims)?);
-    findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
     let (domains, products) = (mesh.domains().count(), mesh.products().count());
-    Ok((findings, format!("mesh `{}`: {domains} domains and {products} products can be served", mesh.name())))
+    let summary = format!("mesh `{}`: {domains} domains and {products} products can be served", mesh.name());
+    Ok(Found { findings, summary, mesh: Some(mesh) })
 }
 
 /// What the prover finds: of the tags, of the standards, and of these claims.
@@ -231,7 +261,8 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let found = found(dir.path(), &[]).ok().unwrap().0;
+        let mut found = found(dir.path(), &[]).ok().unwrap().findings;
+        in_order(&mut found);
         (dir, found)
     }
 

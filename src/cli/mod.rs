@@ -3,10 +3,12 @@
 //! Data goes to stdout and everything else to stderr. A command ends with 0, with 1 when the query or the check
 //! failed, or with 2 when the command line or the environment is at fault.
 
+mod audit;
 mod check;
 mod demo;
 mod diff;
 mod explain;
+mod init;
 mod log;
 mod serve;
 mod shell;
@@ -44,9 +46,11 @@ enum Command {
     Sql(sql::Sql),
     Explain(explain::Explain),
     Check(check::Check),
+    Init(init::Init),
     Test(test::Test),
     Diff(diff::Diff),
     Token(token::Token),
+    Audit(audit::Audit),
 }
 
 /// What queries may use, for the commands that run them.
@@ -124,10 +128,12 @@ pub fn main() -> ExitCode {
             Command::Serve(serve) => serve.run().await,
             Command::Sql(sql) => sql.run().await,
             Command::Explain(explain) => explain.run().await,
-            Command::Check(check) => check.run(),
+            Command::Check(check) => check.run().await,
+            Command::Init(init) => init.run().await,
             Command::Test(test) => test.run().await,
             Command::Diff(diff) => diff.run(),
             Command::Token(token) => token.run(),
+            Command::Audit(audit) => audit.run(),
         }
     });
     // Not dropped: a thread that reads from a terminal cannot be stopped.

@@ -45,7 +45,7 @@ pub enum LakeError {
     Read { domain: String, table: String, file: String, source: Box<object_store::Error> },
     #[error("a metadata file in the store of domain `{domain}` cannot be read")]
     Unread { domain: String, source: Box<object_store::Error> },
-    #[error("table `{table}` names a file outside the store of its domain")]
+    #[error("table {table} names a file outside the store of its domain")]
     Outside { table: String },
 }
 
@@ -69,14 +69,19 @@ impl LakeError {
             Self::Refused { .. } => Some("does not take the credentials that it is asked with"),
             Self::NoCatalog { .. } => Some("does not exist"),
             Self::BadCatalog { .. } | Self::BadStore { .. } | Self::Store { .. } => Some("cannot be opened"),
-            Self::Read { source, .. } | Self::Unread { source, .. } => match source.as_ref() {
-                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                    Some("does not take the credentials that it is asked with")
-                }
-                source => is_generic(source).then_some("cannot be reached"),
-            },
+            Self::Read { source, .. } | Self::Unread { source, .. } => ailment_of(source),
             _ => None,
         }
+    }
+}
+
+/// What a store does that keeps all of its files from being read.
+pub(super) fn ailment_of(error: &object_store::Error) -> Option<&'static str> {
+    match error {
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            Some("does not take the credentials that it is asked with")
+        }
+        error => is_generic(error).then_some("cannot be reached"),
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Age {
 
 impl Age {
     /// Of a snapshot that was committed at a time in milliseconds since 1970.
-    pub(super) fn of(committed: i64, promised: Duration) -> Option<Self> {
+    pub fn of(committed: i64, promised: Duration) -> Option<Self> {
         let since = Duration::from_millis(u64::try_from(committed).ok()?);
         Some(Self { changed: SystemTime::UNIX_EPOCH.checked_add(since)?, promised })
     }

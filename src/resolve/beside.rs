@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks at each of `things`, those of all domains beside each other. What comes out is in their order, and nothing for
 /// one that took too long.
-pub(super) async fn each<T, D: Ord, R, F: Future<Output = R>>(
+pub async fn each<T, D: Ord, R, F: Future<Output = R>>(
     things: Vec<T>,
     domain: impl Fn(&T) -> D,
     look: impl Fn(T) -> F,

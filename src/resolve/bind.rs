@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use iceberg::spec::{NestedField, PrimitiveType, Schema, Type as TableType};
 use polder_catalog::contract::{Column, Contract, LogicalType, PhysicalType, Type};
+use polder_catalog::document::Place;
 use polder_catalog::name::ProductRef;
 
 use crate::error::{Class, Error};
@@ -40,6 +41,15 @@ pub fn bind(product: &ProductRef, contract: &Contract, schema: &Schema, beyond: 
         }
     }
     Ok(binding)
+}
+
+/// All that is wrong with the contract's columns in a table, each with where the contract declares it.
+pub fn drifts(product: &ProductRef, contract: &Contract, schema: &Schema, beyond: &Beyond) -> Vec<(Place, String)> {
+    let of = |column: &Column| {
+        let error = bind_column(product, column, schema, beyond, &mut None).err()?;
+        Some((column.place.clone(), error.message))
+    };
+    contract.columns.iter().filter_map(of).collect()
 }
 
 /// The error for a query that names a column which cannot be read.
@@ -205,7 +215,7 @@ mod tests {
 
     use iceberg::spec::{ListType, NestedField, StructType};
     use polder_catalog::contract::Status;
-    use polder_catalog::document::Place;
+    use polder_catalog::document::Value;
 
     use super::*;
 
@@ -216,6 +226,7 @@ mod tests {
             kind: Type::Physical(kind),
             required: false,
             key: None,
+            partition: None,
             description: None,
             classification: None,
             tags: BTreeSet::new(),
@@ -246,6 +257,7 @@ mod tests {
             sla: Vec::new(),
             licence: None,
             place,
+            document: Arc::new(Value::Null),
             closed_rows: false,
         };
         let field = |id, name: &str, kind| Arc::new(NestedField::optional(id, name, kind));

@@ -110,8 +110,10 @@ impl Resolver {
                 let changed = snapshot.and_then(|snapshot| u64::try_from(snapshot.timestamp_ms()).ok());
                 let changed = changed.map(Duration::from_millis);
                 let promised = product.contract.freshness();
+                // What is remembered of a table opens it, however its lake is.
+                let ailing = || Some(Error::new(Class::Storage, self.lake.ailing(domain)?.told(domain.name.as_str())));
                 Found {
-                    error: bound.err(),
+                    error: bound.err().or_else(ailing),
                     changed: changed.and_then(|since| UNIX_EPOCH.checked_add(since)),
                     age: snapshot.zip(promised).and_then(|(snapshot, p)| Age::of(snapshot.timestamp_ms(), p)),
                     restricted,

@@ -12,7 +12,7 @@
 //! not be discovered gives the same error, byte for byte, as one that does not exist, and takes the same way to it.
 
 pub mod age;
-mod beside;
+pub mod beside;
 pub mod bind;
 mod cut;
 pub mod denial;
@@ -45,6 +45,7 @@ use crate::guard::flow;
 use crate::guard::mask::{self, Keys};
 use crate::guard::{Shown, Source, govern};
 use crate::lake::{Lake, OpenTable};
+use crate::observe::Recent;
 use crate::scan::IcebergScan;
 
 use age::Age;
@@ -72,6 +73,8 @@ pub struct Resolver {
     /// The tables that were opened for this statement, by domain and table.
     opened: Mutex<HashMap<(String, String), OpenTable>>,
     relied: Mutex<Relied>,
+    /// The statements that are remembered.
+    recent: Arc<Recent>,
 }
 
 /// A table that a query may name.
@@ -157,7 +160,14 @@ fn denied_inside<'a>(grant: &'a ColumnGrant, field: &str) -> Option<(String, &'a
 impl Resolver {
     /// Finds tables for one statement of `principal`.
     pub fn new(mesh: Arc<Mesh>, lake: Arc<Lake>, seen: Arc<Seen>, principal: Principal, keys: Keys) -> Self {
-        Self { mesh, lake, principal, keys, seen, opened: Mutex::default(), relied: Mutex::default() }
+        let recent = Arc::default();
+        Self { mesh, lake, principal, keys, seen, opened: Mutex::default(), relied: Mutex::default(), recent }
+    }
+
+    /// The same with statements that are remembered, which it may tell of.
+    #[must_use]
+    pub fn remembering(self, recent: Arc<Recent>) -> Self {
+        Self { recent, ..self }
     }
 
     /// What was decided for this statement so far.

@@ -72,7 +72,7 @@ impl Engine {
             let ailing = mesh.domains().filter(|domain| engine.lake.ailing(domain).is_some());
             let asked = ailing.filter_map(|domain| {
                 let product = domain.products.values().flatten().next()?;
-                Some(engine.lake.open(domain, &product.contract.table))
+                Some(engine.lake.look(domain, &product.contract.table))
             });
             // What is wrong is remembered where it was asked.
             futures::future::join_all(asked).await;

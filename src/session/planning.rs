@@ -28,12 +28,13 @@ use super::outer::outer_names;
 use super::parameters::{Bound, Unbound, bind, counted};
 use super::running::Basis;
 use super::tables::{Over, Prepared, Scanned, prepare, reference};
-use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose};
+use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose, record};
 use crate::error::{Class, Error};
 use crate::guard::WithoutFigures;
 use crate::guard::flow::{Flow, flow};
 use crate::guard::steady::row_by_row;
 use crate::guard::verify::{Cleared, Refusal};
+use crate::observe::{self, Origin, Statement};
 use crate::resolve::Resolver;
 use crate::resolve::explanation::{self, Line, leaves};
 
@@ -57,6 +58,9 @@ pub struct Planned {
     notices: Vec<String>,
     ages: BTreeMap<String, Age>,
     flow: Flow,
+    /// What an observer is told of it.
+    pub(super) statement: Arc<Statement>,
+    pub(super) origin: Origin,
 }
 
 impl fmt::Debug for Planned {
@@ -133,6 +137,18 @@ impl Planned {
             rest.extend(plan.children().into_iter().cloned());
         }
         files
+    }
+
+    /// Says who asks, and where it came from.
+    pub(super) fn told(&mut self, asked: observe::Asked, origin: Origin) {
+        let reads = self.statement.reads.clone();
+        (self.statement, self.origin) = (Arc::new(Statement { asked, reads }), origin);
+    }
+
+    /// The same for somebody who asks for its rows from elsewhere.
+    #[must_use]
+    pub fn asked_from(self, origin: Origin) -> Self {
+        Self { origin, ..self }
     }
 
     /// Whether it was planned for this very principal in the mesh that is served now, and a moment ago where a catalog
@@ -292,6 +308,8 @@ impl Ready {
             pins: tables.iter().filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?))).collect(),
             notices,
             ages: tables.iter().filter_map(|(_, _, table)| Some((table.name.clone(), table.age?))).collect(),
+            statement: Arc::new(Statement { asked: observe::Asked::default(), reads: record::reads(&flow, &tables) }),
+            origin: Origin::default(),
             flow,
             plan: physical,
             state,

@@ -63,9 +63,9 @@ fn check_says_what_is_wrong_and_where() {
     let dir = tempfile::tempdir().unwrap();
     polder::packly::write_files(dir.path()).unwrap();
     let mesh = dir.path().to_str().unwrap().to_owned();
-    check(&["check", &mesh], 0, "5 domains", "");
+    check(&["check", "--offline", &mesh], 0, "5 domains", "");
     let claim = |claim: &str, code, stdout: &str, stderr: &str| {
-        check(&["check", &mesh, "--claim", claim], code, stdout, stderr)
+        check(&["check", "--offline", &mesh, "--claim", claim], code, stdout, stderr)
     };
     claim("no one outside privacy-office can read pii.email", 0, "proved: `no one outside privacy-office can read", "");
     claim("no one can read pii.email", 1, "refuted: `no one can read pii.email`", "");
@@ -76,10 +76,10 @@ fn check_says_what_is_wrong_and_where() {
     let path = dir.path().join("storefront/domain.yaml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("kind:", "kindd:", 1)).unwrap();
-    check(&["check", &mesh], 1, "storefront/domain.yaml:", "");
-    check(&["check", &mesh], 1, "did you mean `kind`", "");
-    check(&["check", &mesh, "--format", "json"], 1, "\"line\":", "");
-    check(&["check", &mesh, "--format", "sarif"], 1, "\"ruleId\":", "");
+    check(&["check", "--offline", &mesh], 1, "storefront/domain.yaml:", "");
+    check(&["check", "--offline", &mesh], 1, "did you mean `kind`", "");
+    check(&["check", "--offline", &mesh, "--format", "json"], 1, "\"line\":", "");
+    check(&["check", "--offline", &mesh, "--format", "sarif"], 1, "\"ruleId\":", "");
     check(&["check", "no/such/dir"], 2, "", "no mesh.yaml");
 }
 
@@ -164,7 +164,7 @@ fn a_diff_tells_what_breaks_and_who_gains_what() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["demo", "serve", "sql", "explain", "check", "test", "diff"] {
+    for command in ["demo", "serve", "sql", "explain", "check", "init", "test", "diff"] {
         check(&[command, "--help"], 0, "Examples:", "");
     }
 }

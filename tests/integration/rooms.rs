@@ -5,21 +5,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import from. `error` is open to all.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("served", &[]),
     ("lake", &[]),
     ("scan", &["lake"]),
     ("scrub", &[]),
     ("format", &[]),
+    ("observe", &[]),
     ("guard", &["scrub"]),
-    ("resolve", &["guard", "scan", "lake"]),
-    ("session", &["served", "resolve", "guard", "scan", "lake"]),
-    ("auth", &["served"]),
-    ("flight", &["auth", "session", "scrub"]),
-    ("server", &["flight", "auth", "session", "served", "format"]),
+    ("resolve", &["guard", "scan", "lake", "observe"]),
+    ("session", &["served", "resolve", "guard", "scan", "lake", "observe"]),
+    ("inspect", &["session", "resolve", "scan", "lake"]),
+    ("auth", &["served", "observe"]),
+    ("flight", &["auth", "session", "scrub", "observe"]),
+    ("server", &["flight", "auth", "session", "served", "format", "observe"]),
     ("packly", &["lake"]),
-    ("cli", &["packly", "server", "flight", "auth", "session", "lake", "format"]),
+    ("cli", &["inspect", "packly", "server", "flight", "auth", "session", "lake", "format", "observe"]),
 ];
 
 /// Outside crates that only some rooms may import.
@@ -28,7 +30,7 @@ const OUTSIDE: [(&str, &[&str]); 10] = [
     ("arrow_flight", &["flight"]),
     ("tonic_health", &["flight"]),
     ("axum", &["server"]),
-    ("iceberg", &["lake", "scan", "resolve", "packly"]),
+    ("iceberg", &["lake", "scan", "resolve", "inspect", "packly"]),
     ("object_store", &["lake", "scan"]),
     ("reqwest", &["auth", "lake"]),
     ("x509_parser", &["auth"]),

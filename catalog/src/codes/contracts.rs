@@ -65,9 +65,9 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/key",
-        "`primaryKeyPosition` is no position",
-        "It orders the columns of a key.",
-        "Write a whole number from 1 beside `primaryKey: true`.",
+        "`primaryKeyPosition` or `partitionKeyPosition` is no position",
+        "They order the columns of a key, and of what a table is partitioned by.",
+        "Write a whole number from 1 beside `primaryKey: true` or `partitioned: true`.",
     ),
     page(
         "contract/kind",
@@ -83,9 +83,9 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/map",
-        "`map` is not supported",
-        "What it describes would be lost, its tags included.",
-        "Write `physicalType: map`, and describe the fields of its values in `properties`.",
+        "the keys of a map have fields inside",
+        "A map is read by its keys, which are plain values.",
+        "Describe the fields of its values under `map: { value: … }`, and only the type of its keys.",
     ),
     page(
         "contract/no-columns",

@@ -5,6 +5,12 @@ use super::{Page, page};
 pub(super) const PAGES: &[Page] = &[
     page("document/missing", "something is missing that must be there", "Nothing is served on a guess.", "Write it."),
     page(
+        "document/todo",
+        "something is still to be written that only its owner can say",
+        "A starter knows what a table says of itself, and not what it is for.",
+        "Write it in place of the `TODO`.",
+    ),
+    page(
         "document/unknown-key",
         "a key is unknown",
         "A slip would be ignored, and what it should say would be unsaid.",

@@ -59,7 +59,7 @@ pub(crate) const OBJECT: &[&str] = &[
     "tags",
 ];
 
-/// A property, and the `items` of one.
+/// A property, the `items` of one, and the key and the value of a map.
 pub(crate) const PROPERTY: &[&str] = &[
     "authoritativeDefinitions",
     "businessName",
@@ -95,6 +95,9 @@ pub(crate) const PROPERTY: &[&str] = &[
     "transformSourceObjects",
     "unique",
 ];
+
+/// The `map` of a property.
+pub(crate) const MAP: &[&str] = &["id", "key", "value"];
 
 /// A channel of `support`.
 pub(crate) const SUPPORT: &[&str] =

@@ -8,7 +8,7 @@ pub(crate) const PHYSICAL: &str = "boolean, int, long, float, double, decimal(p,
                                    unknown, variant, geometry, geography";
 
 /// What `logicalType` accepts, for messages.
-pub(crate) const LOGICAL: &str = "string, date, timestamp, time, number, integer, boolean, object, array";
+pub(crate) const LOGICAL: &str = "string, date, timestamp, time, number, integer, boolean, object, array, map";
 
 /// Reads an Iceberg type as its specification writes it.
 pub(crate) fn physical(text: &str) -> Option<PhysicalType> {

@@ -1,17 +1,18 @@
 //! An ODCS document becomes contracts, one per schema object.
 //!
-//! The standard is larger than what is read here: its other keys are tolerated. What is read must have the standard's
+//! The standard is larger than what is read here: its other keys are kept with the document, and not looked at. What is read must have the standard's
 //! type, and a key that the standard does not know is a finding.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
 use super::reference::references;
-use super::{Column, Contract, Reference, Status, Type};
+use super::{Column, Contract, PhysicalType, Reference, Status, Type};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
-use crate::document::{Place, Report, nearest, quote};
+use crate::document::{Place, Report, Value, nearest, quote};
 
 /// A tag that a contract names, and where.
 pub(crate) type TagUse = (String, Place);
@@ -50,6 +51,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
         tags: own_tags,
         closed_rows: closed_rows(&own, report),
         licence: licence(&own, report),
+        document: Arc::new(Value::of(root)),
     };
     let domain = fields.text("domain", report).map(|name| (name.to_owned(), fields.key_place("domain").clone()));
     let schema = fields.list("schema", report);
@@ -80,6 +82,7 @@ struct Common {
     tags: BTreeSet<String>,
     closed_rows: bool,
     licence: Option<String>,
+    document: Arc<Value>,
 }
 
 fn header(fields: &mut Fields<'_>, report: &mut Report) {
@@ -280,6 +283,7 @@ fn object(
         sla: common.sla.clone(),
         licence,
         place: node.place.clone(),
+        document: Arc::clone(&common.document),
     };
     Some((name?.to_owned(), contract))
 }
@@ -334,7 +338,6 @@ fn columns(nodes: &[Node], tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<C
 fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Column> {
     let mut fields = Fields::of(node, "a property", report)?;
     check(&fields, keys::PROPERTY, report);
-    unread(&mut fields, report);
     let name = fields.required("name", report);
     if let Some(name) = name {
         let place = fields.key_place("name");
@@ -348,7 +351,8 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
     let physical_name = fields.text("physicalName", report);
     let kind = kind(&mut fields, report);
     let required = fields.truth("required", report).unwrap_or(false);
-    let key = key(&mut fields, report);
+    let key = position(&mut fields, "primaryKey", "primaryKeyPosition", report);
+    let partition = position(&mut fields, "partitioned", "partitionKeyPosition", report);
     let description = fields.text("description", report).map(str::to_owned);
     let classification = fields.text("classification", report).map(str::to_owned);
     let own = tags_of(&mut fields, tags, report);
@@ -357,16 +361,14 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
         let mut options = Fields::of(node, "`logicalTypeOptions`", report)?;
         options.text("pattern", report).map(str::to_owned)
     });
-    let mut nested = columns(fields.list("properties", report), tags, report);
-    if let Some(items) = fields.get("items") {
-        nested.extend(element(items, tags, report));
-    }
+    let nested = inside(&mut fields, tags, report);
     Some(Column {
         name: name?.to_owned(),
         physical_name: physical_name.or(name)?.to_owned(),
         kind: kind?,
         required,
         key,
+        partition,
         description,
         classification,
         tags: own,
@@ -377,36 +379,44 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
     })
 }
 
-/// The fields of a list's element; a list of lists hands on what lies deepest.
-fn element(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Column> {
-    let Some(mut fields) = Fields::of(node, "`items`", report) else { return Vec::new() };
-    check(&fields, keys::PROPERTY, report);
-    unread(&mut fields, report);
-    tags_of(&mut fields, tags, report);
-    if !fields.texts("tags", &mut Report::default()).is_empty() {
-        let message = "tags on `items` are not supported: tag the column";
-        report.error("contract/items-tags", &node.place, message);
-    }
+/// The fields of a struct, of a list's elements or of a map's values; a list of lists hands on what lies deepest.
+fn inside(fields: &mut Fields<'_>, tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Column> {
     let mut nested = columns(fields.list("properties", report), tags, report);
     if let Some(items) = fields.get("items") {
-        nested.extend(element(items, tags, report));
+        nested.extend(element(items, "items", tags, report));
+    }
+    if let Some(mut map) = fields.get("map").and_then(|node| Fields::of(node, "`map`", report)) {
+        check(&map, keys::MAP, report);
+        if let Some(key) = map.get("key")
+            && !element(key, "key", tags, report).is_empty()
+        {
+            report.error("contract/map", &key.place, "the keys of a map are plain values, and these have fields");
+        }
+        if let Some(value) = map.get("value") {
+            nested.extend(element(value, "value", tags, report));
+        }
     }
     nested
 }
 
-/// Tags inside of `map` would be lost.
-fn unread(fields: &mut Fields<'_>, report: &mut Report) {
-    if fields.get("map").is_some() {
-        report
-            .error("contract/map", fields.key_place("map"), "`map` is not supported yet")
-            .help("write `physicalType: map`, and describe the fields of its values in `properties`");
+/// The fields of what has no name of its own, and so no tags either.
+fn element(node: &Node, what: &str, tags: &mut Vec<TagUse>, report: &mut Report) -> Vec<Column> {
+    let Some(mut fields) = Fields::of(node, &format!("`{what}`"), report) else { return Vec::new() };
+    check(&fields, keys::PROPERTY, report);
+    tags_of(&mut fields, tags, report);
+    if !fields.texts("tags", &mut Report::default()).is_empty() {
+        let message = format!("tags on `{what}` are not supported: tag the column");
+        report.error("contract/items-tags", &node.place, message);
     }
+    inside(&mut fields, tags, report)
 }
 
 fn kind(fields: &mut Fields<'_>, report: &mut Report) -> Option<Type> {
     let physical_text = fields.text("physicalType", report);
     let logical_text = fields.text("logicalType", report);
-    let from_logical = logical_text.and_then(|text| {
+    // Iceberg has one type of this family, so that its name says all.
+    let is_map = logical_text == Some("map");
+    let from_logical = logical_text.filter(|_| !is_map).and_then(|text| {
         let known = logical(text);
         if known.is_none() {
             let message = format!("the logical type {} is unknown", quote(text));
@@ -421,7 +431,7 @@ fn kind(fields: &mut Fields<'_>, report: &mut Report) -> Option<Type> {
             let message = "neither `physicalType` nor `logicalType` says what the column holds";
             report.error("contract/no-type", fields.place, message);
         }
-        return from_logical.map(Type::Logical);
+        return if is_map { Some(Type::Physical(PhysicalType::Map)) } else { from_logical.map(Type::Logical) };
     };
     let Some(physical) = physical(text) else {
         let message = format!("the physical type {} is not an Iceberg type", quote(text));
@@ -430,7 +440,7 @@ fn kind(fields: &mut Fields<'_>, report: &mut Report) -> Option<Type> {
             .help(format!("write one of {PHYSICAL}"));
         return None;
     };
-    if from_logical.is_some_and(|logical| !agree(&physical, logical)) {
+    if from_logical.is_some_and(|logical| !agree(&physical, logical)) || is_map && physical != PhysicalType::Map {
         let message = format!("the physical type {} and the logical type do not agree", quote(text));
         report.error("contract/types-disagree", fields.key_place("physicalType"), message);
         return None;
@@ -438,16 +448,17 @@ fn kind(fields: &mut Fields<'_>, report: &mut Report) -> Option<Type> {
     Some(Type::Physical(physical))
 }
 
-fn key(fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {
-    let is_key = fields.truth("primaryKey", report).unwrap_or(false);
-    let Some(text) = fields.scalar("primaryKeyPosition", report) else { return is_key.then_some(1) };
+/// The place of a column among those of a key or a partition, if it is one of them.
+fn position(fields: &mut Fields<'_>, is: &'static str, position: &'static str, report: &mut Report) -> Option<u32> {
+    let is_part = fields.truth(is, report).unwrap_or(false);
+    let Some(text) = fields.scalar(position, report) else { return is_part.then_some(1) };
     match text.parse::<i64>() {
-        // The standard writes -1 for a column that is no part of the key.
-        Ok(position) if position < 1 && !is_key => None,
-        Ok(position) if position >= 1 && is_key => u32::try_from(position).ok(),
-        Ok(_) if !is_key => None,
+        // The standard writes -1 for a column that is no part.
+        Ok(place) if place < 1 && !is_part => None,
+        Ok(place) if place >= 1 && is_part => u32::try_from(place).ok(),
+        Ok(_) if !is_part => None,
         _ => {
-            let place = fields.key_place("primaryKeyPosition");
+            let place = fields.key_place(position);
             report.error("contract/key", place, format!("{} is not a position from 1", quote(text)));
             None
         }

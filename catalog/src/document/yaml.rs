@@ -104,7 +104,7 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
 }
 
 /// Whether a plain scalar means a number in YAML 1.2.
-fn is_number(text: &str) -> bool {
+pub(crate) fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let based = |prefix, radix| {
         text.strip_prefix(prefix).is_some_and(|d| !d.is_empty() && d.chars().all(|c| c.is_digit(radix)))

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
+use super::audit::Audit;
 use super::auth::User;
 use super::issuer::Issuer;
+use super::limits::{self, ResourceGroup};
 use super::standards::{self, Standards};
 use crate::contract::Type;
 use crate::contract::kind::{LOGICAL, PHYSICAL, logical, physical};
+use crate::detect::{Detector, Kind as Known};
 use crate::document::fields::{Fields, map, text, texts};
 use crate::document::file::Tree;
 use crate::document::yaml::{Key, Kind, Node};
-use crate::document::{Place, Report, quote};
+use crate::document::{Place, Report, nearest, quote};
 use crate::policy::Mask;
 use crate::principal::Attribute;
 use crate::secret::{Secret, SecretError};
@@ -35,6 +38,9 @@ pub(crate) struct Declared {
     /// The identity providers, by their names.
     pub issuers: BTreeMap<String, Issuer>,
     pub has_auth: bool,
+    pub audit: Audit,
+    /// The resource groups, in the order in which they hold.
+    pub limits: Vec<ResourceGroup>,
 }
 
 /// A tag, and what holds for all that carry it.
@@ -50,6 +56,8 @@ pub(crate) struct Tag {
     pub pattern: Option<String>,
     /// The classification that it stands for.
     pub classification: Option<String>,
+    /// How values that should carry it are found.
+    pub detect: Option<Detector>,
 }
 
 /// The type of a principal's attribute.
@@ -146,9 +154,10 @@ impl Declared {
             mesh.has_auth = true;
             mesh.read_auth(node, tree, report, secrets);
         }
-        if let [(key, _), ..] = fields.map("limits", report) {
-            report.warning("mesh/not-served", &key.place, "limits are not served yet: the defaults hold");
+        if let Some(node) = fields.get("audit") {
+            mesh.audit = Audit::read(node, &mesh, report);
         }
+        mesh.limits = limits::read(fields.list("limits", report), &mesh, report);
         fields.close(report);
         mesh
     }
@@ -201,9 +210,8 @@ impl Declared {
                 report.error("mesh/tag-name", &key.place, format!("{} is not a tag's name", quote(&key.text)));
             }
             let Some(mut tag) = Fields::of(node, "a tag", report) else { continue };
-            for key in ["description", "detect"] {
-                tag.text(key, report);
-            }
+            tag.text("description", report);
+            let detect = tag.get("detect").and_then(|node| detector(&key.text, node, report));
             let kind = tag.text("type", report).and_then(|text| {
                 let known = physical(text).map(Type::Physical).or_else(|| logical(text).map(Type::Logical));
                 if known.is_none() {
@@ -244,9 +252,31 @@ impl Declared {
                 }
             });
             tag.close(report);
-            self.tags.insert(key.text.clone(), Tag { mask, unmasked_for, kind, pattern, classification });
+            self.tags.insert(key.text.clone(), Tag { mask, unmasked_for, kind, pattern, classification, detect });
         }
     }
+}
+
+/// `email`, or `{ pattern: "^C[0-9]{8}$" }`.
+fn detector(tag: &str, node: &Node, report: &mut Report) -> Option<Detector> {
+    if let Kind::Map(_) = &node.kind {
+        let mut fields = Fields::of(node, "`detect`", report)?;
+        let pattern = fields.required("pattern", report);
+        let pattern = pattern.and_then(|pattern| regex(pattern, fields.key_place("pattern"), report));
+        fields.close(report);
+        return Some(Detector::Own { name: tag.into(), pattern: pattern? });
+    }
+    let name = text(node, "detect", report)?;
+    let known = Known::ALL.into_iter().find(|kind| kind.name() == name);
+    if known.is_none() {
+        let names = Known::ALL.map(Known::name);
+        let help = match nearest(name, names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("write one of {}, or `{{ pattern: … }}`", names.join(", ")),
+        };
+        report.error("mesh/detector", &node.place, format!("the detector {} is unknown", quote(name))).help(help);
+    }
+    known.map(Detector::Known)
 }
 
 /// Reads a secret: a literal breaks the mesh, a secret that is not there does not.

@@ -8,10 +8,11 @@ use super::{Asking, CatalogConfig, Domain, Login, Owner, Product, asking, aws, h
 use crate::contract::read::read;
 use crate::document::fields::Fields;
 use crate::document::file::{File, Tree};
-use crate::document::yaml::Node;
+use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, nearest, quote};
 use crate::name::{DomainName, ProductName};
 use crate::secret::Secret;
+use crate::starter::is_todo;
 
 /// Reads the domain in the folder `name`. What it returns is served only if `report` stays without errors.
 pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, report: &mut Report) -> Option<Domain> {
@@ -24,6 +25,9 @@ pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, repo
     {
         let message = format!("the name {} differs from the directory `{name}`", quote(written));
         report.error("domain/name", fields.key_place("name"), message);
+    }
+    for (place, said) in unsaid(&root) {
+        report.error("document/todo", place, format!("{} is still to be written", quote(said))).help(UNSAID);
     }
     kind(&mut fields, report);
     let owner = match fields.get("owner") {
@@ -166,6 +170,18 @@ pub(super) fn read_secret(node: &Node, what: &str, tree: &Tree<'_>, report: &mut
     value
 }
 
+const UNSAID: &str = "only its owner can say it: write it in place of the `TODO`";
+
+/// The texts of a document that nobody has written yet.
+fn unsaid(root: &Node) -> Vec<(&Place, &str)> {
+    match &root.kind {
+        Kind::Scalar { text, .. } if is_todo(text) => vec![(&root.place, text)],
+        Kind::Scalar { .. } => Vec::new(),
+        Kind::List(items) => items.iter().flat_map(unsaid).collect(),
+        Kind::Map(entries) => entries.iter().flat_map(|(_, node)| unsaid(node)).collect(),
+    }
+}
+
 fn products(
     tree: &Tree<'_>,
     domain: &DomainName,
@@ -206,6 +222,7 @@ fn products(
                     .did_you_mean(tag, declared.tags.keys().map(String::as_str));
             }
         }
+        let unsaid = unsaid(&root);
         for (object, contract) in document.objects {
             let name = match ProductName::new(domain.clone(), &object) {
                 Ok(name) => name,
@@ -228,7 +245,12 @@ fn products(
                 report.error("contract/duplicate-major", &contract.place, message);
                 continue;
             }
-            majors.push(Product { name, contract });
+            let product = Product { name, contract };
+            for (place, said) in &unsaid {
+                let message = format!("{} is still to be written", quote(said));
+                report.refuse("document/todo", place, &product, message).help(UNSAID);
+            }
+            majors.push(product);
         }
     }
     for majors in products.values_mut() {

@@ -13,11 +13,13 @@ mod read;
 mod reference;
 
 use super::declared::{Declared, Tag};
+use super::detected::check_names;
 use super::{Domain, Product};
 use crate::contract::kind::agree;
 use crate::contract::{Column, Status, Type};
 use crate::document::{Help, Place, Report, Severity, quote};
 use crate::policy::Mask;
+use crate::starter::is_todo;
 
 pub(crate) use self::level::{Bounds, Level};
 pub(crate) use self::read::{Standard, Standards, read};
@@ -33,6 +35,7 @@ pub(crate) fn check(domain: &Domain, declared: &Declared, report: &mut Report) {
         for column in &product.contract.columns {
             holding.column(column);
         }
+        check_names(product, declared, report);
     }
 }
 
@@ -141,6 +144,9 @@ impl Holding<'_> {
     fn classification(&mut self, column: &Column) {
         let declared = self.declared;
         let (Some(known), Some(class)) = (&declared.standards.classifications, &column.classification) else { return };
+        if is_todo(class) {
+            return;
+        }
         let rank = |class: &str| known.iter().position(|known| known == class);
         let Some(own) = rank(class) else {
             let message = format!("the classification {} is not declared", quote(class));

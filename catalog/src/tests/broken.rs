@@ -74,6 +74,9 @@ fn faults_of_mesh_yaml() {
     at("mask: sha-256-global", "mask: sha-256-globl", All, "mesh/mask", "7:97", "did you mean `sha-256-global`?");
     at("mask: sha-256-global", "mask: hmac(pii)", All, "mesh/mask", "7:97", "`pii` of a mask is not declared");
     at("{ detect: email }", "{ detct: email }", All, "document/unknown-key", "8:16", "did you mean `detect`?");
+    at("{ detect: email }", "{ detect: emial }", All, "mesh/detector", "8:24", "did you mean `email`?");
+    at("{ detect: email }", "{ detect: { pattern: \"[\" } }", All, "mesh/pattern", "8:26", "regular expression");
+    at("{ detect: email }", "{ detect: [email] }", All, "document/wrong-type", "8:24", "a text");
     at("  pii.email:", "  pii..email:", All, "mesh/tag-name", "8:3", "`pii..email`");
     at("shop-data]", "privacy]", All, "mesh/duplicate-name", "10:29", "twice");
     at("level: Long", "level: Longer", All, "mesh/attribute-type", "11:62", "`Long`");
@@ -88,7 +91,7 @@ fn faults_of_mesh_yaml() {
     at("level: 3", "level: three", All, "mesh/attribute-type", "17:75", "whole number");
     at("name: guest", "name: ann", All, "mesh/duplicate-user", "18:9", "twice");
     at("name: guest", "name: corp:ann", All, "mesh/user-name", "18:9", "identity providers");
-    at("auth:", "limits: { rows: 1 }\nauth:", Nothing, "mesh/not-served", "14:11", "not served yet");
+    at("auth:", "limits: [{ name: a, at_once: no }]\nauth:", All, "mesh/limits", "14:22", "a whole number");
     at("auth:", "mesh: again\nauth:", All, "yaml/duplicate-key", "14:1", "twice");
     at("secrets/ann", "secrets/gone", Nothing, "secret/missing", "16:35", "secrets/gone");
     at("secrets/ann", "mesh.yaml", Nothing, "secret/not-a-hash", "16:35", "argon2");
@@ -258,7 +261,21 @@ fn a_misspelt_key_of_a_contract_protects_nothing_and_says_so() {
     own("price:", "costCenter: 7\nprice:", "10:1");
     own("classification: restricted }", "classification: restricted, glossaryTerm: x }", "17:119");
     let at = |from, to, code, place, said| changed(CONTRACT, from, to, Domain, code, place, said);
-    at("physicalType: struct", "physicalType: map\n        map: {}", "contract/map", "25:9", "`properties`");
+    at(
+        "physicalType: struct",
+        "physicalType: map\n        map: { key: { properties: [{ name: a, physicalType: int }] } }",
+        "contract/map",
+        "25:21",
+        "plain values",
+    );
+    at(
+        "physicalType: struct",
+        "physicalType: map\n        map: { value: { tags: [pii] } }",
+        "contract/items-tags",
+        "25:23",
+        "`value`",
+    );
+    at("physicalType: struct", "physicalType: struct\n        logicalType: map", "contract/types-disagree", "24:9", "");
     at("price:", "domain: depot\nprice:", "contract/domain", "10:1", "lies in `shop`");
     check(
         Files::valid().change(CONTRACT, "price:", "domain: shop\nprice:").change(CONTRACT, "price:", "oddity:"),
@@ -290,7 +307,7 @@ fn what_reads_the_same_column_carries_the_same_protection() {
     let less = object.split("          - { name: street").next().unwrap();
     another(format!("{less}          - {{ name: country, physicalType: string }}\n"), "23:9", "`home.street`");
     another(object.replace("price:", "tags: [pii]\nprice:"), "17:9", "`id`");
-    let major = CUSTOMERS.replace("1.2.0", "2.0.0").replace("name: email", "name: mail, physicalName: email");
+    let major = CUSTOMERS.replace("1.2.0", "2.0.0").replace("name: email", "name: post, physicalName: email");
     another(
         major.replace("tags: [pii.email]", "tags: [id.customer]"),
         "17:9",

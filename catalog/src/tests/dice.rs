@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// What is drawn from.
-pub(super) struct Dice(pub u64);
+pub(crate) struct Dice(pub u64);
 
 impl Dice {
     pub fn below(&mut self, n: usize) -> usize {

@@ -115,6 +115,7 @@ mod tests {
             kind: Type::Physical(kind),
             required: false,
             key: None,
+            partition: None,
             description: None,
             classification: None,
             tags: Default::default(),

@@ -342,9 +342,13 @@ struct Running {
 const NOBODY: u32 = 65534;
 
 impl Running {
-    /// None where no server is installed.
+    /// None where no server is installed, which is a failure where everything must be tried.
     async fn start() -> Option<Self> {
-        let bin = programs()?;
+        let Some(bin) = programs() else {
+            let may_lack = std::env::var_os("CI").is_none_or(|ci| ci != "true");
+            assert!(may_lack, "there is no PostgreSQL server to test with: Debian's package is `postgresql`");
+            return None;
+        };
         let dir = tempfile::tempdir().unwrap();
         let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
         if is_root {

@@ -81,6 +81,11 @@ impl Level {
         Some(Self { amount: Amount::parse(&written)?, property, written })
     }
 
+    /// What it is about.
+    pub fn property(&self) -> &str {
+        &self.property
+    }
+
     /// What is wrong with the levels of a contract, if anything is.
     pub fn fault(&self, sla: &[String]) -> Option<String> {
         let Self { property, written, amount } = self;
