@@ -10,6 +10,7 @@ pub(crate) mod declared;
 mod detected;
 mod domain;
 pub(crate) mod each;
+mod hive;
 mod holder;
 mod issuer;
 pub mod limits;
@@ -104,6 +105,8 @@ pub enum CatalogConfig {
     Rest(Box<Rest>),
     /// A catalog of AWS that is asked in its own way.
     Aws(Box<Aws>),
+    /// A Hive Metastore.
+    Hive(Hive),
     /// Pinned metadata files: table name to the URL of its metadata, made absolute.
     Metadata(BTreeMap<String, String>),
 }
@@ -153,6 +156,19 @@ pub enum AwsTables {
         /// Its ARN.
         bucket: String,
     },
+}
+
+/// How a Hive Metastore is asked.
+#[derive(Debug, Clone)]
+pub struct Hive {
+    /// The name or the address of the machine.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Where its tables may lie, as in [`Rest`].
+    pub location: Option<String>,
 }
 
 /// How one logs in to a catalog.

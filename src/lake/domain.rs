@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::catalog::aws::{Buckets, Glue, Signer};
 use super::catalog::breaker::{Breaker, Part};
+use super::catalog::hive::Hive;
 use super::catalog::postgres::{Postgres, is_server};
 use super::catalog::rest::Rest;
 use super::catalog::sql::Sql;
@@ -64,6 +65,7 @@ impl DomainLake {
                 AwsTables::Glue { account } => Arc::new(Glue::new(name, aws, account.clone(), &domain.storage)?),
                 AwsTables::Bucket { bucket } => Arc::new(Buckets::new(name, aws, bucket, &domain.storage)?),
             },
+            CatalogConfig::Hive(hive) => Arc::new(Hive::new(name, hive)?),
             CatalogConfig::Metadata(tables) => Arc::new(Pinned(tables.clone())),
         };
         let staleness = domain.asking.staleness.unwrap_or_else(|| catalog.staleness());
@@ -141,6 +143,10 @@ pub(super) fn fingerprint(domain: &Domain) -> [u8; 32] {
             let location = aws.location.as_deref().unwrap_or_default();
             ["aws", &format!("{:?}", aws.tables), &aws.uri, location].into_iter().for_each(&mut add);
             signature(&aws.signing, &mut add);
+        }
+        CatalogConfig::Hive(hive) => {
+            add("hive");
+            add(&format!("{hive:?}"));
         }
         CatalogConfig::Metadata(tables) => {
             add("metadata");

@@ -23,6 +23,8 @@ pub enum LakeError {
     Refused { domain: String },
     #[error("the catalog of domain `{domain}` answered with the status {status}")]
     Answered { domain: String, status: u16 },
+    #[error("the catalog of domain `{domain}` answered that it failed")]
+    Failed { domain: String },
     #[error("what the catalog of domain `{domain}` answered cannot be understood: {what}")]
     Garbled { domain: String, what: &'static str },
     #[error("the store of domain `{domain}` cannot be opened")]
@@ -51,7 +53,7 @@ impl LakeError {
     /// Whether a catalog or a store failed itself, and would fail whoever asks next. An answer that is no good is none.
     pub(super) fn is_failure(&self) -> bool {
         match self {
-            Self::Catalog { .. } | Self::Timeout { .. } => true,
+            Self::Catalog { .. } | Self::Timeout { .. } | Self::Failed { .. } => true,
             Self::Answered { status, .. } => *status >= 500,
             Self::Read { source, .. } | Self::Unread { source, .. } => is_generic(source),
             _ => false,
@@ -63,7 +65,7 @@ impl LakeError {
         match self {
             Self::Timeout { .. } | Self::Down { .. } => Some("does not answer in time"),
             Self::Catalog { .. } => Some("cannot be reached"),
-            Self::Answered { .. } => Some("answers with errors"),
+            Self::Answered { .. } | Self::Failed { .. } => Some("answers with errors"),
             Self::Refused { .. } => Some("does not take the credentials that it is asked with"),
             Self::NoCatalog { .. } => Some("does not exist"),
             Self::BadCatalog { .. } | Self::BadStore { .. } | Self::Store { .. } => Some("cannot be opened"),
@@ -104,6 +106,7 @@ impl From<LakeError> for Error {
             | LakeError::Down { .. }
             | LakeError::Refused { .. }
             | LakeError::Answered { .. }
+            | LakeError::Failed { .. }
             | LakeError::Garbled { .. }
             | LakeError::Store { .. }
             | LakeError::BadStore { .. }

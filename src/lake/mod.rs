@@ -234,6 +234,7 @@ impl Lake {
             CatalogConfig::Sql { warehouse, .. } => sql_root(name, warehouse)?,
             CatalogConfig::Metadata(_) => Root::of_metadata(&found.location).ok_or_else(|| bad_place(name))?,
             CatalogConfig::Rest(rest) => allowed(name, rest.location.as_deref(), &found.location)?,
+            CatalogConfig::Hive(hive) => allowed(name, hive.location.as_deref(), &found.location)?,
             CatalogConfig::Aws(aws) => allowed(name, aws.location.as_deref(), &found.location)?,
         };
         match &found.lease {

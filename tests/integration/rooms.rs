@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
 ];
 
 /// Outside crates that only some rooms may import.
-const OUTSIDE: [(&str, &[&str]); 9] = [
+const OUTSIDE: [(&str, &[&str]); 10] = [
     ("tonic", &["flight"]),
     ("arrow_flight", &["flight"]),
     ("tonic_health", &["flight"]),
@@ -34,7 +34,8 @@ const OUTSIDE: [(&str, &[&str]); 9] = [
     ("object_store", &["lake", "scan"]),
     ("reqwest", &["auth", "lake"]),
     ("x509_parser", &["auth"]),
-    ("tokio_rustls", &["flight", "server"]),
+    ("tokio_rustls", &["flight", "server", "lake"]),
+    ("rustls_native_certs", &["lake"]),
 ];
 
 /// The sources below a directory, without those that only tests compile.

@@ -137,6 +137,34 @@ def bucket(url, name):
     boto3.client("s3", endpoint_url=url, **keys).create_bucket(Bucket=name)
 
 
+def hive(version, log):
+    """A Hive Metastore of a version, `3` or `4`, with a database of its own that nobody else has. It has no Hadoop but the
+    client's."""
+    home = log / f"hive{version}"
+    home.mkdir()
+    settings = {
+        "javax.jdo.option.ConnectionURL": f"jdbc:derby:{home}/db;create=true",
+        "javax.jdo.option.ConnectionDriverName": "org.apache.derby.jdbc.EmbeddedDriver",
+        "datanucleus.schema.autoCreateAll": "true",
+        "metastore.schema.verification": "false",
+        "metastore.thrift.bind.host": "127.0.0.1",
+        "metastore.warehouse.dir": f"file:{home}/warehouse",
+        # What these are otherwise comes with the rest of Hive.
+        "metastore.expression.proxy": "org.apache.hadoop.hive.metastore.DefaultPartitionExpressionProxy",
+        "metastore.task.threads.always": "org.apache.hadoop.hive.metastore.events.EventCleanerTask",
+        "metastore.task.threads.remote": "org.apache.hadoop.hive.metastore.events.EventCleanerTask",
+    }  # fmt: skip
+    properties = "".join(f"<property><name>{key}</name><value>{value}</value></property>" for key, value in settings.items())
+    (home / "metastore-site.xml").write_text(f"<configuration>{properties}</configuration>")
+    hadoop = tool("rest").glob("hadoop-client-*.jar")
+    classes = os.pathsep.join(map(str, [home, *sorted(hadoop), *sorted(tool(f"hive{version}").glob("*.jar"))]))
+    port = free_port()
+    options = [f"-Dderby.stream.error.file={home}/derby.log", "-cp", classes]
+    command = java(*options, "org.apache.hadoop.hive.metastore.HiveMetaStore", "-p", port)
+    process = Process(f"hive{version}", command, log)
+    return Server(process, process.wait_for_port(port))
+
+
 def fixture(warehouse, s3, database, log):
     """The REST catalog that Iceberg tests itself with."""
     settings = {

@@ -41,7 +41,9 @@ fn table_of(domain: &Domain, table: &str) -> String {
         CatalogConfig::Metadata(tables) => {
             tables.get(table).map_or_else(|| table.to_owned(), |url| location::parts(location::table(url)).join("/"))
         }
-        CatalogConfig::Sql { .. } | CatalogConfig::Rest(_) | CatalogConfig::Aws(_) => table.to_owned(),
+        CatalogConfig::Sql { .. } | CatalogConfig::Rest(_) | CatalogConfig::Aws(_) | CatalogConfig::Hive(_) => {
+            table.to_owned()
+        }
     }
 }
 
@@ -159,6 +161,10 @@ fn claims(domain: &Domain) -> Vec<Vec<String>> {
             };
             let address = location::address(&format!("{}/iceberg", aws.uri));
             shared(domain, address, format!("//{warehouse}//"), aws.location.as_deref())
+        }
+        CatalogConfig::Hive(hive) => {
+            let address = location::address(&format!("thrift://{}", hive.authority()));
+            shared(domain, address, String::new(), hive.location.as_deref())
         }
         CatalogConfig::Metadata(tables) => tables.values().map(|url| location::parts(location::table(url))).collect(),
     }

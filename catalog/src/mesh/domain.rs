@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::declared::{Declared, secret, texts_by_name};
 use super::storage::{self, Setting, Storage};
-use super::{Asking, CatalogConfig, Domain, Login, Owner, Product, asking, aws, location, rest, sql};
+use super::{Asking, CatalogConfig, Domain, Login, Owner, Product, asking, aws, hive, location, rest, sql};
 use crate::contract::read::read;
 use crate::document::fields::Fields;
 use crate::document::file::{File, Tree};
@@ -69,6 +69,7 @@ fn settled(mut catalog: CatalogConfig, storage: &Storage) -> CatalogConfig {
         CatalogConfig::Metadata(tables) => tables.values_mut().for_each(settle),
         CatalogConfig::Rest(rest) => rest.location.iter_mut().for_each(settle),
         CatalogConfig::Aws(aws) => aws.location.iter_mut().for_each(settle),
+        CatalogConfig::Hive(hive) => hive.location.iter_mut().for_each(settle),
     }
     catalog
 }
@@ -104,13 +105,13 @@ fn region_of_tables(catalog: &CatalogConfig) -> Option<&str> {
             Login::Signed(signing) => signing,
             Login::Nobody | Login::Token(_) | Login::Client { .. } => return None,
         },
-        CatalogConfig::Sql { .. } | CatalogConfig::Metadata(_) => return None,
+        CatalogConfig::Sql { .. } | CatalogConfig::Hive(_) | CatalogConfig::Metadata(_) => return None,
     };
     (signing.service == aws::S3TABLES).then_some(&signing.region)
 }
 
 /// The catalogs that are read.
-const KINDS: [&str; 5] = ["sql", "rest", "glue", "s3tables", "metadata"];
+const KINDS: [&str; 6] = ["sql", "rest", "glue", "s3tables", "hms", "metadata"];
 
 fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<(CatalogConfig, Asking)> {
     let mut fields = Fields::of(node, "`catalog`", report)?;
@@ -121,12 +122,7 @@ fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Repor
         "rest" => rest::read(&mut fields, tree, report),
         "glue" => aws::glue(&mut fields, tree, report),
         "s3tables" => aws::s3tables(&mut fields, tree, report),
-        "hms" => {
-            report
-                .error("domain/catalog-type", fields.key_place("type"), "a Hive Metastore is not supported yet")
-                .help(format!("of catalogs {} are", KINDS.join(", ")));
-            return None;
-        }
+        "hms" => hive::read(&mut fields, tree, report),
         kind => {
             let message = format!("the catalog type {} is unknown", quote(kind));
             report.error("domain/catalog-type", fields.key_place("type"), message).did_you_mean(kind, KINDS);

@@ -107,7 +107,7 @@ fn faults_of_domain_yaml() {
     at("kind: source-aligned", "kind: source-alined", "domain/kind", "2:1", "did you mean `source-aligned`?");
     at("team: shop-data", "teem: shop-data", "document/unknown-key", "3:10", "did you mean `team`?");
     at("owner: { team", "owners: { team", "document/missing", "1:1", "`owner`");
-    at("type: sql", "type: hms", "domain/catalog-type", "5:12", "not supported yet");
+    at("type: sql", "type: hsm", "domain/catalog-type", "5:12", "did you mean `hms`?");
     at("type: sql", "type: sq", "domain/catalog-type", "5:12", "did you mean `sql`?");
     at("sqlite:lake/shop.db?mode=ro", "mysql://db/shop", "domain/uri", "5:28", "sqlite:");
     at("sqlite:lake/shop.db?mode=ro", "postgres://db/shop", "domain/uri", "5:28", "names no user");
@@ -150,6 +150,12 @@ fn faults_of_domain_yaml() {
     let open = "{ type: glue, region: eu-west-1, api: native, uri: \"http://c.example\" }";
     rest(open, "domain/plain-http", "5:56", "https://");
     rest("{ type: s3tables, table_bucket: wares }", "domain/table-bucket", "5:28", "arn:aws:s3tables");
+    rest("{ type: hms }", "document/missing", "5:10", "`uri`");
+    rest("{ type: hms, uri: \"https://c.example\" }", "domain/uri", "5:23", "thrift://host:9083");
+    rest("{ type: hms, uri: \"thrift://me:hunter2@c.example\" }", "secret/literal", "5:23", "nobody logs in");
+    rest("{ type: hms, uri: \"thrift://c.example\" }", "domain/plain-text", "5:23", "thrift+tls://");
+    let kerberos = "{ type: hms, uri: \"thrift+tls://c.example\", principal: \"hive/_HOST@EXAMPLE\" }";
+    rest(kerberos, "document/unknown-key", "5:54", "unknown key");
     rest("{ type: rest, uri: \"https://c\", scope: x }", "domain/login", "5:42", "goes with a `credential`");
     rest("{ type: rest, uri: \"https://c\", headers: { Authorization: x } }", "domain/header", "5:53", "no header");
     rest("{ type: rest, uri: \"https://c\", staleness: soon }", "domain/time", "5:42", "`3s`");

@@ -108,6 +108,23 @@ fn catalogs_of_aws_are_asked_in_their_own_way_where_it_is_said() {
 }
 
 #[test]
+fn a_hive_metastore_is_here_or_speaks_tls_or_has_its_tables_where_it_is_said() {
+    let sql = "type: sql, uri: \"sqlite:lake/shop.db?mode=ro\", warehouse: \"file:lake/shop\"";
+    for (catalog, expect) in [
+        ("uri: \"thrift://127.0.0.1:19083\"", ("127.0.0.1", 19083, false, None)),
+        ("uri: \"thrift+tls://c.example\"", ("c.example", 9083, true, None)),
+        ("uri: \"thrift://c.example\", location: \"s3://wares/\"", ("c.example", 9083, false, Some("s3://wares"))),
+    ] {
+        let files = Files::valid().change("shop/domain.yaml", sql, &format!("type: hms, {catalog}"));
+        let mut mesh = files.load().unwrap();
+        assert_eq!(mesh.findings(), []);
+        let shop = mesh.domains.remove(&"shop".parse::<DomainName>().unwrap()).unwrap();
+        let CatalogConfig::Hive(hive) = shop.catalog else { panic!() };
+        assert_eq!((hive.host.as_str(), hive.port, hive.tls, hive.location.as_deref()), expect);
+    }
+}
+
+#[test]
 fn the_demo_mesh_is_clean() {
     let packly = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/packly");
     let mesh = Mesh::load(&packly).unwrap();

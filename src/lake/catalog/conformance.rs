@@ -285,6 +285,39 @@ impl Kind for OverAws {
     }
 }
 
+struct OverThrift;
+
+#[async_trait]
+impl Kind for OverThrift {
+    async fn catalog(&self, state: State) -> Option<(Arc<dyn Tables>, Box<dyn Send>)> {
+        use super::hive::tests::{at, error, start, whole};
+        let (hive, kept) = match state {
+            State::Hangs => {
+                let (address, hanging) = silent().await;
+                (at(address.rsplit(':').next().unwrap().parse().unwrap()), hanging)
+            }
+            State::Restricts | State::Refuses => return None,
+            State::Whole => start(|database, name| whole(database, name, TABLES[0].2)).await,
+            State::Fails => start(|_, _| error(1)).await,
+            State::Floods => start(|_, _| whole("ns", "t", &"x".repeat(100_000))).await,
+        };
+        Some((Arc::new(hive), kept))
+    }
+
+    fn has_other_formats(&self) -> bool {
+        true
+    }
+
+    fn tables(&self) -> usize {
+        1
+    }
+}
+
+#[tokio::test]
+async fn a_hive_metastore_is_a_catalog() {
+    conforms(OverThrift).await;
+}
+
 /// A port that takes connections and says nothing.
 async fn silent() -> (String, Box<dyn Send>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

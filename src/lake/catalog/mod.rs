@@ -7,6 +7,7 @@
 //! Rest      GET …/tables/{table}         -> location, metadata, credentials of its store, read-restrictions
 //! Glue      GetTable                     -> location
 //! Buckets   GetTableMetadataLocation     -> location
+//! Hive      get_table_req                -> location
 //! ```
 //!
 //! Each is asked through [`Tables`] alone. A catalog never opens a store, and what it answers is not yet decoded.
@@ -16,6 +17,7 @@ pub(super) mod breaker;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod conformance;
+pub(super) mod hive;
 mod http;
 mod pinned;
 mod pointer;
