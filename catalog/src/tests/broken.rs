@@ -91,7 +91,7 @@ fn faults_of_mesh_yaml() {
     at("level: 3", "level: three", All, "mesh/attribute-type", "17:75", "whole number");
     at("name: guest", "name: ann", All, "mesh/duplicate-user", "18:9", "twice");
     at("name: guest", "name: corp:ann", All, "mesh/user-name", "18:9", "identity providers");
-    at("auth:", "limits: [{ name: a, at_once: no }]\nauth:", All, "mesh/limits", "14:22", "a whole number");
+    at("auth:", "limits: [{ name: a, at_once: no }]\nauth:", All, "mesh/limits", "14:21", "a whole number");
     at("auth:", "mesh: again\nauth:", All, "yaml/duplicate-key", "14:1", "twice");
     at("secrets/ann", "secrets/gone", Nothing, "secret/missing", "16:35", "secrets/gone");
     at("secrets/ann", "mesh.yaml", Nothing, "secret/not-a-hash", "16:35", "argon2");
