@@ -10,8 +10,8 @@ use super::gate::LONGEST;
 use super::redact::{Names, Redacted, redacted};
 use crate::guard::flow::Flow;
 use crate::observe::{Asked, Column, Read};
-use crate::resolve::{Scanned, Table};
 use crate::resolve::explanation::{Effect, leaves};
+use crate::resolve::{Scanned, Table};
 
 /// The most bytes that are kept of a statement without its literals.
 const KEPT: usize = 16 << 10;
