@@ -129,7 +129,7 @@ fn write(dir: &Path) {
     }
     for deep in 1..=9 {
         let below = if deep == 1 { "shop.people".to_owned() } else { format!("deep{}", deep - 1) };
-        derive(dir, &format!("deep{deep}"), &format!("SELECT id FROM {below}"), &[id.clone()]);
+        derive(dir, &format!("deep{deep}"), &format!("SELECT id FROM {below}"), std::slice::from_ref(&id));
     }
 }
 
