@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
 use polder::error::{Class, Error};
@@ -18,6 +17,7 @@ use polder_catalog::principal::Principal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::lines::asked;
 use crate::own::{self, Domain};
 
 const OWNER: &str = "olga";
@@ -175,20 +175,7 @@ fn who(user: &str) -> Principal {
 
 fn ask(user: &str, sql: &str) -> Result<Vec<String>, Error> {
     let sales = sales();
-    sales.runtime.block_on(async {
-        let planned = sales.engine.plan(&who(user), sql, &Pins::new()).await?;
-        let batches: Vec<_> = planned.run()?.try_collect().await?;
-        let options = FormatOptions::default().with_null("NULL");
-        let mut lines = Vec::new();
-        for batch in &batches {
-            let columns: Vec<_> =
-                batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
-            for row in 0..batch.num_rows() {
-                lines.push(columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | "));
-            }
-        }
-        Ok(lines)
-    })
+    sales.runtime.block_on(asked(&sales.engine, &who(user), sql))
 }
 
 #[track_caller]

@@ -16,6 +16,7 @@
 //! - `refusals`: every call without the right credentials, by every kind of them
 //! - `reload`: the mesh's files change while it is served
 //! - `groups`: resource groups: whose statements wait, and what each may take
+//! - `lines`: rows as text
 //! - `limits`: time and memory, and what a query does that wants more
 //! - `noninterference`: two lakes that look the same to somebody give the same answers, errors and plans
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
@@ -41,6 +42,7 @@ mod groups;
 mod harbour;
 mod inspected;
 mod limits;
+mod lines;
 mod noninterference;
 mod own;
 mod packly;

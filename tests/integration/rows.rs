@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use futures::TryStreamExt;
 use polder::error::{Class, Error};
 use polder::packly::write_files;
 use polder::session::{Engine, Pins};
 use polder_catalog::principal::{Attribute, Principal};
 use tempfile::TempDir;
 
+use crate::lines::asked;
 use crate::packly::make;
 
 /// Regional analysts see the customers of their own region; resellers and those of an unknown tier nobody of them.
@@ -61,20 +60,7 @@ fn regional() -> Principal {
 
 fn ask(who: &Principal, sql: &str) -> Result<Vec<String>, Error> {
     let shop = shop();
-    shop.runtime.block_on(async {
-        let planned = shop.engine.plan(who, sql, &Pins::new()).await?;
-        let batches: Vec<_> = planned.run()?.try_collect().await?;
-        let options = FormatOptions::default().with_null("NULL");
-        let mut lines = Vec::new();
-        for batch in &batches {
-            let columns: Vec<_> =
-                batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
-            for row in 0..batch.num_rows() {
-                lines.push(columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | "));
-            }
-        }
-        Ok(lines)
-    })
+    shop.runtime.block_on(asked(&shop.engine, who, sql))
 }
 
 #[test]

@@ -23,12 +23,12 @@
 use std::fs;
 use std::path::Path;
 
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use polder::error::Error;
 use polder::flight::client::Remote;
 
 use crate::harbour;
+use crate::lines::cells;
 use crate::packly::packly;
 
 /// What a block asks for.
@@ -58,16 +58,8 @@ pub async fn answer(remote: &mut Remote, kind: Kind, sql: &str) -> Result<Vec<St
     if kind == Kind::Columns {
         return Ok(schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect());
     }
-    let options = FormatOptions::default().with_null("NULL");
-    let mut lines = Vec::new();
-    for batch in batches {
-        let columns: Vec<_> =
-            batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
-        for row in 0..batch.num_rows() {
-            let cells: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
-            lines.extend(cells.join(" | ").lines().map(str::to_owned));
-        }
-    }
+    let rows = cells(&batches).map(|row| row.join(" | "));
+    let mut lines: Vec<_> = rows.flat_map(|row| row.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
     if kind == Kind::Sorted {
         lines.sort();
     }

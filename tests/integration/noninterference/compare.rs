@@ -7,7 +7,6 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::writer::StreamWriter;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use polder::error::Error;
 use polder::flight::encode::{wire_batch, wire_schema};
@@ -15,6 +14,7 @@ use polder::session::{Engine, Request, Values};
 use polder_catalog::principal::Principal;
 
 use super::query::Query;
+use crate::lines::cells;
 
 /// All that is seen of a statement.
 #[derive(Debug)]
@@ -95,15 +95,7 @@ async fn rows(engine: &Arc<Engine>, who: &Principal, request: Request) -> Result
     let (notices, told) = (planned.notices().to_vec(), planned.snapshots().keys().cloned().collect::<Vec<_>>());
     let batches: Vec<RecordBatch> = planned.run()?.try_collect().await?;
     let wire = wire_schema(&schema);
-    let options = FormatOptions::default().with_null("NULL").with_display_error(true);
-    let mut lines = Vec::new();
-    for batch in &batches {
-        let columns: Vec<_> =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
-        for row in 0..batch.num_rows() {
-            lines.push(columns.iter().map(|column| column.value(row).to_string()).collect());
-        }
-    }
+    let lines = cells(&batches).collect();
     let whole = concat_batches(&schema, &batches).unwrap();
     let bytes = [written(&wire, &batches), written(&wire, &[whole])];
     Ok(Rows { schema: format!("{schema:?} {told:?}"), notices, lines, bytes })
