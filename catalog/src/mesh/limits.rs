@@ -4,6 +4,7 @@
 //! Whom none is for is bound by what the server allows everybody.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::asking::duration;
@@ -82,15 +83,16 @@ pub(super) fn read(nodes: &[Node], declared: &Declared, report: &mut Report) -> 
         let group = ResourceGroup {
             name: name.to_owned(),
             groups: written.then_some(members),
-            at_once: count("at_once", &mut fields, report).filter(|at_once| *at_once > 0),
-            waiting: count("waiting", &mut fields, report),
+            at_once: number("at_once", whole, "a whole number above 0", &mut fields, report),
+            waiting: number("waiting", |text| text.parse().ok(), "a whole number", &mut fields, report),
             wait: duration("mesh/limits", "wait", Duration::ZERO, LONGEST, &mut fields, report),
             memory: percent("memory", &mut fields, report),
             each: fields.get("each").map_or_else(Each::default, |node| Each::read(node, report)),
         };
         if group.at_once.is_none() && (group.waiting.is_some() || group.wait.is_some()) {
+            let key = if group.waiting.is_some() { "waiting" } else { "wait" };
             report
-                .error("mesh/limits", fields.key_place("waiting"), "nothing waits where all statements run at once")
+                .error("mesh/limits", fields.key_place(key), "nothing waits where all statements run at once")
                 .help("add `at_once: 8`: how many of the group's statements run");
         }
         fields.close(report);
@@ -104,7 +106,8 @@ impl Each {
         let Some(mut fields) = Fields::of(node, "`each`", report) else { return Self::default() };
         let mut time = |key| duration("mesh/limits", key, SHORTEST, LONGEST, &mut fields, report);
         let (cpu, time) = (time("cpu"), time("time"));
-        let mut bytes = |key| number(key, size, "a number of bytes, as in `512MiB` or `10GiB`", &mut fields, report);
+        let some = |text: &str| size(text).filter(|bytes| *bytes > 0);
+        let mut bytes = |key| number(key, some, SIZE, &mut fields, report);
         let each = Self {
             memory: bytes("memory"),
             spill: bytes("spill"),
@@ -117,12 +120,6 @@ impl Each {
         fields.close(report);
         each
     }
-}
-
-fn count(key: &'static str, fields: &mut Fields<'_>, report: &mut Report) -> Option<usize> {
-    let least = usize::from(key == "at_once");
-    let read = |text: &str| text.parse().ok().filter(|count| *count >= least);
-    number(key, read, "a whole number", fields, report)
 }
 
 fn percent(key: &'static str, fields: &mut Fields<'_>, report: &mut Report) -> Option<u8> {
@@ -146,16 +143,19 @@ fn number<T>(
     number
 }
 
-fn whole(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|number| *number > 0)
+fn whole<T: FromStr + PartialOrd + Default>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number| *number > T::default())
 }
+
+/// What [`size`] reads, in the words of an error.
+pub const SIZE: &str = "a number of bytes, as in `512MiB` or `10GiB`";
 
 /// A number of bytes, which may have a unit.
 pub fn size(text: &str) -> Option<u64> {
     const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
     let unit = UNITS.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
     let (number, shift) = unit.unwrap_or((text, 0));
-    whole(number.trim())?.checked_mul(1 << shift)
+    number.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 #[cfg(test)]
@@ -235,7 +235,7 @@ mod tests {
         {
             assert_eq!(size(text), Some(bytes), "{text}");
         }
-        for text in ["", "0", "GiB", "10GB", "-1", "1.5GiB", "99999999999TiB"] {
+        for text in ["", "GiB", "10GB", "-1", "1.5GiB", "99999999999TiB"] {
             assert!(size(text).is_none(), "{text}");
         }
     }
