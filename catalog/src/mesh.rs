@@ -32,7 +32,7 @@ pub use self::auth::{Credential, User};
 pub use self::declared::AttributeType;
 use self::declared::Declared;
 pub use self::holder::{Holder, Subject};
-pub use self::issuer::Issuer;
+pub use self::issuer::{Issuer, is_private};
 pub use self::limits::ResourceGroup;
 pub use self::storage::{Setting, Storage};
 use self::versions::Versions;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use polder_catalog::mesh::limits::{SIZE, size};
+use polder_catalog::secret::Secret;
 
 use super::{Failure, Limits, Outcome, engine, terminal};
 use crate::flight::tls::TlsFiles;
 use crate::lake::{self, cache};
-use crate::observe::{Log, Observer, Settings, Synced};
+use crate::observe::{Lineage, Log, Observer, Settings, Sink, Synced};
 use crate::server::{self, Follow};
 use crate::session::{Engine, Options};
 
@@ -28,7 +30,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 #[command(after_help = "Examples:\n  \
     polder serve --mesh packly\n  \
     polder serve --mesh packly --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key\n  \
-    polder serve --mesh packly --audit /var/log/polder/audit")]
+    polder serve --mesh packly --audit /var/log/polder/audit\n  \
+    polder serve --mesh packly --lineage https://lineage.example")]
 pub struct Serve {
     /// The mesh directory
     #[arg(long, value_name = "DIR")]
@@ -44,6 +47,8 @@ pub struct Serve {
     #[command(flatten)]
     audit: Audit,
     #[command(flatten)]
+    lineage: Traced,
+    #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
     cache: Cache,
@@ -56,10 +61,10 @@ struct Cache {
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
     /// The most that is kept there: a number of bytes, or one with MiB, GiB or TiB behind it
-    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = size, requires = "cache")]
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = bytes, requires = "cache")]
     cache_size: u64,
     /// The most of it that is kept in memory as well
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size, requires = "cache")]
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = bytes, requires = "cache")]
     cache_memory: u64,
 }
 
@@ -70,13 +75,8 @@ impl Cache {
     }
 }
 
-/// A number of bytes.
-fn size(text: &str) -> Result<u64, String> {
-    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
-    let unit = units.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
-    let (number, shift) = unit.unwrap_or((text, 0));
-    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-    bytes.ok_or_else(|| "write a number of bytes, as in `512MiB` or `10GiB`".to_owned())
+fn bytes(text: &str) -> Result<u64, String> {
+    size(text).ok_or_else(|| format!("write {SIZE}"))
 }
 
 /// Where and how it is written down who saw what.
@@ -93,6 +93,24 @@ struct Audit {
     audit_size: u64,
 }
 
+/// Where it is told what answers are made of.
+#[derive(Args)]
+struct Traced {
+    /// Where OpenLineage events of statements go: `stdout`, `file:PATH`, or the URL of a server, which
+    /// knows this one by the key in OPENLINEAGE_API_KEY
+    #[arg(long, value_name = "SINK")]
+    lineage: Option<Sink>,
+}
+
+impl Traced {
+    fn sink(self) -> Result<Option<Lineage>, Failure> {
+        let Some(sink) = self.lineage else { return Ok(None) };
+        let key = std::env::var("OPENLINEAGE_API_KEY").ok().map(Secret::new);
+        let lineage = Lineage::to(sink.with_key(key));
+        lineage.map(Some).map_err(|unusable| Failure::Environment(format!("lineage cannot be told: {unusable}")))
+    }
+}
+
 /// When records are made to outlive the machine.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum When {
@@ -104,8 +122,8 @@ enum When {
 
 impl Audit {
     /// One who writes it down, or only remembers the last statements.
-    fn observer(self) -> Result<Arc<Observer>, Failure> {
-        let Some(dir) = self.audit else { return Ok(Arc::default()) };
+    fn observer(self) -> Result<Observer, Failure> {
+        let Some(dir) = self.audit else { return Ok(Observer::default()) };
         let sync = match self.audit_sync {
             When::Each => Synced::Each,
             When::Background => Synced::Background,
@@ -114,7 +132,7 @@ impl Audit {
         let log = Log::open(&settings).map_err(|unopened| {
             Failure::Environment(format!("the audit log in `{}` cannot be opened: {unopened}", dir.display()))
         })?;
-        Ok(Arc::new(Observer::auditing(log)))
+        Ok(Observer::auditing(log))
     }
 }
 
@@ -150,7 +168,8 @@ impl Serve {
     pub async fn run(self) -> Outcome {
         let lake = lake::Options { cache: self.cache.options(), ..lake::Options::default() };
         let patience = Duration::from_secs(self.patience);
-        let options = Options { patience, lake, observer: self.audit.observer()?, ..self.limits.options() };
+        let observer = Arc::new(self.audit.observer()?.telling(self.lineage.sink()?));
+        let options = Options { patience, lake, observer, ..self.limits.options() };
         let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
         until_stopped(engine, self.listen, follow).await
@@ -199,21 +218,4 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
     running.stop(DRAIN).await;
     observer.close().await;
     Ok(())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_with_their_units() {
-        for (text, bytes) in [("7", 7), ("2KiB", 2048), ("512MiB", 512 << 20), ("10 GiB", 10 << 30), ("1TiB", 1 << 40)]
-        {
-            assert_eq!(size(text).unwrap(), bytes, "{text}");
-        }
-        for text in ["", "GiB", "10GB", "-1", "1.5GiB", "99999999999TiB"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
 }

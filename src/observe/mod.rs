@@ -5,6 +5,7 @@
 //!         --refused->         one record for a statement that was not planned, before its error leaves
 //! auth    --failed-->         counted by name and network, one record a second at most
 //!                    Log      a thread of its own: lines of JSON in a chain of hashes, in files that rotate
+//!                    Lineage  what answers are made of, for catalogs of metadata; nothing waits for it
 //!                    Recent   the last statements of this process, for `mesh.queries`
 //! ```
 //!
@@ -16,6 +17,7 @@
 mod chain;
 mod clock;
 mod files;
+mod lineage;
 mod log;
 mod logins;
 mod recent;
@@ -30,6 +32,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Class, Error};
 
+pub use lineage::{Answer, Lineage, Part, Sink, Unusable};
 use log::Beginning;
 pub use log::{Commit, Log, Settings, Synced, Unopened};
 pub use recent::{Recent, Recorded};
@@ -43,6 +46,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct Observer {
     log: Option<Log>,
+    lineage: Option<Lineage>,
     recent: Arc<Recent>,
     open: TaskTracker,
 }
@@ -51,6 +55,17 @@ impl Observer {
     /// Keeps the last statements in memory, and all of them in `log`.
     pub fn auditing(log: Log) -> Self {
         Self { log: Some(log), ..Self::default() }
+    }
+
+    /// The same, which tells `lineage` what answers are made of.
+    #[must_use]
+    pub fn telling(self, lineage: Option<Lineage>) -> Self {
+        Self { lineage, ..self }
+    }
+
+    /// Whether anybody wants to know what answers are made of.
+    pub fn follows(&self) -> bool {
+        self.lineage.is_some()
     }
 
     /// The last statements of this process.
@@ -69,6 +84,9 @@ impl Observer {
             None => Commit::none(),
         };
         self.recent.add(Arc::clone(&recorded));
+        if let Some(lineage) = &self.lineage {
+            lineage.begun(&recorded);
+        }
         let entry = Entry {
             observer: Arc::clone(self),
             recorded,
@@ -109,19 +127,27 @@ impl Observer {
         }
     }
 
-    /// Waits for the last words of statements, and writes the end of the log. Without a log nobody is waited for.
+    /// Waits for the last words of statements, and writes the end of the log. Where nobody is told, nobody is waited for.
     pub async fn close(&self) {
-        let Some(log) = &self.log else { return };
+        if self.log.is_none() && self.lineage.is_none() {
+            return;
+        }
         self.open.close();
         if tokio::time::timeout(LAST_WORDS, self.open.wait()).await.is_err() {
-            tracing::warn!("statements have not ended, and the audit log does not say how they will");
+            tracing::warn!("statements have not ended, and nobody is told how they will");
         }
-        log.close();
+        if let Some(lineage) = &self.lineage {
+            lineage.close().await;
+        }
+        if let Some(log) = &self.log {
+            log.close();
+        }
     }
 
-    /// What the log counts, as Prometheus reads it; nothing without a log.
+    /// What was counted, as Prometheus reads it; nothing where nobody is told.
     pub fn render(&self) -> String {
-        self.log.as_ref().map(Log::render).unwrap_or_default()
+        let log = self.log.as_ref().map(Log::render).unwrap_or_default();
+        log + &self.lineage.as_ref().map(Lineage::render).unwrap_or_default()
     }
 }
 
@@ -159,6 +185,9 @@ impl Drop for Entry {
         self.recorded.end(outcome, self.since.elapsed());
         if let Some(log) = &self.observer.log {
             log.tell(record::ended(&self.recorded), self.beginning.clone());
+        }
+        if let Some(lineage) = &self.observer.lineage {
+            lineage.ended(&self.recorded);
         }
     }
 }

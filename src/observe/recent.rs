@@ -130,7 +130,7 @@ mod tests {
 
     fn said(who: &str, text: String) -> Arc<Recorded> {
         let asked = Asked { who: who.to_owned(), statement: Some(text), ..Asked::default() };
-        Arc::new(Recorded::new(Arc::new(Statement { asked, reads: Vec::new() }), Origin::default()))
+        Arc::new(Recorded::new(Arc::new(Statement { asked, ..Statement::default() }), Origin::default()))
     }
 
     #[test]

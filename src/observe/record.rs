@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::clock;
+use super::lineage::Answer;
 use super::recent::Recorded;
 use crate::error::Class;
 
@@ -109,6 +110,9 @@ pub struct Statement {
     pub asked: Asked,
     /// What it reads.
     pub reads: Vec<Read>,
+    /// What its answer is made of, for who follows that.
+    #[serde(skip)]
+    pub answer: Option<Answer>,
 }
 
 /// How a statement ended.
@@ -229,7 +233,7 @@ mod tests {
     #[test]
     fn a_record_is_one_line_of_json_whatever_the_statement_holds() {
         let asked = Asked { who: "ad\"a".to_owned(), statement: Some("a\nb\u{1}ü".to_owned()), ..Asked::default() };
-        let recorded = Recorded::new(Arc::new(Statement { asked, reads: Vec::new() }), Origin::default());
+        let recorded = Recorded::new(Arc::new(Statement { asked, ..Statement::default() }), Origin::default());
         for record in [begun(&recorded), ended(&recorded), refused(&recorded)] {
             assert!(!record.contains('\n'), "{record}");
             let record: serde_json::Value = serde_json::from_str(&record).unwrap();
@@ -255,7 +259,7 @@ mod tests {
             left_out: 0,
             rows: Vec::new(),
         };
-        let statement = Statement { asked: Asked::default(), reads: vec![read] };
+        let statement = Statement { reads: vec![read], ..Statement::default() };
         let record = begun(&Recorded::new(Arc::new(statement), Origin::default()));
         assert!(record.len() < 1_000 && record.contains("\"left_out\":100000"), "{} bytes", record.len());
     }

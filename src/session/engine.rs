@@ -262,7 +262,7 @@ impl Engine {
         let names = if error.class == Class::Denied { Names::All } else { Names::Plain };
         let asked = self.apart(async move { Ok(record::asked(&mesh, &asking, &request.sql, names)) }).await;
         let asked = asked.unwrap_or_else(|_| record::asking(principal));
-        let statement = Statement { asked, reads: Vec::new() };
+        let statement = Statement { asked, ..Statement::default() };
         self.observer.refused(statement, origin, error.class, took).await.err().unwrap_or(error)
     }
 

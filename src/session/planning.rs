@@ -142,8 +142,8 @@ impl Planned {
 
     /// Says who asks, and where it came from.
     pub(super) fn told(&mut self, asked: observe::Asked, origin: Origin) {
-        let reads = self.statement.reads.clone();
-        (self.statement, self.origin) = (Arc::new(Statement { asked, reads }), origin);
+        let statement = Statement { asked, ..self.statement.as_ref().clone() };
+        (self.statement, self.origin) = (Arc::new(statement), origin);
     }
 
     /// The same for somebody who asks for its rows from elsewhere.
@@ -309,7 +309,15 @@ impl Ready {
             pins: tables.iter().filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?))).collect(),
             notices,
             ages: tables.iter().filter_map(|(_, _, table)| Some((table.name.clone(), table.age?))).collect(),
-            statement: Arc::new(Statement { asked: observe::Asked::default(), reads: record::reads(&flow, &tables) }),
+            statement: Arc::new(Statement {
+                asked: observe::Asked::default(),
+                reads: record::reads(&flow, &tables),
+                answer: engine
+                    .observer
+                    .follows()
+                    .then(|| record::answer(engine.mesh().name(), &flow, &tables))
+                    .flatten(),
+            }),
             origin: Origin::default(),
             flow,
             plan: physical,

@@ -8,8 +8,8 @@ use polder_catalog::principal::Principal;
 
 use super::gate::LONGEST;
 use super::redact::{Names, Redacted, redacted};
-use crate::guard::flow::Flow;
-use crate::observe::{Asked, Column, Read};
+use crate::guard::flow::{Flow, Source};
+use crate::observe::{Answer, Asked, Column, Part, Read};
 use crate::resolve::explanation::{Effect, leaves};
 use crate::resolve::{Scanned, Table};
 
@@ -74,6 +74,25 @@ pub(super) fn reads(flow: &Flow, tables: &[Scanned]) -> Vec<Read> {
         }
     };
     tables.iter().map(of).collect()
+}
+
+/// What an answer over products is made of; nothing of one that reads none.
+pub(super) fn answer(mesh: &str, flow: &Flow, tables: &[Scanned]) -> Option<Answer> {
+    let products = || tables.iter().filter(|(_, _, table)| table.is_product());
+    let input = |table: &Table| (table.name.clone(), table.snapshot.map(|snapshot| snapshot.to_string()));
+    let mut inputs: Vec<_> = products().map(|(_, _, table)| input(table)).collect();
+    inputs.sort();
+    inputs.dedup();
+    let parts = |sources: &[Source]| {
+        let parts = sources.iter().filter_map(|source| {
+            let (_, _, table) = products().find(|(scan, ..)| *scan == source.table)?;
+            let (product, column) = (table.name.clone(), source.path.join("."));
+            Some(Part { product, column, via: source.via.as_str(), masked: source.masked })
+        });
+        parts.collect::<Vec<_>>()
+    };
+    let columns = flow.outputs.iter().map(|(name, sources)| (name.clone(), parts(sources))).collect();
+    (!inputs.is_empty()).then(|| Answer { mesh: mesh.to_owned(), inputs, columns, rows: parts(&flow.rows) })
 }
 
 /// The columns and fields at a path, as far as anything of them is shown.

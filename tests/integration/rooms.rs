@@ -32,7 +32,7 @@ const OUTSIDE: [(&str, &[&str]); 10] = [
     ("axum", &["server"]),
     ("iceberg", &["lake", "scan", "resolve", "inspect", "packly"]),
     ("object_store", &["lake", "scan"]),
-    ("reqwest", &["auth", "lake"]),
+    ("reqwest", &["auth", "lake", "observe"]),
     ("x509_parser", &["auth"]),
     ("tokio_rustls", &["flight", "server", "lake"]),
     ("rustls_native_certs", &["lake"]),

@@ -61,7 +61,7 @@ impl Declared {
         }
         let url = fields.required("issuer", report);
         if let Some(url) = url
-            && !is_issuer(url)
+            && !is_private(url)
         {
             report
                 .error("mesh/issuer", fields.key_place("issuer"), format!("{} is not the URL of an issuer", quote(url)))
@@ -139,8 +139,9 @@ fn pointer(written: &str, place: &Place, report: &mut Report) -> String {
     format!("/{}", written.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Whether a text may be an issuer: `https`, or `http` on this machine.
-fn is_issuer(url: &str) -> bool {
+/// Whether a text is a URL that others on the way learn nothing from: `https`, or `http` on this machine, and no more than a
+/// host, a port and a path.
+pub fn is_private(url: &str) -> bool {
     let (https, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
         (Some(rest), _) => (true, rest),
         (None, Some(rest)) => (false, rest),

@@ -61,7 +61,7 @@ fn on(disk: &Full, dir: &Path, sync: Synced) -> Arc<Observer> {
 
 fn asked(who: &str) -> Statement {
     let statement = Some("SELECT ?".to_owned());
-    Statement { asked: Asked { who: who.to_owned(), statement, ..Asked::default() }, reads: Vec::new() }
+    Statement { asked: Asked { who: who.to_owned(), statement, ..Asked::default() }, ..Statement::default() }
 }
 
 /// Runs a statement to its end.
