@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare.py -> tables + mesh -> make: variants with deletes, a table of 100 000 files
-//!            -> tpch | deletes | planning | decide | wire -> JSON lines on stdout, a Markdown report on stderr or in a file
+//!            -> tpch | deletes | planning | decide | small | wire -> JSON lines on stdout, a Markdown report on stderr or in a file
 //! ```
 //!
 //! Only ratios inside one run mean anything: all arms are one build, and the machine may be busy. A ratio is one of
@@ -23,6 +23,7 @@ mod measure;
 mod peer;
 mod planning;
 mod report;
+mod small;
 mod tables;
 mod tpch;
 #[path = "../../catalog/src/tests/vast.rs"]
@@ -74,6 +75,8 @@ enum What {
     Planning,
     /// Loading a vast mesh, and deciding in it
     Decide(decide::Options),
+    /// Small statements, which are planning for the most part
+    Small,
     /// What Flight SQL costs beside the engine without it, and beside a copy of bytes
     Wire(wire::Options),
     /// The plan that an arm makes of a query
@@ -116,6 +119,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         What::Deletes => deletes::run(&setting).await?,
         What::Planning => planning::run(&setting).await?,
         What::Decide(options) => decide::run(&setting, &options)?,
+        What::Small => small::run(&setting).await?,
         What::Wire(options) => wire::run(&setting, &options).await?,
     };
     match arguments.report {

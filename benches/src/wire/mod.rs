@@ -79,7 +79,7 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> Result<String> 
 }
 
 /// The mesh of prepare.py without users, and with the table of many small files.
-async fn prepare(setting: &Setting) -> Result<()> {
+pub(crate) async fn prepare(setting: &Setting) -> Result<()> {
     let home = setting.data.join("wire");
     copy(&setting.data.join("mesh"), &home)?;
     fs::write(home.join("mesh.yaml"), "mesh: bench\n")?;
@@ -104,7 +104,7 @@ async fn prepare(setting: &Setting) -> Result<()> {
 }
 
 /// The engine over that mesh, and who asks.
-fn engine(setting: &Setting) -> Result<(Arc<Engine>, Principal)> {
+pub(crate) fn engine(setting: &Setting) -> Result<(Arc<Engine>, Principal)> {
     let mesh = load(&setting.data.join("wire"))?;
     let options = EngineOptions { threads: Some(setting.threads), ..EngineOptions::default() };
     Ok((Engine::start(mesh, options)?, anonymous()))
