@@ -74,7 +74,7 @@ fn event(
             "job": {
                 "namespace": namespace,
                 "name": format!("statements.{fingerprint}"),
-                "facets": { "jobType": facet("2-0-3", "JobTypeJobFacet", job) },
+                "facets": { "jobType": facet("2-0-4", "JobTypeJobFacet", job) },
             },
             "inputs": inputs,
             "outputs": [output],
