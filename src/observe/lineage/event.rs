@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(begun["inputs"][0]["facets"]["version"]["datasetVersion"], "7");
         let lineage = &ended["outputs"][0]["facets"]["columnLineage"];
         let names: Vec<&String> = lineage["fields"].as_object().unwrap().keys().collect();
-        assert_eq!(names, ["column 2", "column 3", "e", "total"]);
+        assert_eq!(names, ["total", "column 2", "column 3", "e"]);
         assert_eq!(lineage["fields"]["e"]["inputFields"][0]["transformations"][0]["masking"], true);
         assert_eq!(lineage["dataset"][0]["transformations"][0]["subtype"], "FILTER");
         let text = format!("{begun}{ended}");
