@@ -123,13 +123,7 @@ pub(super) fn check_names(product: &Product, declared: &Declared, report: &mut R
     }
 }
 
-fn names_inside<'p>(
-    product: &Product,
-    path: &mut Vec<&'p Column>,
-    kinds: &[Kind],
-    declared: &Declared,
-    report: &mut Report,
-) {
+fn names_inside(product: &Product, path: &mut Vec<&Column>, kinds: &[Kind], declared: &Declared, report: &mut Report) {
     let Some(column) = path.last().copied() else { return };
     if is_text(column) {
         let tags = tags(product, path);
