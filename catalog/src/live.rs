@@ -5,12 +5,15 @@
 //! requiredness              NULLs where the contract has none     live/nulls, live/required
 //! keys, partitions          other than the contract says          live/key, live/partition
 //! the last change           longer ago than promised              live/stale
+//! figures                   not what a rule of quality asks        quality/failed, quality/unmeasured
 //! no answer                 the lake, or this table               live/unreachable, live/unread
 //! ```
 //!
 //! Opening tables is for the engine, which tells here what it saw. No value of any row is among it.
 
-use crate::contract::Column;
+use std::collections::BTreeMap;
+
+use crate::contract::{Column, Rule};
 use crate::document::{Finding, Place, Severity, quote};
 use crate::mesh::{Domain, Product};
 use crate::name::ProductRef;
@@ -28,8 +31,19 @@ pub struct Table {
     pub stale: Option<String>,
     /// How many NULLs the columns have that the contract requires and the table does not, as far as its figures tell.
     pub nulls: Vec<(String, Option<u64>)>,
+    /// What its files say of themselves, where that was looked at.
+    pub figures: Option<Figures>,
     /// What keeps its values from being looked at.
     pub unread: Option<String>,
+}
+
+/// What a table's files say of themselves, as far as it is exact.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// How many rows there are.
+    pub rows: Option<u64>,
+    /// How many NULLs columns have.
+    pub nulls: BTreeMap<String, u64>,
 }
 
 fn finding(code: &'static str, severity: Severity, place: &Place, message: String, help: &str) -> Finding {
@@ -89,6 +103,9 @@ pub fn held(product: &Product, table: &Table) -> Vec<Finding> {
         let help = "write `partitioned: true` and `partitionKeyPosition` into the columns that it is partitioned by";
         found.push(finding("live/partition", Severity::Warning, &contract.place, message, help));
     }
+    if let Some(figures) = &table.figures {
+        found.extend(contract.quality.iter().filter_map(|rule| quality(&name, rule, figures)));
+    }
     if let Some(stale) = &table.stale {
         let help = "see why its writer is late, or promise less in `slaProperties`";
         found.push(finding("live/stale", Severity::Warning, &contract.place, stale.clone(), help));
@@ -99,6 +116,34 @@ pub fn held(product: &Product, table: &Table) -> Vec<Finding> {
         found.push(finding("live/unread", Severity::Warning, &contract.place, message, help));
     }
     found
+}
+
+/// What is wrong with a table by a rule of quality, if anything is.
+fn quality(name: &ProductRef, rule: &Rule, figures: &Figures) -> Option<Finding> {
+    let what = match &rule.column {
+        Some(column) => format!("NULLs of {} in `{name}`", quote(column)),
+        None => format!("rows of `{name}`"),
+    };
+    let counted = match &rule.column {
+        Some(column) => figures.nulls.get(column).copied(),
+        None => figures.rows,
+    };
+    // Both are far below the numbers that a float cannot tell apart.
+    let number = match (counted, figures.rows) {
+        (Some(counted), Some(rows)) if rule.percent => Some(100.0 * counted as f64 / rows.max(1) as f64),
+        (Some(counted), _) if !rule.percent => Some(counted as f64),
+        _ => None,
+    };
+    let Some(number) = number else {
+        let message = format!("the {what} cannot be counted without reading them");
+        let help = "rows were deleted from the table's files, or their writer left the figures out";
+        return Some(finding("quality/unmeasured", Severity::Note, &rule.place, message, help));
+    };
+    let severity = if rule.grave { Severity::Error } else { Severity::Warning };
+    let unit = if rule.percent { " percent" } else { "" };
+    let message = format!("the {what} are {number}{unit}, and the contract asks for {}", rule.bound);
+    let help = "mend the table, or ask for what its data can keep";
+    (!rule.bound.holds(number)).then(|| finding("quality/failed", severity, &rule.place, message, help))
 }
 
 /// What does not keep a contract keeps its product from being served.

@@ -45,6 +45,7 @@ pub(super) async fn look(engine: &Engine, mesh: &Mesh, name: &ProductRef, rows: 
         match tokio::time::timeout(PATIENCE, sampled).await {
             Ok(Ok(sampled)) => {
                 table.nulls = sampled.nulls;
+                table.figures = Some(sampled.figures);
                 found = sampled.findings;
             }
             Ok(Err(error)) => table.unread = Some(error.message),

@@ -93,6 +93,11 @@ async fn untagged_columns_are_found_by_counts_alone() {
     assert_eq!(of(&few, "detect/untagged").len(), 0, "no more rows are read than were asked for");
     change(dir.path(), CONTRACT, "\"name\": \"contact\",", "\"name\": \"contact\", \"tags\": [\"pii.email\"],");
     assert_eq!(of(&look(dir.path(), 100).await, "detect/untagged").len(), 1);
+    let rule =
+        "\"name\": \"note\", \"quality\": [{ \"metric\": \"rowCount\", \"mustBe\": 7, \"severity\": \"error\" }],";
+    change(dir.path(), CONTRACT, "\"name\": \"note\",", rule);
+    let seen = look(dir.path(), 100).await;
+    assert_eq!(of(&seen, "quality/failed")[0].severity, Severity::Error, "{seen:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,6 +118,15 @@ async fn a_table_is_held_against_all_that_its_contract_says() {
     assert!(of(&seen, "live/nulls")[0].message.contains("3 of its values"), "{seen:#?}");
     assert_eq!(of(&seen, "live/nulls").len(), 1, "`contact` has none: {seen:#?}");
     assert!(of(&seen, "live/stale")[0].message.contains("`shop.people` is stale"));
+    let rules = "\"name\": \"home\", \"quality\": [{ \"metric\": \"rowCount\", \"mustBe\": 7 }],";
+    change(dir.path(), CONTRACT, "\"name\": \"home\",", rules);
+    let rule = "\"quality\": [{ \"metric\": \"nullValues\", \"mustBeLessThan\": 50, \"unit\": \"percent\" }],";
+    change(dir.path(), CONTRACT, "\"name\": \"note\",", &format!("\"name\": \"note\", {rule}"));
+    let seen = look(dir.path(), 100).await;
+    let failed: Vec<&str> = of(&seen, "quality/failed").iter().map(|found| found.message.as_str()).collect();
+    assert_eq!(failed.len(), 2, "{seen:#?}");
+    assert!(failed[0].starts_with("the rows of `shop.people@1` are 6,"), "{failed:?}");
+    assert!(failed[1].contains("are 50 percent, and the contract asks for `mustBeLessThan: 50`"), "{failed:?}");
     change(dir.path(), CONTRACT, "\"physicalType\": \"long\"", "\"physicalType\": \"int\"");
     change(dir.path(), CONTRACT, "\"name\": \"note\"", "\"name\": \"remark\"");
     let seen = look(dir.path(), 100).await;

@@ -124,6 +124,12 @@ pub(super) const PAGES: &[Page] = &[
         "Rename it; `physicalName` keeps the table's own name.",
     ),
     page(
+        "contract/quality",
+        "a rule of quality does not say what must hold",
+        "Without a bound there is nothing to hold the table against.",
+        "Write one of the standard's operators, `mustBe` or `mustBeLessThan` for one, with a number.",
+    ),
+    page(
         "contract/rows",
         "`polder.rows` is neither `open` nor `closed`, or stands on a column",
         "It closes the rows of a product, so that policies alone show any.",

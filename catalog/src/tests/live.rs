@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::document::Severity;
-use crate::live::{Table, drift, held, unreachable};
+use crate::live::{Figures, Table, drift, held, unreachable};
 
 fn told(files: &Files, table: Table) -> Vec<(&'static str, Severity, String)> {
     let mesh = files.load().unwrap();
@@ -59,4 +59,38 @@ fn what_is_in_drift_or_silent_is_not_served() {
     let silent = unreachable(shop, "the lake of domain `shop` does not answer", 2);
     assert_eq!((silent.severity, silent.place), (Severity::Error, shop.catalog_place.clone()));
     assert!(silent.message.ends_with("2 products of `shop` could not be looked at"), "{}", silent.message);
+}
+
+#[test]
+fn rules_of_quality_are_held_against_figures() {
+    let contract = "shop/products/customers.odcs.yaml";
+    let check = |rule: &str, rows: Option<u64>, nulls: Option<u64>| {
+        let files =
+            Files::valid().change(contract, "physicalName: town,", &format!("physicalName: town, quality: [{rule}],"));
+        let nulls = nulls.map(|nulls| ("city".to_owned(), nulls)).into_iter().collect();
+        let found = told(&files, Table { figures: Some(Figures { rows, nulls }), ..Table::default() });
+        found.into_iter().map(|(code, severity, _)| (code, severity)).next()
+    };
+    let failed = |severity| Some(("quality/failed", severity));
+    let few = "{ metric: nullValues, mustBeLessThan: 5, unit: percent }";
+    assert_eq!(check(few, Some(100), Some(4)), None);
+    assert_eq!(check(few, Some(100), Some(5)), failed(Severity::Warning));
+    assert_eq!(check(few, None, Some(5)), Some(("quality/unmeasured", Severity::Note)));
+    let none = "{ metric: nullValues, mustBe: 0, severity: error }";
+    assert_eq!((check(none, None, Some(0)), check(none, None, Some(1))), (None, failed(Severity::Error)));
+    let rows = "{ metric: rowCount, mustBeBetween: [10, 20] }";
+    assert_eq!((check(rows, Some(10), None), check(rows, Some(21), None)), (None, failed(Severity::Warning)));
+    assert_eq!(check("{ metric: rowCount, mustNotBeBetween: [1, 2] }", Some(2), None), failed(Severity::Warning));
+    assert_eq!(check("{ type: sql, query: SELECT 1, mustBe: 2 }", Some(2), None), None);
+    for unbound in
+        ["{ metric: rowCount }", "{ metric: rowCount, mustBe: many }", "{ metric: rowCount, mustBeBetween: [1] }"]
+    {
+        let files = Files::valid().change(
+            contract,
+            "physicalName: town,",
+            &format!("physicalName: town, quality: [{unbound}],"),
+        );
+        let mesh = files.load().unwrap();
+        assert_eq!(mesh.findings()[0].code, "contract/quality", "{unbound}");
+    }
 }
