@@ -29,6 +29,7 @@
 //! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
 //! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
 //! | `format` | rows as text or bytes: tables, CSV, JSON, Arrow, Parquet | know where rows come from or go |
+//! | [`observe`] | the audit log, and the last statements | know plans, policies or protocols: it is told |
 //! | [`served`] | the mesh that is served now, and who somebody is in it | load or decide anything |
 //! | [`server`] | the life of the serving process; it follows the mesh's files; SQL, health and metrics over HTTP | plan or execute by itself |
 //! | [`packly`] | the demo mesh: its files and its data | serve anything |
@@ -45,6 +46,7 @@
 //!   it some, nothing is planned by figures of hidden rows or by what operators learn while they run ([`guard::steady`]).
 //! - After optimization the verifier walks the plan, subqueries included, and refuses any scan beyond its grants. It
 //!   refuses what it does not know.
+//! - A derived product is planned as whoever asks, and what is planned around it never reaches into it ([`guard::QueryExec`]).
 //! - One query pins one snapshot of each table and version when it is planned.
 //! - The value of a parameter stands in the plan before it is optimized, as if it had been written there, and in no error.
 //! - Time travel and metadata tables obey the grants of today; DataFusion's planner never meets a table version.
@@ -52,6 +54,7 @@
 //!   planned ends before its next batch leaves.
 //! - A domain whose files break while it is served stays as it was, under the mesh-wide rules of now, and holds up no other.
 //! - One lake that hangs or fails fails the queries that read it, by name, and no others wait for it.
+//! - With an audit log, no row leaves before it is recorded who asked for it ([`observe`]).
 //! - Every error has a class ([`error::Class`]), and the class alone decides its wire code and exit code.
 
 pub mod auth;
@@ -62,6 +65,7 @@ mod format;
 pub mod guard;
 pub mod inspect;
 pub mod lake;
+pub mod observe;
 pub mod packly;
 pub mod resolve;
 pub mod scan;

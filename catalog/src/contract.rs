@@ -1,5 +1,6 @@
 //! A product's contract: the Open Data Contract Standard, read into what the engine serves.
 
+mod derived;
 mod freshness;
 mod keys;
 pub(crate) mod kind;
@@ -43,8 +44,8 @@ pub struct Contract {
     pub description: Option<String>,
     /// What it is for (ODCS `description.purpose`).
     pub purpose: Option<String>,
-    /// The table in the domain's catalog: `namespace.table`, namespace levels separated by dots.
-    pub table: String,
+    /// Where its data is.
+    pub data: Data,
     /// Whether no row is shown but by a policy (`polder.rows: closed`).
     pub closed_rows: bool,
     /// The product's own tags.
@@ -67,7 +68,50 @@ pub struct Contract {
     pub document: Arc<Value>,
 }
 
+/// Where the data of a product is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// In a table of the domain's catalog: `namespace.table`, namespace levels separated by dots.
+    Table(String),
+    /// In other products, of which a query makes it.
+    Query(Query),
+}
+
+/// The query of a derived product (`polder.query`). It is planned by the engine, with the rights of whoever asks.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// Its text.
+    pub text: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl PartialEq for Query {
+    /// Wherever they stand.
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Query {}
+
 impl Contract {
+    /// The table that it is read from, unless it is derived.
+    pub fn table(&self) -> Option<&str> {
+        match &self.data {
+            Data::Table(table) => Some(table),
+            Data::Query(_) => None,
+        }
+    }
+
+    /// The query that it is derived by, if it is.
+    pub fn query(&self) -> Option<&Query> {
+        match &self.data {
+            Data::Table(_) => None,
+            Data::Query(query) => Some(query),
+        }
+    }
+
     /// The longest time since the last change of the data that the contract allows, where it promises one.
     pub fn freshness(&self) -> Option<Duration> {
         freshness::promised(&self.sla)
@@ -112,6 +156,8 @@ pub struct Column {
     pub field_id: Option<i32>,
     /// The regular expression that its values match (`logicalTypeOptions.pattern`).
     pub pattern: Option<String>,
+    /// Why a derived column needs none of the tags of what it is made of (`polder.declassified`).
+    pub declassified: Option<String>,
     /// Where it stands.
     pub place: Place,
 }

@@ -2,13 +2,18 @@
 
 mod alias;
 mod asking;
+mod audit;
 mod auth;
+mod aws;
+mod carried;
 pub(crate) mod declared;
 mod detected;
 mod domain;
 pub(crate) mod each;
+mod hive;
 mod holder;
 mod issuer;
+pub mod limits;
 mod load;
 mod location;
 mod rest;
@@ -28,6 +33,7 @@ pub use self::declared::AttributeType;
 use self::declared::Declared;
 pub use self::holder::{Holder, Subject};
 pub use self::issuer::Issuer;
+pub use self::limits::ResourceGroup;
 pub use self::storage::{Setting, Storage};
 use self::versions::Versions;
 use crate::contract::{Contract, Status};
@@ -97,6 +103,10 @@ pub enum CatalogConfig {
     },
     /// An Iceberg REST catalog.
     Rest(Box<Rest>),
+    /// A catalog of AWS that is asked in its own way.
+    Aws(Box<Aws>),
+    /// A Hive Metastore.
+    Hive(Hive),
     /// Pinned metadata files: table name to the URL of its metadata, made absolute.
     Metadata(BTreeMap<String, String>),
 }
@@ -117,6 +127,47 @@ pub struct Rest {
     /// Whether it is asked for the credentials of the object store.
     pub vended: bool,
     /// Where its tables may lie; anywhere in a bucket, and nowhere on this machine, unless it is said.
+    pub location: Option<String>,
+}
+
+/// How a catalog of AWS is asked in its own way.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    /// Which tables it has.
+    pub tables: AwsTables,
+    /// Where it is: `http://…` or `https://…`, without a slash at its end.
+    pub uri: String,
+    /// What its requests are signed with.
+    pub signing: Signing,
+    /// Where its tables may lie, as in [`Rest`].
+    pub location: Option<String>,
+}
+
+/// The tables of a catalog of AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AwsTables {
+    /// Those of Glue.
+    Glue {
+        /// The number of the account, and the catalog nested in it if there is one; its own by default.
+        account: Option<String>,
+    },
+    /// Those of a bucket of S3 Tables.
+    Bucket {
+        /// Its ARN.
+        bucket: String,
+    },
+}
+
+/// How a Hive Metastore is asked.
+#[derive(Debug, Clone)]
+pub struct Hive {
+    /// The name or the address of the machine.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Where its tables may lie, as in [`Rest`].
     pub location: Option<String>,
 }
 
@@ -357,6 +408,21 @@ impl Mesh {
 
     pub(crate) fn is_entitled(&self, principal: &Principal, purpose: &str) -> bool {
         self.declared.purposes.get(purpose).is_some_and(|groups| !groups.is_disjoint(&principal.groups))
+    }
+
+    /// Whether the audit keeps statements with their literals.
+    pub fn audits_in_full(&self) -> bool {
+        self.declared.audit.full
+    }
+
+    /// The resource group of that principal's statements, if there is one.
+    pub fn limits_of(&self, principal: &Principal) -> Option<&ResourceGroup> {
+        self.declared.limits.iter().find(|group| group.is_for(principal))
+    }
+
+    /// Whether that principal may read what the audit says of others.
+    pub fn is_auditor(&self, principal: &Principal) -> bool {
+        !self.declared.audit.readers.is_disjoint(&principal.groups)
     }
 
     /// Whether `mesh.yaml` says anything about authentication.

@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Class, Error};
+use crate::observe::Observer;
 pub use crate::served::ANONYMOUS;
 use crate::served::{Served, anonymous};
 pub use api_token::new_token;
@@ -61,6 +62,8 @@ pub struct Auth {
     backoff: Backoff,
     providers: Providers,
     sealing: RwLock<Sealing>,
+    /// Who is told of logins that fail.
+    observer: Arc<Observer>,
 }
 
 /// What seals, and the mesh's key that it was made from.
@@ -92,7 +95,13 @@ impl Auth {
     pub fn new(served: Arc<Served>) -> Result<Self, Error> {
         let sealing = RwLock::new(Sealing::new(&served.mesh())?);
         let (backoff, providers) = (Backoff::default(), Providers::default());
-        Ok(Self { served, passwords: Passwords::new()?, backoff, providers, sealing })
+        Ok(Self { served, passwords: Passwords::new()?, backoff, providers, sealing, observer: Arc::default() })
+    }
+
+    /// The same, which tells somebody of logins that fail.
+    #[must_use]
+    pub fn telling(self, observer: Arc<Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     /// Seals with the key of a mesh that is about to be served. What another key sealed opens no more.
@@ -174,6 +183,7 @@ impl Auth {
             return Ok(principal);
         }
         attempt.failed();
+        self.observer.login_failed(mesh.user(user).map(|_| user), peer.network());
         Err(Error::new(Class::Unauthenticated, "unknown user or wrong password"))
     }
 
@@ -201,6 +211,7 @@ impl Auth {
             self.by_api_token(token).or_else(|| self.by_sealed_token(token))
         };
         found.and_then(|principal| self.agreed(peer, principal)).ok_or_else(|| {
+            self.observer.login_failed(None, peer.network());
             Error::new(Class::Unauthenticated, "the token is not valid, or no longer").help("log in again")
         })
     }

@@ -19,6 +19,11 @@ impl Peer {
         Self { address: Some(address.ip().to_canonical()), certificate: None }
     }
 
+    /// The address that it calls from, where it has one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     /// The same, with a certificate (DER) that a trusted authority signed and whose key the peer has shown to hold. One that
     /// cannot be read names nobody.
     #[must_use]

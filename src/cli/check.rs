@@ -1,5 +1,6 @@
 //! `polder check`: whether a mesh may be served, and why not.
 
+mod derived;
 mod live;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use polder_catalog::proof::{Claim, NoClaim, examine};
 use serde_json::json;
 
 use super::{Failure, Outcome, find, grave};
+use crate::session::{Engine, Options};
 
 /// Say whether a mesh may be served, and why not
 ///
@@ -61,10 +63,8 @@ impl Check {
         let Self { dir, offline, sample, format, claims } = self;
         find(&dir)?;
         let Found { mut findings, mut summary, mesh } = found(&dir, &claims)?;
-        if let Some(mesh) = mesh.filter(|_| !offline) {
-            let (of_tables, said) = live::found(mesh, sample).await?;
-            findings.extend(of_tables);
-            summary.push_str(&said);
+        if let Some(mesh) = mesh {
+            findings.extend(looked_into(mesh, offline, sample, &mut summary).await?);
         }
         in_order(&mut findings);
         match format {
@@ -78,6 +78,22 @@ impl Check {
         }
         if grave(&findings) { Err(Failure::Findings) } else { Ok(()) }
     }
+}
+
+/// What an engine finds: in the queries of derived products, and unless it is offline in the tables.
+async fn looked_into(mesh: Mesh, offline: bool, sample: usize, summary: &mut String) -> Result<Vec<Finding>, Failure> {
+    let derives = mesh.products().any(|(_, product)| product.contract.query().is_some());
+    if offline && !derives {
+        return Ok(Vec::new());
+    }
+    let engine = Engine::start(mesh, Options::default())?;
+    let mut findings = derived::flaws(&engine).await?;
+    if !offline {
+        let (of_tables, said) = live::found(&engine, sample).await;
+        findings.extend(of_tables);
+        summary.push_str(&said);
+    }
+    Ok(findings)
 }
 
 /// By files and lines.
@@ -248,7 +264,7 @@ mod tests {
                          @id(\"all\") permit (principal, action == Action::\"read\", resource);\n";
 
     /// What a mesh with a bit of everything wrong is told.
-    fn told() -> (tempfile::TempDir, Vec<Finding>) {
+    async fn told() -> (tempfile::TempDir, Vec<Finding>) {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in [
             ("mesh.yaml", MESH),
@@ -266,16 +282,16 @@ mod tests {
         (dir, found)
     }
 
-    #[test]
-    fn people_are_told_as_by_a_compiler() {
-        let (dir, found) = told();
+    #[tokio::test]
+    async fn people_are_told_as_by_a_compiler() {
+        let (dir, found) = told().await;
         let text: Vec<String> = found.iter().map(|finding| human(dir.path(), finding)).collect();
         assert_eq!(text.join("\n\n"), include_str!("check/told.txt").trim_end());
     }
 
-    #[test]
-    fn programs_are_told_the_same() {
-        let (_dir, found) = told();
+    #[tokio::test]
+    async fn programs_are_told_the_same() {
+        let (_dir, found) = told().await;
         for (finding, told) in found.iter().zip(found.iter().map(as_json)) {
             assert_eq!(told["code"], finding.code);
             assert_eq!(told["line"], finding.place.line);
@@ -287,9 +303,9 @@ mod tests {
     }
 
     /// What the SARIF 2.1.0 schema asks of a log like ours: the keys that must be there, and the values that may.
-    #[test]
-    fn code_review_gets_a_log_of_the_right_structure() {
-        let (_dir, found) = told();
+    #[tokio::test]
+    async fn code_review_gets_a_log_of_the_right_structure() {
+        let (_dir, found) = told().await;
         let log = sarif(&found);
         assert_eq!(log["version"], "2.1.0");
         let driver = &log["runs"][0]["tool"]["driver"];

@@ -3,6 +3,7 @@
 //! Data goes to stdout and everything else to stderr. A command ends with 0, with 1 when the query or the check
 //! failed, or with 2 when the command line or the environment is at fault.
 
+mod audit;
 mod check;
 mod demo;
 mod diff;
@@ -49,6 +50,7 @@ enum Command {
     Test(test::Test),
     Diff(diff::Diff),
     Token(token::Token),
+    Audit(audit::Audit),
 }
 
 /// What queries may use, for the commands that run them.
@@ -131,6 +133,7 @@ pub fn main() -> ExitCode {
             Command::Test(test) => test.run().await,
             Command::Diff(diff) => diff.run(),
             Command::Token(token) => token.run(),
+            Command::Audit(audit) => audit.run(),
         }
     });
     // Not dropped: a thread that reads from a terminal cannot be stopped.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Failure, Limits, Outcome, engine, terminal};
 use crate::flight::tls::TlsFiles;
 use crate::lake::{self, cache};
+use crate::observe::{Log, Observer, Settings, Synced};
 use crate::server::{self, Follow};
 use crate::session::{Engine, Options};
 
@@ -26,7 +27,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     polder serve --mesh packly\n  \
-    polder serve --mesh packly --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key")]
+    polder serve --mesh packly --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key\n  \
+    polder serve --mesh packly --audit /var/log/polder/audit")]
 pub struct Serve {
     /// The mesh directory
     #[arg(long, value_name = "DIR")]
@@ -39,6 +41,8 @@ pub struct Serve {
     /// Seconds that rows may wait for a client that reads none, before they and their query are dropped
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
+    #[command(flatten)]
+    audit: Audit,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
@@ -75,6 +79,45 @@ fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "write a number of bytes, as in `512MiB` or `10GiB`".to_owned())
 }
 
+/// Where and how it is written down who saw what.
+#[derive(Args)]
+struct Audit {
+    /// The directory of an audit log; while it cannot be written no statement runs
+    #[arg(long, value_name = "DIR")]
+    audit: Option<PathBuf>,
+    /// Whether each statement waits until its record outlives the machine, or only until it outlives the process
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Background, requires = "audit")]
+    audit_sync: When,
+    /// When a file of the log is full, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, requires = "audit", value_parser = clap::value_parser!(u64).range(1..))]
+    audit_size: u64,
+}
+
+/// When records are made to outlive the machine.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    /// Before a statement goes on
+    Each,
+    /// Within a second or so
+    Background,
+}
+
+impl Audit {
+    /// One who writes it down, or only remembers the last statements.
+    fn observer(self) -> Result<Arc<Observer>, Failure> {
+        let Some(dir) = self.audit else { return Ok(Arc::default()) };
+        let sync = match self.audit_sync {
+            When::Each => Synced::Each,
+            When::Background => Synced::Background,
+        };
+        let settings = Settings { file_size: self.audit_size.saturating_mul(1 << 20), sync, ..Settings::of(&dir) };
+        let log = Log::open(&settings).map_err(|unopened| {
+            Failure::Environment(format!("the audit log in `{}` cannot be opened: {unopened}", dir.display()))
+        })?;
+        Ok(Arc::new(Observer::auditing(log)))
+    }
+}
+
 /// Where a server listens.
 #[derive(Args, Clone)]
 pub struct Listen {
@@ -106,7 +149,8 @@ impl Serve {
     /// Runs the command.
     pub async fn run(self) -> Outcome {
         let lake = lake::Options { cache: self.cache.options(), ..lake::Options::default() };
-        let options = Options { patience: Duration::from_secs(self.patience), lake, ..self.limits.options() };
+        let patience = Duration::from_secs(self.patience);
+        let options = Options { patience, lake, observer: self.audit.observer()?, ..self.limits.options() };
         let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
         until_stopped(engine, self.listen, follow).await
@@ -118,7 +162,7 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
     let client_ca = listen.tls_client_ca;
     let tls = listen.tls_cert.zip(listen.tls_key).map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
     let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
-    let mesh = engine.mesh();
+    let (mesh, observer) = (engine.mesh(), engine.observer());
     let probe = Arc::clone(&engine);
     let options = server::Options { listen: listen.listen, http: Some(listen.http), tls };
     let running = server::start(engine, options).await;
@@ -153,6 +197,7 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
     probing.abort();
     terminal::say("stopping: running queries may finish");
     running.stop(DRAIN).await;
+    observer.close().await;
     Ok(())
 }
 

@@ -43,7 +43,10 @@ impl Service {
             // The handle is all there is of it.
             Act::Close => return Ok(None),
             Act::Prepare(sql) => self.prepare(call, sql).await?.encode_to_vec(),
-            Act::Renew(endpoint) => self.renew(self.entitled(call)?, endpoint).await?.encode_to_vec(),
+            Act::Renew(endpoint) => {
+                self.entitled(call)?;
+                self.renew(&call.caller, endpoint).await?.encode_to_vec()
+            }
             Act::Cancel(info) => {
                 let status = self.cancel(self.entitled(call)?, &info)?;
                 CancelFlightInfoResult::new(status).encode_to_vec()
@@ -60,7 +63,7 @@ impl Service {
     async fn prepare(&self, call: &mut Call, sql: String) -> Result<Any, Error> {
         self.entitled(call)?;
         let statement = self.statement(call, Query::Sql(sql))?;
-        let mut planned = self.plan(&call.caller.principal, &statement, Aim::Columns).await?;
+        let mut planned = self.plan(&call.caller, &statement, Aim::Columns).await?;
         if call.session.is_none() {
             planned = planned.alone()?;
         }

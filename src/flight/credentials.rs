@@ -5,6 +5,8 @@
 //! HTTP:   peer, headers  --caller_by_headers--> Caller
 //! ```
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -15,6 +17,7 @@ use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
 use crate::auth::{Auth, Peer};
 use crate::error::{Class, Error};
+use crate::observe::{Origin, Over};
 
 /// The header that carries credentials in both directions.
 pub(super) const AUTHORIZATION: &str = "authorization";
@@ -44,6 +47,15 @@ pub struct Caller {
     pub principal: Principal,
     /// The token that answers a Basic login.
     pub(super) token: Option<MetadataValue<Ascii>>,
+    /// Where it calls from.
+    pub(super) address: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Where its statements come from.
+    pub(super) fn origin(&self) -> Origin {
+        Origin { over: Over::Flight, peer: self.address }
+    }
 }
 
 /// The other end of the connection that a call came over.
@@ -89,13 +101,16 @@ pub async fn caller_by_headers(auth: &Auth, peer: &Peer, headers: &HeaderMap) ->
 
 /// Who presents these credentials.
 pub(super) async fn admit(auth: &Auth, peer: &Peer, presented: Presented) -> Result<Caller, Error> {
+    let address = peer.address();
     match presented {
-        Presented::Nothing => Ok(Caller { principal: auth.silent(peer)?, token: None }),
-        Presented::Bearer(token) => Ok(Caller { principal: auth.bearer(peer, token.expose()).await?, token: None }),
+        Presented::Nothing => Ok(Caller { principal: auth.silent(peer)?, token: None, address }),
+        Presented::Bearer(token) => {
+            Ok(Caller { principal: auth.bearer(peer, token.expose()).await?, token: None, address })
+        }
         Presented::Basic { user, password } => {
             let principal = auth.password(peer, &user, password.expose()).await?;
             let token = bearer(&auth.token(&principal)?)?;
-            Ok(Caller { principal, token: Some(token) })
+            Ok(Caller { principal, token: Some(token), address })
         }
     }
 }

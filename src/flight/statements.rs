@@ -30,8 +30,10 @@ use super::values;
 use crate::auth::Auth;
 use crate::error::Error;
 use crate::flight::command::{Asked, Held, Query};
+use crate::flight::credentials::Caller;
 use crate::flight::encode::{Encoder, Form, encode, schema_bytes, wire_schema};
 use crate::flight::ticket::{Statement, expiring};
+use crate::observe::Origin;
 use crate::session::{Engine, Planned, Request, Rows, Values};
 
 /// What is to be planned of a statement.
@@ -59,21 +61,22 @@ impl Service {
     }
 
     /// Plans a statement, with its first row of values.
-    pub(super) async fn plan(&self, principal: &Principal, statement: &Statement, aim: Aim) -> Result<Planned, Error> {
+    pub(super) async fn plan(&self, caller: &Caller, statement: &Statement, aim: Aim) -> Result<Planned, Error> {
+        let principal = &caller.principal;
         let _place = self.queries.admit(&principal.id)?;
         let values = match (&statement.values, aim) {
             (Some(values), _) => Values::Row(values::open(values)?, 0),
             (None, Aim::Columns) => Values::Later,
             (None, Aim::Rows) => Values::None,
         };
-        plan(&self.engine, &self.auth, principal, request(statement, values)).await
+        plan(&self.engine, &self.auth, principal, request(statement, values, caller.origin())).await
     }
 
     pub(super) async fn info(&self, call: &mut Call, descriptor: FlightDescriptor) -> Result<FlightInfo, Error> {
         let (schema, endpoints, notes) = match Asked::read(&descriptor)? {
             Asked::Query(query) => {
                 let statement = self.statement(call, query)?;
-                let planned = self.plan(&call.caller.principal, &statement, Aim::Rows).await?;
+                let planned = self.plan(&call.caller, &statement, Aim::Rows).await?;
                 let (mut statement, planned) = self.declared(call, statement, planned)?;
                 statement.announce(&wire_schema(&planned.schema()), planned.pins());
                 let (schema, notes) = (call.form.types.schema(&planned.schema()), notes(&planned));
@@ -126,7 +129,7 @@ impl Service {
         match Asked::read(descriptor)? {
             Asked::Query(query) => {
                 let statement = self.statement(call, query)?;
-                let planned = self.plan(&call.caller.principal, &statement, Aim::Columns).await?;
+                let planned = self.plan(&call.caller, &statement, Aim::Columns).await?;
                 Ok(call.form.types.schema(&planned.schema()))
             }
             Asked::Listing(listing) => listing.schema(),
@@ -134,15 +137,15 @@ impl Service {
     }
 
     /// The same endpoint with a ticket that is good for longer, if its statement is still allowed.
-    pub(super) async fn renew(&self, principal: &Principal, endpoint: FlightEndpoint) -> Result<FlightEndpoint, Error> {
+    pub(super) async fn renew(&self, caller: &Caller, endpoint: FlightEndpoint) -> Result<FlightEndpoint, Error> {
         let ticket = endpoint.ticket.as_ref().map_or(&[][..], |ticket| &ticket.ticket);
         let sealed = match Held::read(ticket)? {
             Held::Statement(sealed) => sealed,
             Held::Listing(_) => return Ok(endpoint),
         };
-        let statement = Statement::from_ticket(&self.auth.sealer(), principal, &sealed)?;
+        let statement = Statement::from_ticket(&self.auth.sealer(), &caller.principal, &sealed)?;
         let _running = self.queries.begin(&statement.id)?;
-        let planned = self.plan(principal, &statement, Aim::Rows).await?;
+        let planned = self.plan(caller, &statement, Aim::Rows).await?;
         statement.announced(&wire_schema(&planned.schema()))?;
         Ok(ticketed(statement.ticket(&self.auth.sealer())?))
     }
@@ -182,6 +185,7 @@ impl Service {
             engine: Arc::clone(&self.engine),
             auth: Arc::clone(&self.auth),
             principal: principal.clone(),
+            origin: call.caller.origin(),
             values: statement.values.as_ref().map(values::open).transpose()?,
             _place: self.queries.admit(&principal.id)?,
             _counted: self.counters.start(),
@@ -191,7 +195,7 @@ impl Service {
         });
         let ended = series.running.ended();
         let first = match self.plans.take(&sealed, principal) {
-            Some(planned) => planned,
+            Some(planned) => planned.asked_from(series.origin),
             None => series.plan(0).await?,
         };
         self.auth.confirm(principal)?;
@@ -223,6 +227,7 @@ struct Series {
     engine: Arc<Engine>,
     auth: Arc<Auth>,
     principal: Principal,
+    origin: Origin,
     statement: Statement,
     values: Option<RecordBatch>,
     deadline: Instant,
@@ -239,7 +244,7 @@ impl Series {
     /// Plans it with a row of values. It has the columns that were announced, whatever the policies say by now.
     async fn plan(&self, row: usize) -> Result<Planned, Error> {
         let values = self.values.clone().map_or(Values::None, |values| Values::Row(values, row));
-        let request = Request { deadline: Some(self.deadline), ..request(&self.statement, values) };
+        let request = Request { deadline: Some(self.deadline), ..request(&self.statement, values, self.origin) };
         let planning = plan(&self.engine, &self.auth, &self.principal, request);
         let planned = self.running.ended().run_until_cancelled(planning).await.ok_or_else(cancelled)??;
         self.statement.announced(&wire_schema(&planned.schema()))?;
@@ -261,7 +266,7 @@ async fn plan(engine: &Arc<Engine>, auth: &Auth, who: &Principal, request: Reque
     Ok(planned)
 }
 
-fn request(statement: &Statement, values: Values) -> Request {
+fn request(statement: &Statement, values: Values, origin: Origin) -> Request {
     Request {
         sql: statement.sql.clone(),
         pins: statement.pins.clone(),
@@ -270,6 +275,7 @@ fn request(statement: &Statement, values: Values) -> Request {
         deadline: None,
         values,
         part: statement.part.clone(),
+        origin,
     }
 }
 

@@ -110,7 +110,24 @@ pub struct Unknown(String);
 /// # Errors
 /// The first node or expression that is not known.
 pub fn flow(plan: &LogicalPlan, masked: &dyn Fn(&TableReference, &[String]) -> bool) -> Result<Flow, Unknown> {
-    let mut walk = Walk::default();
+    followed(Walk::default(), plan, masked)
+}
+
+/// The columns whose values each output is made of, where a count is made of none.
+///
+/// # Errors
+/// As above.
+pub fn carried(plan: &LogicalPlan) -> Result<Vec<(String, Vec<Source>)>, Unknown> {
+    let found = followed(Walk::past_counts(), plan, &|_, _| false)?;
+    let of_values = |sources: Vec<Source>| sources.into_iter().filter(|source| source.via == Via::Value).collect();
+    Ok(found.outputs.into_iter().map(|(name, sources)| (name, of_values(sources))).collect())
+}
+
+fn followed(
+    mut walk: Walk,
+    plan: &LogicalPlan,
+    masked: &dyn Fn(&TableReference, &[String]) -> bool,
+) -> Result<Flow, Unknown> {
     let found = walk.plan(plan, None)?;
     let shown = |sources: &Sources| {
         let source = |(id, via): &(u32, Via)| {

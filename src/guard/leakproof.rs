@@ -25,7 +25,7 @@ use datafusion::physical_expr::expressions::{
 };
 
 /// Whether a predicate over `schema` is leakproof. `is_plain` says which columns are shown as they are.
-pub(super) fn is_leakproof(predicate: &Expr, schema: &Schema, is_plain: &dyn Fn(&str) -> bool) -> bool {
+pub fn is_leakproof(predicate: &Expr, schema: &Schema, is_plain: &dyn Fn(&str) -> bool) -> bool {
     let known = Known { schema, is_plain };
     known.predicate(predicate)
 }

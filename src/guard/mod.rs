@@ -11,6 +11,9 @@
 //!   masks <- row filter <- scan of the needed columns   <- what it does inside
 //! ```
 //!
+//! A derived product is guarded in the same way, over the sealed plan of its query, in which guards of its own stand:
+//! [`QueryExec`].
+//!
 //! With nothing guarded in the columns that are used there is no guard, and the plan equals the ungoverned one.
 //!
 //! This room never sees a principal: only grants and plans. It never trusts the optimizer: [`verify`] walks the finished
@@ -21,6 +24,7 @@ pub mod filter;
 pub mod flow;
 mod leakproof;
 pub mod mask;
+mod query;
 pub mod steady;
 pub mod table;
 #[cfg(test)]
@@ -29,4 +33,6 @@ mod tests;
 mod total;
 pub mod verify;
 
+pub use leakproof::is_leakproof;
+pub use query::{QueryExec, Seal};
 pub use table::{GovernedColumn, Shown, Source, Treatment, WithoutFigures, govern, govern_rows};

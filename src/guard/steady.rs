@@ -18,10 +18,12 @@
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
+use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit, when};
 use datafusion::optimizer::utils::NamePreserver;
 
+use super::table::GovernedScan;
 use super::total::is_total;
 
 /// What of a plan may keep rows from expressions that may fail.
@@ -42,7 +44,7 @@ impl Spares {
     /// When the schemas of its nodes do not fit.
     pub fn of(plan: &LogicalPlan) -> Result<Self> {
         let inputs = plan.inputs().into_iter().map(Self::of).collect::<Result<Vec<_>>>()?;
-        let below = inputs.into_iter().fold(Self::default(), |a, b| Self {
+        let below = inputs.into_iter().fold(inside(plan), |a, b| Self {
             joins: a.joins || b.joins,
             orders: a.orders || b.orders,
             fails: a.fails || b.fails,
@@ -74,6 +76,14 @@ impl Spares {
             fails: below.fails || own.iter().any(fails),
         })
     }
+}
+
+/// What a scan has inside, if it is that of a derived product.
+fn inside(plan: &LogicalPlan) -> Spares {
+    let LogicalPlan::TableScan(scan) = plan else { return Spares::default() };
+    let provider = source_as_provider(&scan.source).ok();
+    let governed = provider.as_ref().and_then(|provider| provider.downcast_ref::<GovernedScan>());
+    governed.map(|governed| governed.clearance().spares()).unwrap_or_default()
 }
 
 /// Whether an expression is a query that becomes a join which is not seen yet.

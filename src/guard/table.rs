@@ -25,6 +25,8 @@ use super::exec::GuardExec;
 use super::filter::RowFilter;
 use super::leakproof::is_leakproof;
 use super::mask::{self, Keys};
+use super::query::Seal;
+use super::steady::Spares;
 
 /// Whether a physical node reads what a certain scan reads.
 type Reads = dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync;
@@ -57,6 +59,8 @@ pub struct Shown {
 pub struct Source {
     provider: Arc<dyn TableProvider>,
     reads: Box<Reads>,
+    /// What inside of it may keep rows from expressions, where it is a query.
+    spares: Spares,
 }
 
 impl fmt::Debug for Source {
@@ -71,7 +75,12 @@ impl Source {
         provider: Arc<dyn TableProvider>,
         reads: impl Fn(&dyn ExecutionPlan) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { provider, reads: Box::new(reads) }
+        Self { provider, reads: Box::new(reads), spares: Spares::default() }
+    }
+
+    /// A query, whose plans bear `seal`; `spares` says what its optimized plan has of it.
+    pub fn query(provider: Arc<dyn TableProvider>, seal: Seal, spares: Spares) -> Self {
+        Self { spares, ..Self::new(provider, move |plan| seal.is_on(plan)) }
     }
 
     /// Rows that were made for one statement, with nothing to guard in them: no node reads them for a guard.
@@ -150,6 +159,11 @@ impl Clearance {
     /// Whether a physical node reads this scan.
     pub(super) fn is_read_by(&self, plan: &dyn ExecutionPlan) -> bool {
         (self.source.reads)(plan)
+    }
+
+    /// What of the source may keep rows from expressions.
+    pub(super) fn spares(&self) -> Spares {
+        self.source.spares
     }
 
     pub(super) fn column(&self, name: &str) -> Option<&GovernedColumn> {

@@ -2,6 +2,7 @@
 
 mod channel;
 mod corrupt;
+mod query;
 mod scans;
 mod steady;
 

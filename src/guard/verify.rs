@@ -9,6 +9,7 @@
 //!            filter and its masks are the decided ones, expression by expression; what else runs below is leakproof
 //!            rows in memory: made for the statement, and seen by the logical check where they are a table's
 //!            a bare scan: its table has no row rule, and the columns that it reads are shown as they are
+//!            a sealed query: all this of the plan inside, and of itself what is asked of a scan, guarded or bare
 //! ```
 //!
 //! What it does not know it refuses, so a new plan node of DataFusion costs an error and never a leak.
@@ -34,6 +35,7 @@ use datafusion::physical_plan::work_table::WorkTableExec;
 
 use super::exec::GuardExec;
 use super::leakproof::is_leakproof_physical;
+use super::query::QueryExec;
 use super::table::{Clearance, GovernedScan};
 
 /// Why a plan was refused. It is a defect of the engine, never of the user's statement.
@@ -148,6 +150,10 @@ impl Cleared {
         if let Some(source) = plan.downcast_ref::<DataSourceExec>() {
             return self.bare(source);
         }
+        if let Some(query) = plan.downcast_ref::<QueryExec>() {
+            self.inside(query)?;
+            return self.as_it_is(query, &columns_of_query(query));
+        }
         let reads_nothing = plan.is::<EmptyExec>() || plan.is::<PlaceholderRowExec>() || plan.is::<WorkTableExec>();
         if plan.children().is_empty() && !reads_nothing {
             return Err(Refusal::Unknown(plan.name().to_owned()));
@@ -161,9 +167,25 @@ impl Cleared {
             // Rows that were made for this statement: its own `VALUES`, or a table that the logical check has seen.
             return Ok(());
         }
-        let cleared: Vec<_> = self.0.iter().filter(|clearance| clearance.is_read_by(source)).collect();
+        match columns_of(source) {
+            Some(read) => self.as_it_is(source, &read),
+            None => Err(Refusal::Unknown("a source".to_owned())),
+        }
+    }
+
+    /// What a sealed query has inside.
+    fn inside(&self, query: &QueryExec) -> Result<(), Refusal> {
+        let (out, inner) = (query.schema(), query.inner().schema());
+        if !out.fields().iter().map(|field| field.name()).eq(inner.fields().iter().map(|field| field.name())) {
+            return Err(Refusal::Unknown("a query under other names".to_owned()));
+        }
+        self.verify_physical(query.inner())
+    }
+
+    /// Whether a node may read these columns of what it reads without a guard.
+    fn as_it_is(&self, node: &dyn ExecutionPlan, read: &[String]) -> Result<(), Refusal> {
+        let cleared: Vec<_> = self.0.iter().filter(|clearance| clearance.is_read_by(node)).collect();
         let Some(first) = cleared.first() else { return Err(Refusal::NotCleared("a source".to_owned())) };
-        let Some(read) = columns_of(source) else { return Err(Refusal::Unknown("a source".to_owned())) };
         let is_bare =
             |clearance: &&&Arc<Clearance>| clearance.rows.is_none() && read.iter().all(|name| clearance.is_plain(name));
         match cleared.iter().find(is_bare) {
@@ -180,6 +202,9 @@ impl Cleared {
         }
         if !reads(&guard.source, clearance) {
             return refused("another source");
+        }
+        if let Some(query) = guard.source.downcast_ref::<QueryExec>() {
+            self.inside(query)?;
         }
         let schema = guard.source.schema();
         let is_of_source = |expr: &Arc<dyn PhysicalExpr>| {
@@ -216,6 +241,9 @@ fn reads(source: &Arc<dyn ExecutionPlan>, clearance: &Clearance) -> bool {
     if source.is::<EmptyExec>() {
         return true;
     }
+    if source.is::<QueryExec>() {
+        return clearance.is_read_by(source.as_ref());
+    }
     let Some(node) = source.downcast_ref::<DataSourceExec>() else { return false };
     let Some(config) = node.data_source().downcast_ref::<FileScanConfig>() else { return false };
     let as_it_is = config.file_source().projection().is_some_and(|projection| {
@@ -235,8 +263,18 @@ fn columns_of(source: &DataSourceExec) -> Option<Vec<String>> {
     Some(read.flat_map(collect_columns).map(|column| column.name().to_owned()).collect())
 }
 
+/// The same of a sealed query.
+fn columns_of_query(query: &QueryExec) -> Vec<String> {
+    let out = query.schema();
+    let below = query.below().iter().flat_map(collect_columns).map(|column| column.name().to_owned());
+    out.fields().iter().map(|field| field.name().clone()).chain(below).collect()
+}
+
 /// The predicates in a source.
 fn pushed(source: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn PhysicalExpr>> {
+    if let Some(query) = source.downcast_ref::<QueryExec>() {
+        return query.below().iter().flat_map(split_conjunction).cloned().collect();
+    }
     let config = source.downcast_ref::<DataSourceExec>();
     let config = config.and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
     let filter = config.and_then(|config| config.file_source().filter());

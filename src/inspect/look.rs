@@ -27,11 +27,11 @@ pub(super) enum Looked {
     Silent(String),
 }
 
-/// Nothing for what is not served any more.
+/// Nothing for what is not served any more, and for what has no table.
 pub(super) async fn look(engine: &Engine, mesh: &Mesh, name: &ProductRef, rows: usize) -> Option<Looked> {
     let (product, domain) = (mesh.product(name)?, mesh.domain(name.product.domain())?);
     let contract = &product.contract;
-    let open = match engine.lake().open(domain, &contract.table).await {
+    let open = match engine.lake().open(domain, contract.table()?).await {
         Ok(open) => open,
         Err(error) if error.class == Class::Drift => {
             return Some(Looked::Table(vec![drift(&named(name, contract), &contract.place, &error.message)]));

@@ -1,7 +1,8 @@
 //! How many requests a domain's stores answer at once: who comes when all places are taken waits, in the order of coming.
 //!
 //! Each domain has places of its own, so a store that is slow or silent takes none from another domain. A place is held until
-//! the last byte has come. What lies close together is fetched at once.
+//! the last byte has come. What lies close together is fetched at once. Whether the store is well is noted of each file that is
+//! read.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
@@ -21,10 +22,14 @@ use object_store::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::catalog::breaker::Breaker;
+
 /// A store that asks no more at once than there are places.
 pub(super) struct Budgeted {
     inner: Arc<dyn ObjectStore>,
     places: Arc<Semaphore>,
+    /// Who is told what reading came to.
+    reading: Arc<Breaker>,
 }
 
 /// Without the store, which would print what it logs in with.
@@ -35,8 +40,8 @@ impl fmt::Debug for Budgeted {
 }
 
 impl Budgeted {
-    pub(super) fn new(inner: Arc<dyn ObjectStore>, places: Arc<Semaphore>) -> Self {
-        Self { inner, places }
+    pub(super) fn new(inner: Arc<dyn ObjectStore>, places: Arc<Semaphore>, reading: Arc<Breaker>) -> Self {
+        Self { inner, places, reading }
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit> {
@@ -104,9 +109,15 @@ impl ObjectStore for Budgeted {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let place = self.place().await?;
-        let found = self.inner.get_opts(location, options).await?;
+        let found = self.inner.get_opts(location, options).await;
+        self.reading.saw(found.as_ref().err());
+        let found = found?;
         let payload = match found.payload {
-            GetResultPayload::Stream(inner) => GetResultPayload::Stream(Held { inner, _place: place }.boxed()),
+            GetResultPayload::Stream(inner) => {
+                let reading = Arc::clone(&self.reading);
+                let inner = inner.inspect_err(move |error| reading.saw(Some(error)));
+                GetResultPayload::Stream(Held { inner, _place: place }.boxed())
+            }
             file @ GetResultPayload::File(..) => file,
         };
         Ok(GetResult { payload, ..found })
@@ -152,14 +163,19 @@ impl ObjectStore for Budgeted {
 mod tests {
     use object_store::memory::InMemory;
 
+    use super::super::catalog::breaker::Part;
     use super::*;
+
+    fn breaker() -> Arc<Breaker> {
+        Arc::new(Breaker::new("shop", Part::Store, std::time::Duration::from_secs(1)))
+    }
 
     #[tokio::test]
     async fn a_place_is_held_until_the_last_byte_and_whoever_waits_gets_it_then() {
         let (inner, path) = (InMemory::new(), Path::from("x"));
         inner.put(&path, PutPayload::from_static(b"tulip")).await.unwrap();
         let places = Arc::new(Semaphore::new(1));
-        let store = Arc::new(Budgeted::new(Arc::new(inner), Arc::clone(&places)));
+        let store = Arc::new(Budgeted::new(Arc::new(inner), Arc::clone(&places), breaker()));
         let first = store.get(&path).await.unwrap();
         assert_eq!(places.available_permits(), 0);
         let waiting = tokio::spawn({
@@ -184,7 +200,7 @@ mod tests {
             .with_credentials(Arc::new(object_store::StaticCredentialProvider::new(google)))
             .build()
             .unwrap();
-        let store = Budgeted::new(Arc::new(google), Arc::new(Semaphore::new(1)));
+        let store = Budgeted::new(Arc::new(google), Arc::new(Semaphore::new(1)), breaker());
         assert!(!format!("{store:?} {store}").contains("hunter2"));
     }
 }

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use iceberg::TableIdent;
 use moka::future::Cache;
-use polder_catalog::mesh::{CatalogConfig, Domain, Login, Signing};
+use polder_catalog::mesh::{AwsTables, CatalogConfig, Domain, Login, Signing};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
+use super::catalog::aws::{Buckets, Glue, Signer};
 use super::catalog::breaker::{Breaker, Part};
+use super::catalog::hive::Hive;
 use super::catalog::postgres::{Postgres, is_server};
-use super::catalog::rest::{Rest, Signer};
+use super::catalog::rest::Rest;
 use super::catalog::sql::Sql;
 use super::catalog::{Found, PATIENCE, Pinned, Tables};
 use super::error::LakeError;
@@ -59,6 +61,11 @@ impl DomainLake {
                 };
                 Arc::new(Rest::new(name, rest, signer)?)
             }
+            CatalogConfig::Aws(aws) => match &aws.tables {
+                AwsTables::Glue { account } => Arc::new(Glue::new(name, aws, account.clone(), &domain.storage)?),
+                AwsTables::Bucket { bucket } => Arc::new(Buckets::new(name, aws, bucket, &domain.storage)?),
+            },
+            CatalogConfig::Hive(hive) => Arc::new(Hive::new(name, hive)?),
             CatalogConfig::Metadata(tables) => Arc::new(Pinned(tables.clone())),
         };
         let staleness = domain.asking.staleness.unwrap_or_else(|| catalog.staleness());
@@ -121,12 +128,9 @@ pub(super) fn fingerprint(domain: &Domain) -> [u8; 32] {
                 Login::Client { credential, server, scope } => {
                     ["client".to_owned(), credential.expose().to_owned(), text(server), scope.clone()]
                 }
-                Login::Signed(Signing { region, service, keys }) => {
-                    for (setting, value) in keys.iter() {
-                        add(&format!("{setting:?}"));
-                        add(value.expose());
-                    }
-                    ["signed".to_owned(), region.clone(), service.clone(), String::new()]
+                Login::Signed(signing) => {
+                    signature(signing, &mut add);
+                    ["signed", "", "", ""].map(str::to_owned)
                 }
             };
             let plain = [&rest.warehouse, &rest.prefix, &rest.location].map(text);
@@ -134,6 +138,15 @@ pub(super) fn fingerprint(domain: &Domain) -> [u8; 32] {
             ["rest", &rest.uri, &vended].into_iter().for_each(&mut add);
             plain.iter().chain(&login).for_each(|text| add(text));
             rest.headers.iter().flat_map(|(name, value)| [name.as_str(), value.expose()]).for_each(&mut add);
+        }
+        CatalogConfig::Aws(aws) => {
+            let location = aws.location.as_deref().unwrap_or_default();
+            ["aws", &format!("{:?}", aws.tables), &aws.uri, location].into_iter().for_each(&mut add);
+            signature(&aws.signing, &mut add);
+        }
+        CatalogConfig::Hive(hive) => {
+            add("hive");
+            add(&format!("{hive:?}"));
         }
         CatalogConfig::Metadata(tables) => {
             add("metadata");
@@ -152,4 +165,14 @@ pub(super) fn fingerprint(domain: &Domain) -> [u8; 32] {
         }
     }
     hash.finalize().into()
+}
+
+/// What decides how requests are signed.
+fn signature(signing: &Signing, add: &mut impl FnMut(&str)) {
+    add(&signing.region);
+    add(&signing.service);
+    for (setting, value) in signing.keys.iter() {
+        add(&format!("{setting:?}"));
+        add(value.expose());
+    }
 }

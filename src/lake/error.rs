@@ -23,6 +23,8 @@ pub enum LakeError {
     Refused { domain: String },
     #[error("the catalog of domain `{domain}` answered with the status {status}")]
     Answered { domain: String, status: u16 },
+    #[error("the catalog of domain `{domain}` answered that it failed")]
+    Failed { domain: String },
     #[error("what the catalog of domain `{domain}` answered cannot be understood: {what}")]
     Garbled { domain: String, what: &'static str },
     #[error("the store of domain `{domain}` cannot be opened")]
@@ -35,13 +37,15 @@ pub enum LakeError {
     NoTable { domain: String, table: String },
     #[error("`{table}` is a view in the catalog of domain `{domain}`, which is not supported yet")]
     View { domain: String, table: String },
+    #[error("`{table}` in the catalog of domain `{domain}` cannot be read: {what}")]
+    Unfit { domain: String, table: String, what: &'static str },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be understood")]
     Metadata { domain: String, table: String, file: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be read")]
     Read { domain: String, table: String, file: String, source: Box<object_store::Error> },
     #[error("a metadata file in the store of domain `{domain}` cannot be read")]
     Unread { domain: String, source: Box<object_store::Error> },
-    #[error("table `{table}` names a file outside the store of its domain")]
+    #[error("table {table} names a file outside the store of its domain")]
     Outside { table: String },
 }
 
@@ -49,7 +53,7 @@ impl LakeError {
     /// Whether a catalog or a store failed itself, and would fail whoever asks next. An answer that is no good is none.
     pub(super) fn is_failure(&self) -> bool {
         match self {
-            Self::Catalog { .. } | Self::Timeout { .. } => true,
+            Self::Catalog { .. } | Self::Timeout { .. } | Self::Failed { .. } => true,
             Self::Answered { status, .. } => *status >= 500,
             Self::Read { source, .. } | Self::Unread { source, .. } => is_generic(source),
             _ => false,
@@ -61,18 +65,23 @@ impl LakeError {
         match self {
             Self::Timeout { .. } | Self::Down { .. } => Some("does not answer in time"),
             Self::Catalog { .. } => Some("cannot be reached"),
-            Self::Answered { .. } => Some("answers with errors"),
+            Self::Answered { .. } | Self::Failed { .. } => Some("answers with errors"),
             Self::Refused { .. } => Some("does not take the credentials that it is asked with"),
             Self::NoCatalog { .. } => Some("does not exist"),
             Self::BadCatalog { .. } | Self::BadStore { .. } | Self::Store { .. } => Some("cannot be opened"),
-            Self::Read { source, .. } | Self::Unread { source, .. } => match source.as_ref() {
-                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                    Some("does not take the credentials that it is asked with")
-                }
-                source => is_generic(source).then_some("cannot be reached"),
-            },
+            Self::Read { source, .. } | Self::Unread { source, .. } => ailment_of(source),
             _ => None,
         }
+    }
+}
+
+/// What a store does that keeps all of its files from being read.
+pub(super) fn ailment_of(error: &object_store::Error) -> Option<&'static str> {
+    match error {
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            Some("does not take the credentials that it is asked with")
+        }
+        error => is_generic(error).then_some("cannot be reached"),
     }
 }
 
@@ -87,6 +96,7 @@ impl From<LakeError> for Error {
             LakeError::TableName { .. }
             | LakeError::NoTable { .. }
             | LakeError::View { .. }
+            | LakeError::Unfit { .. }
             | LakeError::Metadata { .. }
             | LakeError::Outside { .. } => Class::Drift,
             LakeError::NoCatalog { .. }
@@ -96,6 +106,7 @@ impl From<LakeError> for Error {
             | LakeError::Down { .. }
             | LakeError::Refused { .. }
             | LakeError::Answered { .. }
+            | LakeError::Failed { .. }
             | LakeError::Garbled { .. }
             | LakeError::Store { .. }
             | LakeError::BadStore { .. }

@@ -7,6 +7,7 @@ mod cause;
 mod demands;
 mod domain;
 mod error;
+mod health;
 pub mod memory;
 pub mod metadata;
 mod registry;
@@ -99,16 +100,22 @@ pub struct OpenTable {
     pub restrictions: Option<Arc<serde_json::Value>>,
     /// Until when that may be relied on, where the catalog can demand something else at any time.
     pub until: Option<Instant>,
+    domain: String,
     root: Root,
 }
 
 impl OpenTable {
+    /// The table as errors name it: other domains may have one of the same name.
+    pub fn told(&self) -> String {
+        format!("`{}` in domain `{}`", self.table.identifier(), self.domain)
+    }
+
     /// Where in `store` the file at `location` is.
     ///
     /// # Errors
     /// `Drift` when it is not in this store.
     pub fn path(&self, location: &str) -> Result<Path, Error> {
-        let outside = || LakeError::Outside { table: self.table.identifier().to_string() };
+        let outside = || LakeError::Outside { table: self.told() };
         Ok(self.root.path(location).ok_or_else(outside)?)
     }
 }
@@ -173,7 +180,17 @@ impl Lake {
         let restrictions = found.restrictions.clone().or_else(|| self.demands.on(name, table));
         let restricts = lake.catalog.may_restrict() || self.demands.may_be(name);
         let until = restricts.then(|| found.asked + lake.staleness);
-        Ok(OpenTable { table: built, store, url, beyond, memory: self.memory.clone(), restrictions, until, root })
+        Ok(OpenTable {
+            table: built,
+            store,
+            url,
+            beyond,
+            memory: self.memory.clone(),
+            restrictions,
+            until,
+            domain: name.to_owned(),
+            root,
+        })
     }
 
     /// What the catalog of `domain` demands of the readers of a table now, or a moment ago.
@@ -197,13 +214,6 @@ impl Lake {
         domains.retain(|name, lake| kept.get(name.as_str()) == Some(&lake.fingerprint));
     }
 
-    /// What of the lake of `domain` was not well when it was asked last. Nothing is asked for that.
-    pub fn ailing(&self, domain: &Domain) -> Option<Ailing> {
-        let domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
-        let lake = domains.get(domain.name.as_str())?;
-        lake.breaker.ailing().or_else(|| lake.reading.ailing())
-    }
-
     /// Whether the catalog of `domain` can restrict how its tables are read, so that what is granted of a table is known
     /// only once it is open.
     pub fn may_restrict(&self, domain: &Domain) -> bool {
@@ -224,6 +234,8 @@ impl Lake {
             CatalogConfig::Sql { warehouse, .. } => sql_root(name, warehouse)?,
             CatalogConfig::Metadata(_) => Root::of_metadata(&found.location).ok_or_else(|| bad_place(name))?,
             CatalogConfig::Rest(rest) => allowed(name, rest.location.as_deref(), &found.location)?,
+            CatalogConfig::Hive(hive) => allowed(name, hive.location.as_deref(), &found.location)?,
+            CatalogConfig::Aws(aws) => allowed(name, aws.location.as_deref(), &found.location)?,
         };
         match &found.lease {
             Some(lease) => self.lent(domain, lake, root, lease, table),
@@ -244,7 +256,7 @@ impl Lake {
         if let Some(metadata) = &found.metadata {
             return metadata::decode(metadata).map_err(|source| undecoded(name, table, location, source));
         }
-        let outside = || LakeError::Outside { table: table.to_owned() };
+        let outside = || LakeError::Outside { table: format!("`{table}` in domain `{name}`") };
         let path = opened.root.path(location).ok_or_else(outside)?;
         let failed = |source| {
             let (domain, table, file) = (name.to_owned(), table.to_owned(), file_name(location));
@@ -378,7 +390,8 @@ impl Lake {
             (None, _) => store,
             (Some(between), _) => between.before(store),
         };
-        let store: Arc<dyn ObjectStore> = Arc::new(Budgeted::new(store, Arc::clone(&lake.places)));
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(Budgeted::new(store, Arc::clone(&lake.places), Arc::clone(&lake.reading)));
         match &self.cache {
             Some(cache) => cache.over(store, identity),
             None => store,
@@ -416,7 +429,7 @@ fn bad_place(domain: &str) -> LakeError {
     LakeError::BadStore { domain: domain.to_owned(), what: "its place is of no kind that is read" }
 }
 
-/// Where the store of a table in a REST catalog begins. A directory of this machine or a web server must be declared:
+/// Where the store of a table begins whose catalog says where it is. A directory of this machine or a web server must be declared:
 /// nothing else keeps a catalog from pointing at what only this machine can read.
 fn allowed(domain: &str, declared: Option<&str>, location: &str) -> Result<Root, LakeError> {
     let outside = |what| LakeError::BadStore { domain: domain.to_owned(), what };

@@ -138,7 +138,10 @@ async fn pinned_metadata_opens_and_sees_no_other_directory() {
 
     let copy = lake.open(&pinned, "ns.copy").await.unwrap();
     let list = copy.table.metadata().current_snapshot().unwrap().manifest_list();
-    assert_eq!(copy.path(list).unwrap_err().message, "table `ns.copy` names a file outside the store of its domain");
+    assert_eq!(
+        copy.path(list).unwrap_err().message,
+        "table `ns.copy` in domain `pinned` names a file outside the store of its domain"
+    );
     assert!(copy.table.file_io().new_input(list).is_err());
 }
 

@@ -15,8 +15,7 @@ pub struct Age {
 impl Age {
     /// Of a snapshot that was committed at a time in milliseconds since 1970.
     pub fn of(committed: i64, promised: Duration) -> Option<Self> {
-        let since = Duration::from_millis(u64::try_from(committed).ok()?);
-        Some(Self { changed: SystemTime::UNIX_EPOCH.checked_add(since)?, promised })
+        Some(Self { changed: instant(committed)?, promised })
     }
 
     /// How long ago it changed. What changes in the future is new.
@@ -35,6 +34,11 @@ impl Age {
         let said = format!("`{product}` is stale: it changed {age} ago, and its contract allows {promised}");
         self.is_stale().then_some(said)
     }
+}
+
+/// A time in milliseconds since 1970.
+pub(super) fn instant(milliseconds: i64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(milliseconds).ok()?))
 }
 
 /// A time in the largest unit of which it has two, so that little is lost.

@@ -214,8 +214,8 @@ mod tests {
     use std::sync::Arc;
 
     use iceberg::spec::{ListType, NestedField, StructType};
-    use polder_catalog::contract::Status;
-    use polder_catalog::document::Value;
+    use polder_catalog::contract::{Data, Status};
+    use polder_catalog::document::{Place, Value};
 
     use super::*;
 
@@ -233,6 +233,7 @@ mod tests {
             fields,
             field_id: None,
             pattern: None,
+            declassified: None,
             place: Place { file: "shop/products/p.odcs.yaml".into(), line: 3, column: 5 },
         }
     }
@@ -249,7 +250,7 @@ mod tests {
             status: Status::Active,
             description: None,
             purpose: None,
-            table: "shop.p".to_owned(),
+            data: Data::Table("shop.p".to_owned()),
             tags: BTreeSet::new(),
             columns,
             references: Vec::new(),

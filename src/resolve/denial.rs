@@ -38,6 +38,11 @@ impl Wanted {
         Self { mesh: Arc::clone(mesh), principal: principal.clone(), product: product.clone() }
     }
 
+    /// The product.
+    pub fn product(&self) -> &ProductRef {
+        &self.product
+    }
+
     /// Who owns the product.
     pub fn owner(&self) -> Option<&Owner> {
         self.mesh.domain(self.product.product.domain()).map(|domain| &domain.owner)

@@ -15,13 +15,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use datafusion::common::TableReference;
 use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::{ProductName, ProductRef};
 use polder_catalog::policy::{Decision, Grants};
 
 use super::age::Age;
 use super::system::Row;
-use super::{Resolver, beside, bind, restricts, table_part};
+use super::{At, Resolver, Table, beside, bind, restricts, table_part};
 use crate::error::{Class, Error};
 
 /// Since when products cannot be read, as far as anybody looked.
@@ -100,6 +101,9 @@ impl Resolver {
             Decision::Granted(grants) => Some(grants),
             Decision::Hidden(_) | Decision::Refused(_) => None,
         };
+        if product.contract.query().is_some() {
+            return Some(self.look_beneath(name).await);
+        }
         Some(match self.opened(domain, product).await {
             Ok(open) => {
                 let metadata = open.table.metadata();
@@ -110,8 +114,10 @@ impl Resolver {
                 let changed = snapshot.and_then(|snapshot| u64::try_from(snapshot.timestamp_ms()).ok());
                 let changed = changed.map(Duration::from_millis);
                 let promised = product.contract.freshness();
+                // What is remembered of a table opens it, however its lake is.
+                let ailing = || Some(Error::new(Class::Storage, self.lake.ailing(domain)?.told(domain.name.as_str())));
                 Found {
-                    error: bound.err(),
+                    error: bound.err().or_else(ailing),
                     changed: changed.and_then(|since| UNIX_EPOCH.checked_add(since)),
                     age: snapshot.zip(promised).and_then(|(snapshot, p)| Age::of(snapshot.timestamp_ms(), p)),
                     restricted,
@@ -124,6 +130,19 @@ impl Resolver {
                 Found { error: Some(error), changed: None, age: None, restricted }
             }
         })
+    }
+
+    /// A derived product is as what it is made of. What one may not read of that says nothing of its health.
+    async fn look_beneath(&self, name: &ProductRef) -> Found {
+        let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
+        // Boxed, since resolving a system table comes here again.
+        match Box::pin(self.table(&reference, &At::newest(None))).await {
+            Ok(Table { changed, age, restricted, .. }) => Found { error: None, changed, age, restricted },
+            Err(error) => {
+                let ails = matches!(error.class, Class::Storage | Class::Drift);
+                Found { error: ails.then_some(error), changed: None, age: None, restricted: true }
+            }
+        }
     }
 
     fn row(&self, name: &ProductRef, domain: &Domain, product: &Product, found: Option<Found>) -> Row {

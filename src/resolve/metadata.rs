@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{At, Resolver, Table, bind, restricts, version, versioned};
+use super::{At, Resolver, Table, bind, derived, restricts, version, versioned};
 use crate::error::{Class, Error};
 use crate::guard::govern_rows;
 use crate::scan::tables::About;
@@ -31,6 +31,9 @@ impl Resolver {
             false => Ok(()),
         };
         denied(&grants)?;
+        if product.contract.query().is_some() {
+            return Err(derived::no_table(&name));
+        }
         let shown = format!("{name}${about}");
         if at.text.is_some() && !about.of_one_snapshot() {
             return Err(Error::new(Class::BadRequest, format!("`{shown}` tells of all versions and has none itself")));
@@ -54,7 +57,9 @@ impl Resolver {
             descriptions: Vec::new(),
             wanted: Some(self.wanted(&name)),
             snapshot: snapshot.filter(|_| about.of_one_snapshot()).map(|snapshot| snapshot.snapshot_id()),
+            changed: None,
             age: None,
+            beneath: None,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted: false,

@@ -5,6 +5,8 @@
 //!                      --Lake::open--> Iceberg table --bind--> field ids --IcebergScan::pin--> scan --guard--> table
 //! ```
 //!
+//! A derived product has a query in the place of a table, whose names are resolved in the same way: see `derived`.
+//!
 //! A name that ends in `$files` and the like means a table about the product's table. All names of one
 //! statement see the same state of a table: it is opened once for each [`Resolver`], however often it is named.
 //!
@@ -16,6 +18,7 @@ pub mod beside;
 pub mod bind;
 mod cut;
 pub mod denial;
+mod derived;
 pub mod describe;
 pub mod explanation;
 mod health;
@@ -29,6 +32,7 @@ mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
@@ -45,13 +49,16 @@ use crate::guard::flow;
 use crate::guard::mask::{self, Keys};
 use crate::guard::{Shown, Source, govern};
 use crate::lake::{Lake, OpenTable};
+use crate::observe::Recent;
 use crate::scan::IcebergScan;
 
 use age::Age;
 use cut::Cut;
 use denial::Wanted;
+use derived::Deriving;
 use explanation::leaves;
 
+pub use derived::{Beneath, Flaw, Inner, Over, Plans, Scanned, Unplanned, Untagged, WIDEST, expanded, weight};
 pub use health::Seen;
 pub use relied::Relied;
 pub use version::{At, Which, versioned};
@@ -70,8 +77,12 @@ pub struct Resolver {
     /// What is remembered of products that could not be read.
     seen: Arc<Seen>,
     /// The tables that were opened for this statement, by domain and table.
-    opened: Mutex<HashMap<(String, String), OpenTable>>,
-    relied: Mutex<Relied>,
+    opened: Arc<Mutex<HashMap<(String, String), OpenTable>>>,
+    relied: Arc<Mutex<Relied>>,
+    /// What plans the queries of derived products, and inside of which of them this is.
+    deriving: Deriving,
+    /// The statements that are remembered.
+    recent: Arc<Recent>,
 }
 
 /// A table that a query may name.
@@ -93,6 +104,10 @@ pub struct Table {
     pub wanted: Option<Wanted>,
     /// The snapshot that was pinned.
     pub snapshot: Option<i64>,
+    /// When its data changed last. It is for nobody's eyes where something of it is kept from the principal.
+    pub(crate) changed: Option<SystemTime>,
+    /// What a derived product is made of.
+    pub beneath: Option<Arc<Beneath>>,
     /// How old its data is, where one may know it and the contract promises something.
     pub age: Option<Age>,
     /// The types that keep columns from being read, by the columns' names.
@@ -157,7 +172,14 @@ fn denied_inside<'a>(grant: &'a ColumnGrant, field: &str) -> Option<(String, &'a
 impl Resolver {
     /// Finds tables for one statement of `principal`.
     pub fn new(mesh: Arc<Mesh>, lake: Arc<Lake>, seen: Arc<Seen>, principal: Principal, keys: Keys) -> Self {
-        Self { mesh, lake, principal, keys, seen, opened: Mutex::default(), relied: Mutex::default() }
+        let (opened, relied, recent) = (Arc::default(), Arc::default(), Arc::default());
+        Self { mesh, lake, principal, keys, seen, opened, relied, deriving: Deriving::default(), recent }
+    }
+
+    /// The same with statements that are remembered, which it may tell of.
+    #[must_use]
+    pub fn remembering(self, recent: Arc<Recent>) -> Self {
+        Self { recent, ..self }
     }
 
     /// What was decided for this statement so far.
@@ -185,19 +207,23 @@ impl Resolver {
             return Ok(table);
         }
         let (name, domain, product, grants) = self.find(reference)?;
+        if let Some(query) = product.contract.query() {
+            return self.derive(&name, domain, product, query, grants, at).await;
+        }
         self.open(&name, domain, product, grants, at).await
     }
 
     /// The table of a product, in the state in which this statement met it first.
     async fn opened(&self, domain: &Domain, product: &Product) -> Result<OpenTable, Error> {
-        let key = (domain.name.to_string(), product.contract.table.clone());
+        let table = product.contract.table().ok_or_else(|| Error::new(Class::Bug, "a derived product has no table"))?;
+        let key = (domain.name.to_string(), table.to_owned());
         let known = |opened: &HashMap<_, OpenTable>| opened.get(&key).cloned();
         if let Some(open) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(open);
         }
-        let open = self.lake.open(domain, &product.contract.table).await?;
+        let open = self.lake.open(domain, table).await?;
         if self.lake.may_restrict(domain) {
-            self.rely(|relied| relied.on_catalog(domain, &product.contract.table, &open));
+            self.rely(|relied| relied.on_catalog(domain, table, &open));
         }
         // Whoever else opened it meanwhile was first.
         Ok(self.opened.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert(open).clone())
@@ -260,6 +286,11 @@ impl Resolver {
         // An old version is as old as it was asked for.
         let newest = at.text.is_none().then(|| metadata.current_snapshot()).flatten();
         let newest = newest.filter(|snapshot| pin.is_none_or(|pin| pin == snapshot.snapshot_id()));
+        let pinned = match pin {
+            Some(pin) => metadata.snapshot_by_id(pin),
+            None => metadata.current_snapshot(),
+        };
+        let changed = pinned.and_then(|snapshot| age::instant(snapshot.timestamp_ms()));
         let age = newest.zip(product.contract.freshness());
         let age = age.and_then(|(snapshot, promised)| Age::of(snapshot.timestamp_ms(), promised));
         let mut cut = Cut::new(name, &bound, &grants, &rows)?;
@@ -282,16 +313,8 @@ impl Resolver {
             Error::new(Class::Bug, format!("the masks of `{name}` could not be put in place, so it is not served"))
         })?;
 
-        let mut notices = Vec::new();
-        if product.contract.status == Status::Deprecated {
-            let until = product.contract.ends().map(|end| format!(" and ends on {end}")).unwrap_or_default();
-            notices.push(format!("`{name}` is deprecated{until}"));
-        }
-        if !rows.are_all() {
-            notices.push(format!("rows of `{name}` are kept from you by its row rules"));
-        }
-        let descriptions =
-            product.contract.columns.iter().map(|column| (column.name.clone(), column.description.clone())).collect();
+        let notices = notices(name, product, &rows);
+        let descriptions = descriptions(product);
         Ok(Table {
             name: name.to_string(),
             version: at.text.clone(),
@@ -301,6 +324,8 @@ impl Resolver {
             descriptions,
             wanted: Some(self.wanted(name)),
             snapshot,
+            changed,
+            beneath: None,
             age: age.filter(|_| !restricted),
             unavailable,
             notices,
@@ -326,12 +351,32 @@ impl Resolver {
     }
 }
 
+/// What a reader of a product should know.
+fn notices(name: &ProductRef, product: &Product, rows: &Rows) -> Vec<String> {
+    let mut notices = Vec::new();
+    if product.contract.status == Status::Deprecated {
+        let until = product.contract.ends().map(|end| format!(" and ends on {end}")).unwrap_or_default();
+        notices.push(format!("`{name}` is deprecated{until}"));
+    }
+    if !rows.are_all() {
+        notices.push(format!("rows of `{name}` are kept from you by its row rules"));
+    }
+    notices
+}
+
+/// What a product says of its columns.
+fn descriptions(product: &Product) -> Vec<(String, Option<String>)> {
+    product.contract.columns.iter().map(|column| (column.name.clone(), column.description.clone())).collect()
+}
+
 /// Opens every product of a domain. A catalog that cannot be reached is told once, and not again for each product.
 pub async fn survey(lake: &Lake, domain: &Domain) -> Vec<Error> {
     let mut found = Vec::new();
     for product in domain.products.values().flatten() {
         let name = ProductRef { product: product.name.clone(), major: Some(product.contract.major) };
-        let bound = match lake.open(domain, &product.contract.table).await {
+        // A derived product is opened where what it is made of is.
+        let Some(table) = product.contract.table() else { continue };
+        let bound = match lake.open(domain, table).await {
             Ok(open) => {
                 let schema = open.table.metadata().current_schema();
                 bind::bind(&name, &product.contract, schema, &open.beyond).map(drop)

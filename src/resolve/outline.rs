@@ -14,9 +14,12 @@ use datafusion::common::{Result as DfResult, TableReference, internal_err};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use polder_catalog::contract::{Column, LogicalType, PhysicalType, Type};
+use polder_catalog::mesh::{Domain, Product};
+use polder_catalog::name::ProductRef;
+use polder_catalog::policy::Grants;
 
 use super::{At, Resolver, Table, restricts};
-use crate::error::Error;
+use crate::error::{Class, Error};
 
 /// The columns of a contract.
 #[derive(Debug)]
@@ -53,14 +56,41 @@ impl Resolver {
         if reference.catalog().is_some_and(|catalog| catalog != self.mesh.name()) {
             return Err(self.unknown(reference));
         }
+        if self.is_declared() {
+            return self.declared_outline(reference, at).await;
+        }
         let (name, domain, product, grants) = match self.find(reference) {
             Ok(found) => found,
             // Its own name means no product: a system table, a metadata table, or nothing.
             Err(_) => return self.table(reference, at).await,
         };
         let grants = self.restricted_unopened(&name, domain, product, grants).await?;
+        self.outline_of(&name, domain, product, grants, at).await
+    }
+
+    /// The outline of any product, of which nothing is decided.
+    async fn declared_outline(&self, reference: &TableReference, at: &At) -> Result<Table, Error> {
+        let unknown = || Error::new(Class::UnknownName, format!("there is no product `{reference}`"));
+        let (name, product, grants) = self.find_declared(reference).ok_or_else(unknown)?;
+        let domain = self.mesh.domain(name.product.domain()).ok_or_else(unknown)?;
+        self.outline_of(&name, domain, product, grants, at).await
+    }
+
+    async fn outline_of(
+        &self,
+        name: &ProductRef,
+        domain: &Domain,
+        product: &Product,
+        grants: Grants,
+        at: &At,
+    ) -> Result<Table, Error> {
         let fields: Vec<Field> = product.contract.columns.iter().map(field).collect();
-        let restricted = restricts(&grants.columns, &grants.rows);
+        let beneath = match product.contract.query() {
+            Some(query) => Some(self.outlined_beneath(name, domain, product, query).await?),
+            None => None,
+        };
+        let restricted =
+            restricts(&grants.columns, &grants.rows) || beneath.as_ref().is_some_and(|beneath| beneath.is_restricted());
         Ok(Table {
             name: name.to_string(),
             version: at.text.clone(),
@@ -68,9 +98,11 @@ impl Resolver {
             grants: grants.columns,
             rows: grants.rows,
             descriptions: Vec::new(),
-            wanted: Some(self.wanted(&name)),
+            wanted: Some(self.wanted(name)),
             snapshot: None,
+            changed: None,
             age: None,
+            beneath,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted,
@@ -92,7 +124,7 @@ fn element(column: &Column) -> DataType {
 }
 
 /// The type that a column has, or the widest one where the contract leaves it open.
-fn kind(column: &Column) -> DataType {
+pub(super) fn kind(column: &Column) -> DataType {
     use PhysicalType as P;
     let instant = |unit, zone: Option<&str>| DataType::Timestamp(unit, zone.map(Into::into));
     let physical = match &column.kind {

@@ -111,7 +111,7 @@ impl Relying {
     fn holds(&self, mesh: &Mesh, principal: &Principal) -> bool {
         let Some(product) = mesh.product(&self.name) else { return false };
         let Decision::Granted(grants) = mesh.decide(principal, product) else { return false };
-        self.contract.table == product.contract.table
+        self.contract.data == product.contract.data
             && self.contract.columns.iter().all(|column| binds_alike(column, &product.contract.columns))
             && self.keys.iter().all(|(name, key)| mesh.key(name) == key.as_ref())
             && shows_columns(&grants.columns, &self.grants.columns)

@@ -2,12 +2,17 @@
 //!
 //! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns` and `mesh.health`
 //! open tables, and of a catalog that can restrict its readers so does what tells of columns: those of all domains beside
-//! each other. A product that cannot be opened soon has no rows in the first, and is down in the second.
+//! each other. A product that cannot be opened soon has no rows in the first, and is down in the second. `mesh.queries`
+//! tells of what was asked.
+
+mod queries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt32Builder};
+use datafusion::arrow::array::{
+    ArrayRef, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
@@ -56,8 +61,8 @@ struct System {
     columns: &'static [&'static str],
 }
 
-/// Every system table. Columns whose name is in [`NUMBERS`] are numbers, those in [`TIMES`] times, all others text.
-const SYSTEM: [System; 7] = [
+/// Every system table. Columns are of the types that [`kind_of`] says.
+const SYSTEM: [System; 9] = [
     System {
         schema: INFORMATION,
         table: "columns",
@@ -114,6 +119,12 @@ const SYSTEM: [System; 7] = [
     },
     System {
         schema: MESH,
+        table: "lineage",
+        description: "What the columns and rows of derived products are made of, as far as you can see it.",
+        columns: &["domain", "product", "column", "from_domain", "from_product", "from_column", "via"],
+    },
+    System {
+        schema: MESH,
         table: "products",
         description: "The products that you can see, with their owners and promises.",
         columns: &[
@@ -130,13 +141,18 @@ const SYSTEM: [System; 7] = [
             "tags",
         ],
     },
+    System {
+        schema: MESH,
+        table: "queries",
+        description: "Your last statements: what they read, and how they ended. Readers of the audit see everybody's.",
+        columns: queries::COLUMNS,
+    },
 ];
 
-/// The system columns that are numbers.
-const NUMBERS: [&str; 4] = ["ordinal_position", "position", "age", "allowed"];
-
-/// The system columns that are times, in microseconds since 1970.
-const TIMES: [&str; 2] = ["since", "changed"];
+/// The system columns that are places, amounts or times; all others are text.
+const PLACES: [&str; 4] = ["ordinal_position", "position", "age", "allowed"];
+const AMOUNTS: [&str; 3] = ["rows", "bytes", "duration_ms"];
+const TIMES: [&str; 3] = ["started", "since", "changed"];
 
 /// One row of a system table, in the order of its columns.
 pub(super) type Row = Vec<Option<String>>;
@@ -175,6 +191,8 @@ impl Resolver {
             (MESH, "columns") => self.columns().await,
             (MESH, "grants") => self.grants().await,
             (MESH, "health") => self.health().await,
+            (MESH, "queries") => self.queries(),
+            (MESH, "lineage") => self.lineage().await,
             _ => self.products(),
         };
         let name = format!("{}.{}", system.schema, system.table);
@@ -189,7 +207,9 @@ impl Resolver {
             descriptions: Vec::new(),
             wanted: None,
             snapshot: None,
+            changed: None,
             age: None,
+            beneath: None,
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted: false,
@@ -368,15 +388,18 @@ fn row<const N: usize>(cells: [&str; N]) -> Row {
 }
 
 fn schema_of(columns: &[&str]) -> SchemaRef {
-    let field = |name: &&str| {
-        let kind = match name {
-            name if NUMBERS.contains(name) => DataType::UInt32,
-            name if TIMES.contains(name) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            _ => DataType::Utf8,
-        };
-        Field::new(*name, kind, true)
-    };
+    let field = |name: &&str| Field::new(*name, kind_of(name), true);
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// The type of a system column.
+fn kind_of(name: &str) -> DataType {
+    match name {
+        name if PLACES.contains(&name) => DataType::UInt32,
+        name if AMOUNTS.contains(&name) => DataType::Int64,
+        name if TIMES.contains(&name) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        _ => DataType::Utf8,
+    }
 }
 
 /// A table of rows in memory, governed like any other: all of it was cleared when the rows were made.
@@ -389,7 +412,7 @@ pub(crate) fn virtual_table(
     govern_rows(name, MemTable::try_new(batch.schema(), vec![vec![batch]])?)
 }
 
-/// Rows of text as a batch, with numbers where the column is one.
+/// Rows of text as a batch, with numbers and times where the column is of them; times are microseconds since 1970.
 pub(super) fn batch(columns: &[&str], rows: &[Row]) -> datafusion::common::Result<RecordBatch> {
     let schema = schema_of(columns);
     let arrays = schema.fields().iter().enumerate().map(|(place, field)| -> ArrayRef {
@@ -397,6 +420,11 @@ pub(super) fn batch(columns: &[&str], rows: &[Row]) -> datafusion::common::Resul
         match field.data_type() {
             DataType::UInt32 => {
                 let mut numbers = UInt32Builder::new();
+                cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
+                Arc::new(numbers.finish())
+            }
+            DataType::Int64 => {
+                let mut numbers = Int64Builder::new();
                 cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
                 Arc::new(numbers.finish())
             }

@@ -104,7 +104,7 @@ impl Wanted {
 
 /// Looks the columns up by id in the table's current schema.
 pub(super) fn bind(open: &OpenTable, columns: Vec<ScanColumn>) -> Result<(Vec<Bound>, SchemaRef), ScanError> {
-    let name = open.table.identifier().to_string();
+    let name = open.told();
     let metadata = open.table.metadata();
     let schema = metadata.current_schema();
     let mut seen = HashSet::new();

@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn place() -> Place {
-        Place { table: "ns.t".into(), file: Path::from("data/f.parquet") }
+        Place { table: "`ns.t` in domain `shop`".into(), file: Path::from("data/f.parquet") }
     }
 
     async fn all(steps: Vec<Step>) -> Vec<Result<RecordBatch>> {
@@ -200,7 +200,7 @@ mod tests {
         assert!(matches!(got.as_slice(), [Ok(_), Err(_)]));
         let error = cause(got.get(1).unwrap().as_ref().unwrap_err()).unwrap().clone();
         assert_eq!(error.class, Class::Storage);
-        assert_eq!(error.message, "file `data/f.parquet` of table `ns.t` cannot be read");
+        assert_eq!(error.message, "file `data/f.parquet` of table `ns.t` in domain `shop` cannot be read");
     }
 
     #[test]

@@ -85,7 +85,6 @@ pub struct ScanColumn {
 #[derive(Debug, Clone)]
 pub struct IcebergScan {
     open: OpenTable,
-    name: Arc<str>,
     snapshot: Option<i64>,
     schema: SchemaRef,
     files: Arc<FileIndex>,
@@ -101,7 +100,7 @@ impl IcebergScan {
     /// `Drift` for a feature that is not supported (formats other than Parquet, types that arrow cannot hold) or an
     /// unknown field or snapshot; `Storage` when metadata cannot be read.
     pub async fn pin(open: OpenTable, columns: Vec<ScanColumn>, snapshot: Option<i64>) -> Result<Arc<Self>, Error> {
-        let name: Arc<str> = open.table.identifier().to_string().into();
+        let name: Arc<str> = open.told().into();
         let metadata = open.table.metadata();
         let pinned = match snapshot {
             None => metadata.current_snapshot(),
@@ -128,7 +127,7 @@ impl IcebergScan {
             &hidden,
         ));
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
-        Ok(Arc::new(Self { name, snapshot, schema, files, deletes, ground, open }))
+        Ok(Arc::new(Self { snapshot, schema, files, deletes, ground, open }))
     }
 
     fn believed(&self, statistics: Statistics) -> Statistics {
@@ -143,11 +142,6 @@ impl IcebergScan {
     /// The pinned snapshot, or `None` for a table that has none yet.
     pub fn snapshot_id(&self) -> Option<i64> {
         self.snapshot
-    }
-
-    /// The table's name in its catalog, `namespace.table`.
-    pub fn table_name(&self) -> &str {
-        &self.name
     }
 
     /// The URL of the store that it reads from; it is the same in the physical scan.

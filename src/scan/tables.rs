@@ -153,7 +153,7 @@ fn unmade(error: ArrowError) -> Error {
 }
 
 fn failed(open: &OpenTable, source: iceberg::Error) -> Error {
-    ScanError::Metadata { table: open.table.identifier().to_string(), source: Box::new(source) }.into()
+    ScanError::Metadata { table: open.told(), source: Box::new(source) }.into()
 }
 
 #[cfg(test)]

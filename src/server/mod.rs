@@ -73,7 +73,7 @@ impl fmt::Debug for Running {
 /// # Errors
 /// When an address cannot be listened on, a TLS file is bad, or a mesh without `auth` would be open to other machines.
 pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Error> {
-    let auth = Arc::new(Auth::new(engine.served())?);
+    let auth = Arc::new(Auth::new(engine.served())?.telling(engine.observer()));
     guard_exposure(options.listen, auth.required())?;
     if !options.listen.ip().to_canonical().is_loopback() && options.tls.is_none() {
         tracing::warn!(address = %options.listen, "serving without TLS: passwords and data can be read on the network");

@@ -8,22 +8,27 @@ use std::time::Duration;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
-use polder_catalog::mesh::Mesh;
+use polder_catalog::mesh::{Mesh, ResourceGroup};
+use polder_catalog::name::ProductRef;
 use polder_catalog::principal::Principal;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::alike::Alike;
+use super::derived::Derivations;
 use super::life::Life;
+use super::limits::{Allowance, Lanes, Place, count_processors};
+use super::redact::Names;
 use super::running::{Basis, Running};
-use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure};
+use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure, record};
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
-use crate::resolve::{Resolver, Seen, survey};
-use crate::served::{Served, Serving};
+use crate::observe::{Observer, Statement};
+use crate::resolve::{Flaw, Resolver, Seen, survey};
+use crate::served::{Served, Serving, anonymous};
 
 /// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
 const STACK: usize = 64 << 20;
@@ -53,12 +58,21 @@ pub struct Engine {
     seen: Arc<Seen>,
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
+    /// What plans the queries of derived products.
+    derivations: Arc<Derivations>,
     timeout: Duration,
     patience: Duration,
     /// Statements that were ended since nobody read their rows.
     pub(super) stalled: AtomicU64,
     planning: Threads,
     execution: Threads,
+    pub(super) observer: Arc<Observer>,
+    /// Where statements of resource groups wait their turn.
+    pub(super) lanes: Arc<Lanes>,
+    /// Bytes for all queries together.
+    memory: usize,
+    /// Where they spill to.
+    spill: DiskManagerMode,
 }
 
 /// Threads of the engine's own. They end with the engine, also when that happens on one of a runtime's threads,
@@ -108,14 +122,15 @@ impl Engine {
             (Threads::start("polder-plan", threads)?, Threads::start("polder-query", threads * SPARE)?);
 
         let lake = Arc::new(Lake::new(options.lake)?);
-        let mode = match options.spill {
+        count_processors();
+        let spill = match options.spill {
             Some(directory) => DiskManagerMode::Directories(vec![directory]),
             None => DiskManagerMode::OsTmpDirectory,
         };
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(options.memory), CONSUMERS)))
             .with_disk_manager_builder(
-                DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(SPILL),
+                DiskManagerBuilder::default().with_mode(spill.clone()).with_max_temp_directory_size(SPILL),
             )
             .with_metadata_cache_limit(options.memory / FOOTERS)
             .with_object_store_registry(lake.stores())
@@ -143,10 +158,27 @@ impl Engine {
             .build();
         let served = Served::new(mesh);
         let running = Running::new(Arc::clone(&served));
-        let Options { timeout, patience, .. } = options;
+        let Options { timeout, patience, memory, observer, .. } = options;
         let stalled = AtomicU64::new(0);
         let seen = Arc::default();
-        Ok(Arc::new(Self { served, running, lake, seen, base, timeout, patience, stalled, planning, execution }))
+        let derivations = Arc::new(Derivations::new(base.clone()));
+        Ok(Arc::new(Self {
+            served,
+            running,
+            lake,
+            seen,
+            base,
+            derivations,
+            timeout,
+            patience,
+            stalled,
+            planning,
+            execution,
+            observer,
+            lanes: Arc::default(),
+            memory,
+            spill,
+        }))
     }
 
     /// The mesh that is served now.
@@ -201,19 +233,60 @@ impl Engine {
     /// # Errors
     /// As above.
     pub async fn plan_request(self: &Arc<Self>, principal: &Principal, request: Request) -> Result<Planned, Error> {
-        let (engine, principal) = (Arc::clone(self), principal.clone());
-        let timeout = request.timeout.map_or(self.timeout, |timeout| timeout.min(self.timeout));
-        let within = tokio::time::Instant::now() + timeout;
+        let (engine, asking, request) = (Arc::clone(self), principal.clone(), Arc::new(request));
+        let begun = tokio::time::Instant::now();
+        let allowed = self.mesh().limits_of(principal).and_then(|group| group.each.time);
+        let timeout = request.timeout.into_iter().chain(allowed).fold(self.timeout, Duration::min);
+        let within = begun + timeout;
         let deadline = request.deadline.map_or(within, |deadline| deadline.min(within));
+        let asked = Arc::clone(&request);
         let planned = self.apart(async move {
             let Serving { mesh, epoch } = engine.served.now();
-            let resolver = engine.resolver_of(mesh, &principal);
+            let resolver = engine.resolver_of(mesh, &asking, &asked.pins);
             let life = Life { deadline, timeout };
-            let mut planned = super::planning::plan(&engine, &resolver, &request, life).await?;
-            planned.basis = Basis { principal, epoch, relied: resolver.relied() };
+            let mut planned = super::planning::plan(&engine, &resolver, &asked, life).await?;
+            planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin);
+            planned.basis = Basis { principal: asking, epoch, relied: resolver.relied() };
             Ok(planned)
         });
-        tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(timeout)))
+        match tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(timeout))) {
+            Ok(planned) => Ok(planned),
+            Err(error) => Err(self.refused(principal, request, error, begun.elapsed()).await),
+        }
+    }
+
+    /// The error of a statement that is refused, once that is recorded.
+    async fn refused(&self, principal: &Principal, request: Arc<Request>, error: Error, took: Duration) -> Error {
+        let (mesh, asking, origin) = (self.mesh(), principal.clone(), request.origin);
+        // What is denied was understood.
+        let names = if error.class == Class::Denied { Names::All } else { Names::Plain };
+        let asked = self.apart(async move { Ok(record::asked(&mesh, &asking, &request.sql, names)) }).await;
+        let asked = asked.unwrap_or_else(|_| record::asking(principal));
+        let statement = Statement { asked, reads: Vec::new() };
+        self.observer.refused(statement, origin, error.class, took).await.err().unwrap_or(error)
+    }
+
+    /// What a statement of a resource group may take, which has its place.
+    pub(super) fn allowance(&self, group: ResourceGroup, place: &Place) -> Allowance {
+        Allowance::of(group, place.used(), &self.base.runtime_env().memory_pool, self.memory)
+    }
+
+    /// The environment of such a statement.
+    ///
+    /// # Errors
+    /// When its spill directory cannot be had.
+    pub(super) fn environment(&self, allowance: &Allowance) -> Result<Arc<RuntimeEnv>, Error> {
+        allowance.environment(self.base.runtime_env(), self.spill.clone())
+    }
+
+    /// How many statements of resource groups run and wait, as Prometheus reads it.
+    pub fn lanes(&self) -> String {
+        self.lanes.render()
+    }
+
+    /// Who is told of statements.
+    pub fn observer(&self) -> Arc<Observer> {
+        Arc::clone(&self.observer)
     }
 
     /// How many parameters a statement has, which is told by its text alone.
@@ -223,6 +296,15 @@ impl Engine {
     pub async fn parameters(self: &Arc<Self>, sql: &str) -> Result<usize, Error> {
         let sql = sql.to_owned();
         self.apart(async move { Ok(super::gate::admit(&sql)?.parameters.len()) }).await
+    }
+
+    /// What is wrong with derived products, as far as contracts tell. It is for those who own them.
+    ///
+    /// # Errors
+    /// When the engine fails on it.
+    pub async fn flaws(self: &Arc<Self>) -> Result<Vec<(ProductRef, Flaw)>, Error> {
+        let resolver = self.resolver(&anonymous());
+        self.apart(async move { Ok(resolver.flaws().await) }).await
     }
 
     /// The longest time that a statement may take.
@@ -281,12 +363,14 @@ impl Engine {
 
     /// Of one statement: it has a salt of its own.
     pub(super) fn resolver(&self, principal: &Principal) -> Resolver {
-        self.resolver_of(self.mesh(), principal)
+        self.resolver_of(self.mesh(), principal, &Pins::new())
     }
 
-    fn resolver_of(&self, mesh: Arc<Mesh>, principal: &Principal) -> Resolver {
+    fn resolver_of(&self, mesh: Arc<Mesh>, principal: &Principal, pins: &Pins) -> Resolver {
         let keys = Keys::new(mesh.keys());
-        Resolver::new(mesh, self.lake(), Arc::clone(&self.seen), principal.clone(), keys)
+        let resolver = Resolver::new(mesh, self.lake(), Arc::clone(&self.seen), principal.clone(), keys);
+        let resolver = resolver.remembering(self.observer.recent());
+        resolver.deriving(Arc::clone(&self.derivations) as _, pins.clone())
     }
 
     /// Runs `work` on the planning threads, which a query that computes does not keep busy. It ends when the caller goes; a panic in it is an error of this one call.

@@ -147,6 +147,10 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
             Some(first) => translated(first, guarded),
             None => bug(root),
         },
+        DataFusionError::ResourcesExhausted(text) if text.starts_with("The used disk space") => {
+            Error::new(Class::Limit, "the statement needs more space to spill to than it may have")
+                .help("ask for fewer rows or columns, or group on fewer values")
+        }
         DataFusionError::ResourcesExhausted(_) => memory(),
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
             let error = Error::new(Class::BadRequest, "an expression of the statement failed on a value");

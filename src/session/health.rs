@@ -71,8 +71,8 @@ impl Engine {
             let mesh = engine.mesh();
             let ailing = mesh.domains().filter(|domain| engine.lake.ailing(domain).is_some());
             let asked = ailing.filter_map(|domain| {
-                let product = domain.products.values().flatten().next()?;
-                Some(engine.lake.open(domain, &product.contract.table))
+                let mut tables = domain.products.values().flatten().filter_map(|product| product.contract.table());
+                Some(engine.lake.look(domain, tables.next()?))
             });
             // What is wrong is remembered where it was asked.
             futures::future::join_all(asked).await;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
@@ -18,10 +19,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::interrupt::interruptible;
+use super::limits::{Allowance, scanned};
 use super::running::{Leave, Registered, Stopper};
 use super::{Engine, Planned, failure};
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::lake::STALENESS;
+use crate::observe::{Commit, Entry, Outcome};
 use crate::resolve::Relied;
 
 /// How many bytes of a query may wait for its reader, unless a single parcel is larger.
@@ -101,6 +104,8 @@ pub struct Rows<T = RecordBatch> {
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
     patience: Option<Duration>,
+    /// What an observer is told when all of this is dropped.
+    entry: Arc<Entry>,
 }
 
 impl<T> fmt::Debug for Rows<T> {
@@ -130,26 +135,55 @@ pub(super) fn start<P: Packer>(
     held: impl Send + 'static,
 ) -> Result<Rows<P::Parcel>, Error> {
     let schema = planned.schema();
+    let (entry, commit) = planned.engine.observer.begin(Arc::clone(&planned.statement), planned.origin)?;
+    let entry = Arc::new(entry);
     let (feeder, parcels) = queue(AHEAD, patience, held);
     let engine = Arc::clone(&planned.engine);
     let Life { deadline, timeout } = planned.life;
     let deadline = Box::pin(tokio::time::sleep_until(deadline));
     let registered = Arc::new(engine.running.register(planned.basis.clone()));
-    let driver = engine.execute(drive(planned, packer, Arc::clone(&registered), feeder))?;
+    let told = Told { entry: Arc::clone(&entry), commit };
+    let driver = engine.execute(drive(planned, packer, Arc::clone(&registered), feeder, told))?;
     registered.statement.driven_by(driver.abort_handle());
-    Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout, patience })
+    Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout, patience, entry })
 }
 
-async fn drive<P: Packer>(planned: Planned, packer: P, registered: Arc<Registered>, feeder: Feeder<P::Parcel>) {
+/// What an observer is told of a query that runs, and was promised of its record.
+struct Told {
+    entry: Arc<Entry>,
+    commit: Commit,
+}
+
+impl Told {
+    /// Lets parcels leave once it is recorded that the query runs.
+    async fn put<T>(&mut self, feeder: &Feeder<T>, parcel: T, size: usize) -> Result<(), Halt> {
+        self.commit.done().await?;
+        self.entry.bytes(size);
+        Ok(feeder.put(parcel, size).await?)
+    }
+}
+
+async fn drive<P: Packer>(
+    planned: Planned,
+    packer: P,
+    registered: Arc<Registered>,
+    feeder: Feeder<P::Parcel>,
+    mut told: Told,
+) {
     if !registered.may_execute() {
         return;
     }
     let engine = Arc::clone(&planned.engine);
     let passing = async {
         // When this returns all that the query held is free, and only what waits is left.
-        match pass(planned, packer, &feeder).await {
-            Ok(()) => feeder.finish(Ok(())).await,
-            Err(Halt::Failed(error)) => feeder.finish(Err(error)).await,
+        match admitted(planned, packer, &feeder, &mut told).await {
+            Ok(()) => feeder.finish(Ok(())).await.inspect(|()| told.entry.ended(Outcome::Whole)),
+            Err(Halt::Failed(error)) => {
+                // An error can tell as much as a row.
+                let error = told.commit.done().await.err().unwrap_or(error);
+                told.entry.ended(Outcome::Failed(error.class));
+                feeder.finish(Err(error)).await
+            }
             Err(Halt::Unwanted(unwanted)) => Err(unwanted),
         }
     };
@@ -158,6 +192,7 @@ async fn drive<P: Packer>(planned: Planned, packer: P, registered: Arc<Registere
         () = demanded_otherwise(&engine, registered.relied()) => return registered.revoke(),
     };
     if finished == Err(Unwanted::Stalled) {
+        told.entry.ended(Outcome::Failed(Class::Limit));
         engine.stalled.fetch_add(1, Ordering::Relaxed);
         tracing::info!("a statement was ended, since nobody read its rows");
     }
@@ -194,27 +229,85 @@ impl From<Unwanted> for Halt {
     }
 }
 
-async fn pass<P: Packer>(planned: Planned, mut packer: P, feeder: &Feeder<P::Parcel>) -> Result<(), Halt> {
-    let Planned { state, plan, schema, guarded, valued, .. } = planned;
+/// Runs a query once it is its turn, within what its principal may use.
+async fn admitted<P: Packer>(
+    planned: Planned,
+    packer: P,
+    feeder: &Feeder<P::Parcel>,
+    told: &mut Told,
+) -> Result<(), Halt> {
+    let (engine, principal) = (Arc::clone(&planned.engine), &planned.basis.principal);
+    let Some(group) = engine.mesh().limits_of(principal).cloned() else {
+        let context = planned.state.task_ctx();
+        return pass(planned, context, packer, feeder, told, None).await;
+    };
+    let place = engine.lanes.enter(&group, &principal.id).await?;
+    let mut allowance = engine.allowance(group, &place);
+    let environment = engine.environment(&allowance)?;
+    let context = Arc::new(TaskContext::from(&planned.state).with_runtime(environment));
+    let (meter, plan, most) = (allowance.meter(), Arc::clone(&planned.plan), allowance.most_scanned());
+    let passing = pass(planned, context, packer, feeder, told, Some(&mut allowance));
+    let passing = async {
+        match meter {
+            Some(meter) => meter.count(passing).await,
+            None => Some(passing.await),
+        }
+    };
+    let ended = tokio::select! {
+        ended = passing => ended.ok_or(Allowance::computed_too_long as fn(&Allowance) -> Error),
+        () = scanned(plan, most) => Err(Allowance::read_too_much as fn(&Allowance) -> Error),
+    };
+    match ended {
+        Ok(Err(Halt::Failed(error))) => Err(Halt::Failed(allowance.told(error))),
+        Ok(ended) => ended,
+        Err(over) => Err(Halt::Failed(over(&allowance))),
+    }
+}
+
+async fn pass<P: Packer>(
+    planned: Planned,
+    context: Arc<TaskContext>,
+    mut packer: P,
+    feeder: &Feeder<P::Parcel>,
+    told: &mut Told,
+    mut allowance: Option<&mut Allowance>,
+) -> Result<(), Halt> {
+    let Planned { plan, schema, guarded, valued, .. } = planned;
     let failed = |error: DataFusionError| {
         let error = failure::running(&error, guarded.as_ref());
         if valued { failure::valued(error) } else { error }
     };
-    let started = interruptible(plan).and_then(|plan| execute_stream(plan, state.task_ctx()));
+    let started = interruptible(plan).and_then(|plan| execute_stream(plan, context));
     let mut batches = started.map_err(failed)?;
     while let Some(batch) = batches.next().await {
         // A parameter may be NULL, so that the announced columns may be where these are not.
         let batch = batch.and_then(|batch| Ok(batch.with_schema(Arc::clone(&schema))?)).map_err(failed)?;
-        packer.load(batch)?;
-        while let Some(parcel) = packer.next()? {
-            let size = P::size(&parcel);
-            feeder.put(parcel, size).await?;
+        if let Some(allowance) = &mut allowance {
+            allowance.rows(batch.num_rows())?;
         }
+        told.entry.rows(batch.num_rows());
+        packer.load(batch)?;
+        pack(&mut packer, feeder, told, &mut allowance).await?;
     }
     packer.close()?;
+    pack(&mut packer, feeder, told, &mut allowance).await?;
+    // That there are no rows is an answer too.
+    Ok(told.commit.done().await?)
+}
+
+/// Lets all parcels leave that there are.
+async fn pack<P: Packer>(
+    packer: &mut P,
+    feeder: &Feeder<P::Parcel>,
+    told: &mut Told,
+    allowance: &mut Option<&mut Allowance>,
+) -> Result<(), Halt> {
     while let Some(parcel) = packer.next()? {
         let size = P::size(&parcel);
-        feeder.put(parcel, size).await?;
+        if let Some(allowance) = allowance {
+            allowance.bytes(size)?;
+        }
+        told.put(feeder, parcel, size).await?;
     }
     Ok(())
 }
@@ -222,6 +315,7 @@ async fn pass<P: Packer>(planned: Planned, mut packer: P, feeder: &Feeder<P::Par
 impl<T> Rows<T> {
     /// Ends the query and what waits of it, with an error.
     fn end(&mut self, error: Error) -> Poll<Option<Result<T, Error>>> {
+        self.entry.ended(Outcome::Failed(error.class));
         self.driver.abort();
         self.parcels = None;
         Poll::Ready(Some(Err(error)))
@@ -253,6 +347,7 @@ impl<T> Stream for Rows<T> {
         match next {
             Poll::Ready(Ok(parcel)) => Poll::Ready(Some(Ok(parcel))),
             Poll::Ready(Err(End::Whole)) => {
+                this.entry.ended(Outcome::Whole);
                 this.parcels = None;
                 Poll::Ready(None)
             }

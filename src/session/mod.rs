@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A statement is planned against a catalog that holds exactly the tables it names, already governed; those that it
-//! names with a version are planned by a planner of our own. Planning and
+//! names with a version are planned by a planner of our own. What is refused and what runs is told to an observer, and what
+//! runs gives no row before that is recorded. Planning and
 //! execution happen on threads of their own with large stacks, so that deep plans cannot overflow and busy queries do
 //! not keep the network waiting. The values of parameters stand in a plan before it is optimized, as if they had been
 //! written there. Nothing here knows a wire protocol or a user's password.
@@ -17,6 +18,8 @@ mod ahead;
 mod alike;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod caution;
+#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
+mod derived;
 mod dialect;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod engine;
@@ -28,12 +31,15 @@ mod health;
 #[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
 mod interrupt;
 mod life;
+mod limits;
 mod outer;
 mod parameters;
 mod parts;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
 mod purpose;
+mod record;
+mod redact;
 mod request;
 mod running;
 mod sample;
@@ -43,6 +49,7 @@ mod travel;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lake;
@@ -58,10 +65,12 @@ pub use purpose::{Session, declared};
 pub use request::{Request, Values};
 pub use running::Stopper;
 
+use crate::observe::Observer;
 pub use crate::resolve::age::Age;
 pub use crate::resolve::explanation::{EVERY, Effect, Line, places, policies};
 pub use crate::resolve::keys::{Declared as DeclaredKeys, KeyColumns};
 pub use crate::resolve::system::{Columns, Listed};
+pub use crate::resolve::{Flaw, Untagged};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]
@@ -80,14 +89,16 @@ pub struct Options {
     pub batch: usize,
     /// How lakes are opened.
     pub lake: lake::Options,
+    /// Who is told of statements; by default one who remembers the last ones and writes nothing.
+    pub observer: Arc<Observer>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let timeout = Duration::from_secs(300);
         // Who does not read holds a query no longer than who computes.
-        let lake = lake::Options::default();
-        Self { memory: 2 << 30, spill: None, timeout, patience: timeout, threads: None, batch: 8192, lake }
+        let (lake, observer) = (lake::Options::default(), Arc::default());
+        Self { memory: 2 << 30, spill: None, timeout, patience: timeout, threads: None, batch: 8192, lake, observer }
     }
 }
 

@@ -27,15 +27,16 @@ use super::life::Life;
 use super::outer::outer_names;
 use super::parameters::{Bound, Unbound, bind, counted};
 use super::running::Basis;
-use super::tables::{Over, Prepared, Scanned, prepare, reference};
-use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose};
+use super::tables::{Prepared, prepare, reference};
+use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose, record};
 use crate::error::{Class, Error};
-use crate::guard::WithoutFigures;
-use crate::guard::flow::{Flow, flow};
+use crate::guard::flow::{Flow, Unknown, flow};
 use crate::guard::steady::row_by_row;
 use crate::guard::verify::{Cleared, Refusal};
-use crate::resolve::Resolver;
+use crate::guard::{QueryExec, WithoutFigures};
+use crate::observe::{self, Origin, Statement};
 use crate::resolve::explanation::{self, Line, leaves};
+use crate::resolve::{Over, Resolver, Scanned, WIDEST, expanded, weight};
 
 /// A statement that was admitted, planned and verified for one principal.
 pub struct Planned {
@@ -57,6 +58,9 @@ pub struct Planned {
     notices: Vec<String>,
     ages: BTreeMap<String, Age>,
     flow: Flow,
+    /// What an observer is told of it.
+    pub(super) statement: Arc<Statement>,
+    pub(super) origin: Origin,
 }
 
 impl fmt::Debug for Planned {
@@ -130,9 +134,22 @@ impl Planned {
             if let Some(config) = source.and_then(|source| source.downcast_ref::<FileScanConfig>()) {
                 files += config.file_groups.iter().map(FileGroup::len).sum::<usize>();
             }
+            rest.extend(plan.downcast_ref::<QueryExec>().map(|query| Arc::clone(query.inner())));
             rest.extend(plan.children().into_iter().cloned());
         }
         files
+    }
+
+    /// Says who asks, and where it came from.
+    pub(super) fn told(&mut self, asked: observe::Asked, origin: Origin) {
+        let reads = self.statement.reads.clone();
+        (self.statement, self.origin) = (Arc::new(Statement { asked, reads }), origin);
+    }
+
+    /// The same for somebody who asks for its rows from elsewhere.
+    #[must_use]
+    pub fn asked_from(self, origin: Origin) -> Self {
+        Self { origin, ..self }
     }
 
     /// Whether it was planned for this very principal in the mesh that is served now, and a moment ago where a catalog
@@ -292,6 +309,8 @@ impl Ready {
             pins: tables.iter().filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?))).collect(),
             notices,
             ages: tables.iter().filter_map(|(_, _, table)| Some((table.name.clone(), table.age?))).collect(),
+            statement: Arc::new(Statement { asked: observe::Asked::default(), reads: record::reads(&flow, &tables) }),
+            origin: Origin::default(),
             flow,
             plan: physical,
             state,
@@ -322,22 +341,46 @@ async fn query_plan(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -
             return Err(denied.unwrap_or_else(|| failed(&error, &tables)));
         }
     };
-    if !denials.is_empty() {
-        let outer = outer_names(&logical).map_err(|error| failed(&error, &tables))?;
-        if let Some((_, denial)) = denials.into_iter().find(|(name, _)| outer.contains(name)) {
-            return Err(denial);
-        }
-    }
+    undenied(&logical, denials, &tables)?;
     let bound = bind(logical, asked.parameters, &asked.request.values).map_err(|unbound| match unbound {
         Unbound::Refused(error) => error,
         Unbound::Failed(error) => failed(&error, &tables),
     });
     let Bound { typed, valued, offered } = bound?;
     let flow = followed(&typed, &tables)?;
+    let tables = with_all_beneath(&typed, tables)?;
     let (logical, valued) = valued.map_or((typed, false), |valued| (valued, true));
     let finished = finish(&state, &logical, tables.iter().map(|(_, _, table)| &table.provider), &tables).await;
     let (logical, physical) = finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
     Ok(Ready { state, logical, physical, tables, flow, parameters: offered, valued })
+}
+
+/// Makes sure that no name in a subquery means something further out since what it would mean inside is denied.
+pub(super) fn undenied(logical: &LogicalPlan, denials: Vec<(String, Error)>, tables: &[Scanned]) -> Result<(), Error> {
+    if denials.is_empty() {
+        return Ok(());
+    }
+    let outer = outer_names(logical).map_err(|error| failed(&error, tables))?;
+    match denials.into_iter().find(|(name, _)| outer.contains(name)) {
+        Some((_, denial)) => Err(denial),
+        None => Ok(()),
+    }
+}
+
+/// The tables of a statement, and all that the derived ones among them are made of.
+fn with_all_beneath(logical: &LogicalPlan, mut tables: Vec<Scanned>) -> Result<Vec<Scanned>, Error> {
+    let beneath: Vec<_> = tables.iter().filter_map(|(_, _, table)| table.beneath.clone()).collect();
+    if beneath.is_empty() {
+        return Ok(tables);
+    }
+    let read = weight(logical, &tables).map_err(|error| failed(&error, &tables))?;
+    if read > WIDEST {
+        let message =
+            format!("the statement reads {read} tables, derived products counted in full, and {WIDEST} are the most");
+        return Err(Error::new(Class::Limit, message));
+    }
+    tables.extend(beneath.iter().flat_map(|beneath| beneath.tables.iter().cloned()));
+    Ok(tables)
 }
 
 /// What an explanation says of a query, which is planned over outlines and does not run.
@@ -365,7 +408,9 @@ async fn outlined(
         Ok(logical) => followed(&logical, &tables),
         Err(error) => Err(failed(&error, &tables)),
     };
-    Ok((flow, tables))
+    let beneath: Vec<_> = tables.iter().filter_map(|(_, _, table)| table.beneath.clone()).collect();
+    let beneath = beneath.iter().flat_map(|beneath| beneath.tables.iter().cloned());
+    Ok((flow, tables.into_iter().chain(beneath).collect()))
 }
 
 /// The denial of the first field that a query names and must not, where that is why it cannot be planned: a field that
@@ -381,25 +426,28 @@ async fn denied(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -> Op
 }
 
 /// Follows the columns of a plan. What cannot be followed does not run.
-fn followed(logical: &LogicalPlan, tables: &[Scanned]) -> Result<Flow, Error> {
+pub(super) fn followed(logical: &LogicalPlan, tables: &[Scanned]) -> Result<Flow, Error> {
     let masked = |scan: &TableReference, path: &[String]| {
         let table = tables.iter().find(|(name, ..)| name == scan).map(|(_, _, table)| table);
         let mut leaves = table.into_iter().flat_map(|table| leaves(&table.grants, path));
         leaves.any(|(_, grant)| matches!(grant.access, Access::Masked(_)))
     };
-    flow(logical, &masked).map_err(|unknown| {
-        tracing::error!(%unknown, "a plan was refused, since its columns cannot be followed");
-        Error::new(Class::Bug, format!("the plan could not be proved safe and does not run: {unknown}"))
-            .help("please report the statement to the platform team")
-    })
+    let flow = flow(logical, &masked).map_err(|unknown| unfollowed(&unknown))?;
+    Ok(expanded(flow, tables))
 }
 
-fn failed(error: &DataFusionError, tables: &[Scanned]) -> Error {
+pub(super) fn unfollowed(unknown: &Unknown) -> Error {
+    tracing::error!(%unknown, "a plan was refused, since its columns cannot be followed");
+    Error::new(Class::Bug, format!("the plan could not be proved safe and does not run: {unknown}"))
+        .help("please report the statement to the platform team")
+}
+
+pub(super) fn failed(error: &DataFusionError, tables: &[Scanned]) -> Error {
     failure::planning(error, tables.iter().map(|(_, _, table)| table))
 }
 
 /// Optimizes a plan, verifies it, and makes it physical.
-async fn finish(
+pub(super) async fn finish(
     state: &SessionState,
     logical: &LogicalPlan,
     providers: impl IntoIterator<Item = &Arc<dyn TableProvider>>,

@@ -8,6 +8,7 @@ use datafusion::common::TableReference;
 use tokio::time::Instant;
 
 use super::{Part, Pins};
+use crate::observe::Origin;
 
 /// A statement, and what it means where it is asked.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,8 @@ pub struct Request {
     pub values: Values,
     /// The part of the rows that is wanted, if it is not all of them.
     pub part: Option<Part>,
+    /// Where it came from.
+    pub origin: Origin,
 }
 
 /// The values of a statement's parameters.

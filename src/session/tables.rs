@@ -19,22 +19,10 @@ use super::outer::Shadows;
 use super::travel::{self, Key, Named, Travel};
 use super::{Request, failure};
 use crate::error::{Class, Error};
-use crate::resolve::{At, Resolver, Table, versioned};
+use crate::resolve::{At, Over, Resolver, Scanned, Table, versioned};
 
 /// Tables of a statement that are opened at once.
 const AT_ONCE: usize = 8;
-
-/// A table that a statement names: the name of its scans, its name in the statement, and what it is.
-pub(super) type Scanned = (TableReference, TableReference, Table);
-
-/// What a statement is planned over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
-    /// Its tables, opened.
-    Tables,
-    /// Their contracts, with the columns that are denied.
-    Outlines,
-}
 
 /// A statement and its tables, before it is planned.
 pub(super) struct Prepared {

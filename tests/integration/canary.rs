@@ -214,7 +214,7 @@ const OF_ROWS: [&str; 16] = [
 ];
 
 /// What is asked of the mesh itself.
-const OF_THE_MESH: [&str; 7] = [
+const OF_THE_MESH: [&str; 8] = [
     "SHOW TABLES",
     "SELECT * FROM information_schema.columns",
     "SELECT * FROM information_schema.tables",
@@ -222,6 +222,7 @@ const OF_THE_MESH: [&str; 7] = [
     "SELECT * FROM mesh.columns",
     "SELECT * FROM mesh.grants",
     "SELECT * FROM mesh.health",
+    "SELECT * FROM mesh.queries",
 ];
 
 fn questions(reader: &str) -> Vec<String> {
@@ -281,6 +282,8 @@ impl Served {
         let process = Command::new(env!("CARGO_BIN_EXE_polder"))
             .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--mesh"])
             .arg(mesh)
+            .arg("--audit")
+            .arg(mesh.join("audit"))
             .env("POLDER_LOG", "trace")
             .stdin(Stdio::null())
             .stderr(fs::File::create(&log).unwrap())
@@ -407,6 +410,7 @@ struct Records {
     heard: Vec<Heard>,
     metrics: String,
     log: Vec<u8>,
+    audit: Vec<u8>,
 }
 
 fn records() -> &'static Records {
@@ -419,7 +423,8 @@ fn records() -> &'static Records {
                 stream::iter(readers()).map(|reader| listen(&served, reader)).buffer_unordered(3).collect().await;
             let metrics = get(served.http, "/metrics").await;
             let log = fs::read(&served.log).unwrap();
-            Records { vault, heard, metrics, log }
+            let audit = fs::read(vault.dir.path().join("audit/audit-00000001.jsonl")).unwrap();
+            Records { vault, heard, metrics, log, audit }
         })
     })
 }
@@ -462,15 +467,17 @@ fn the_search_finds_each_cell_that_may_be_seen() {
 
 #[test]
 fn nothing_writes_down_a_value_or_a_key() {
-    let Records { vault, metrics, log, .. } = records();
+    let Records { vault, metrics, log, audit, .. } = records();
     let search = Search::new(&vault.cells);
-    for (what, bytes) in [("metrics", metrics.as_bytes()), ("log", log)] {
+    for (what, bytes) in [("metrics", metrics.as_bytes()), ("log", log), ("audit", audit)] {
         let found = named(&search.find(bytes));
         assert!(found.is_empty(), "{found:?} stand in the {what}");
         assert!(!String::from_utf8_lossy(bytes).contains(SECRET), "the key of a mask stands in the {what}");
     }
     assert!(metrics.contains("polder_"), "{metrics}");
     let text = String::from_utf8_lossy(log);
+    let audit = String::from_utf8_lossy(audit);
+    assert!(audit.contains("\"who\":\"warden\"") && audit.contains("vault.plain"), "the audit names what was read");
     assert!(text.contains("TRACE") && text.contains("h2::"), "the log has what libraries say");
 }
 

@@ -15,23 +15,29 @@
 //! - `travel`: time travel and metadata tables, on a table with three snapshots, a branch and a tag
 //! - `refusals`: every call without the right credentials, by every kind of them
 //! - `reload`: the mesh's files change while it is served
+//! - `groups`: resource groups: whose statements wait, and what each may take
 //! - `limits`: time and memory, and what a query does that wants more
 //! - `noninterference`: two lakes that look the same to somebody give the same answers, errors and plans
 //! - `explanations`: what is said of policies: explanations, what would help, purposes of sessions
 //! - `canary`: what is hidden is searched for in all that leaves the server, and in its logs and metrics
 //! - `harbour`: a small mesh for scripts: odd names, row rules, and a table with a past
+//! - `derived`: products that are queries over others, through every way to see into them
 //! - `inspected`: tables held against their contracts, what their columns hold, and starters made of them
 //! - `own`: meshes of a test's own
+//! - `audit`: who saw what: the audit log and `mesh.queries`
 //! - `command`: the `polder` binary, its output and its exit codes
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod audit;
 mod broken;
 mod canary;
 mod command;
+mod derived;
 mod explanations;
 mod features;
 mod forms;
+mod groups;
 mod harbour;
 mod inspected;
 mod limits;

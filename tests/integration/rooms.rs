@@ -5,26 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import from. `error` is open to all.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("served", &[]),
     ("lake", &[]),
     ("scan", &["lake"]),
     ("scrub", &[]),
     ("format", &[]),
+    ("observe", &[]),
     ("guard", &["scrub"]),
-    ("resolve", &["guard", "scan", "lake"]),
-    ("session", &["served", "resolve", "guard", "scan", "lake"]),
+    ("resolve", &["guard", "scan", "lake", "observe"]),
+    ("session", &["served", "resolve", "guard", "scan", "lake", "observe"]),
     ("inspect", &["session", "resolve", "scan", "lake"]),
-    ("auth", &["served"]),
-    ("flight", &["auth", "session", "scrub"]),
-    ("server", &["flight", "auth", "session", "served", "format"]),
+    ("auth", &["served", "observe"]),
+    ("flight", &["auth", "session", "scrub", "observe"]),
+    ("server", &["flight", "auth", "session", "served", "format", "observe"]),
     ("packly", &["lake"]),
-    ("cli", &["inspect", "packly", "server", "flight", "auth", "session", "lake", "format"]),
+    ("cli", &["inspect", "packly", "server", "flight", "auth", "session", "lake", "format", "observe"]),
 ];
 
 /// Outside crates that only some rooms may import.
-const OUTSIDE: [(&str, &[&str]); 9] = [
+const OUTSIDE: [(&str, &[&str]); 10] = [
     ("tonic", &["flight"]),
     ("arrow_flight", &["flight"]),
     ("tonic_health", &["flight"]),
@@ -33,7 +34,8 @@ const OUTSIDE: [(&str, &[&str]); 9] = [
     ("object_store", &["lake", "scan"]),
     ("reqwest", &["auth", "lake"]),
     ("x509_parser", &["auth"]),
-    ("tokio_rustls", &["flight", "server"]),
+    ("tokio_rustls", &["flight", "server", "lake"]),
+    ("rustls_native_certs", &["lake"]),
 ];
 
 /// The sources below a directory, without those that only tests compile.

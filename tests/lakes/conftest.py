@@ -11,7 +11,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 import servers
 from authority import Authority
-from faults import Proxy
+from faults import Proxy, Tunnel
 from lakes import Domain, connect, s3_files, s3_storage, write_mesh
 from serving import Server
 
@@ -44,6 +44,23 @@ def moto(work, running):
 
 
 @pytest.fixture(scope="session")
+def postgres(work):
+    server = servers.Postgres(work)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def google(work, running):
+    return running(servers.Google(work))
+
+
+@pytest.fixture(scope="session")
+def azurite(work, running):
+    return running(servers.Azurite(work))
+
+
+@pytest.fixture(scope="session")
 def fixture(work, running, s3):
     servers.bucket(s3.url, "orchard")
     return running(servers.fixture("s3://orchard", s3.url, work / "fixture.db", work))
@@ -70,13 +87,17 @@ def harbor(moto, work, running):
     )  # fmt: skip
 
 
-def mill(work, s3):
-    """A SQL catalog in a file, and a store."""
-    servers.bucket(s3.url, "mill")
-    store = Proxy(s3.address)
-    writer = SqlCatalog("mill", uri=f"sqlite:///{work}/mill.db", warehouse="s3://mill", **s3_files(s3.url))
-    catalog = {"type": "sql", "uri": f"sqlite:{work}/mill.db", "warehouse": "s3://mill"}
-    return Domain("mill", catalog, s3_storage(store.url), writer, {"store": store})
+def mill(postgres, google):
+    """PostgreSQL, and Google's store."""
+    google.make("mill")
+    catalog, store = Tunnel(postgres.address), Proxy(google.address, host=google.NAME)
+    uri = f"postgresql+psycopg://{postgres.USER}:{postgres.PASSWORD}@{postgres.address}/{postgres.DATABASE}"
+    declared = {
+        "type": "sql", "uri": f"postgres://{postgres.USER}@{catalog.address}/{postgres.DATABASE}",
+        "password": "${file:secrets/secret}", "warehouse": "gs://mill",
+    }  # fmt: skip
+    writer = SqlCatalog("mill", uri=uri, warehouse="gs://mill", **google.files())
+    return Domain("mill", declared, google.storage(store.url), writer, {"catalog": catalog, "store": store})
 
 
 def cellar(work):
@@ -87,18 +108,19 @@ def cellar(work):
     return Domain("cellar", catalog, {}, SqlCatalog("cellar", uri=f"sqlite:///{work}/cellar.db", warehouse=place))
 
 
-def archive(work, s3):
-    """Pinned metadata files, and a store."""
-    servers.bucket(s3.url, "archive")
-    store = Proxy(s3.address)
-    writer = SqlCatalog("archive", uri=f"sqlite:///{work}/archive.db", warehouse="s3://archive", **s3_files(s3.url))
-    return Domain("archive", {"type": "metadata"}, s3_storage(store.url), writer, {"store": store})
+def archive(work, azurite):
+    """Pinned metadata files, and Azure's store."""
+    azurite.make("archive")
+    store = Proxy(azurite.address)
+    writer = SqlCatalog("archive", uri=f"sqlite:///{work}/archive.db", warehouse="abfs://archive", **azurite.files())
+    return Domain("archive", {"type": "metadata"}, azurite.storage(store.url), writer, {"store": store})
 
 
 @pytest.fixture(scope="session")
-def domains(work, running, fixture, s3, moto):
+def domains(work, running, fixture, s3, moto, postgres, google, azurite):
     """Five domains, by name, with their tables sold."""
-    five = [orchard(fixture, s3), harbor(moto, work, running), mill(work, s3), cellar(work), archive(work, s3)]
+    five = [orchard(fixture, s3), harbor(moto, work, running), mill(postgres, google)]
+    five += [cellar(work), archive(work, azurite)]
     for domain in five:
         table = domain.sell()
         if domain.catalog["type"] == "metadata":

@@ -131,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
             self.upstream.putrequest(asked.method, asked.path, skip_host=True, skip_accept_encoding=True)
             for name, value in asked.headers.items():
                 if name.lower() not in HOP:
-                    self.upstream.putheader(name, value)
+                    self.upstream.putheader(name, (name.lower() == "host" and self.server.proxy.host) or value)
             if asked.body or asked.method in ("POST", "PUT", "PATCH"):
                 self.upstream.putheader("Content-Length", str(len(asked.body)))
             self.upstream.endheaders(asked.body or None)
@@ -214,9 +214,11 @@ class Listener:
 class Proxy(Listener):
     """Stands before an HTTP server, and speaks TLS for it if it is given certificate and key."""
 
-    def __init__(self, upstream, tls=None):
+    def __init__(self, upstream, tls=None, host=None):
         super().__init__()
         self.upstream = upstream
+        # What the server behind wants to be called, if anything.
+        self.host = host
         # Asked before each request: a guard may answer it, with status, headers and body.
         self.guards = []
         # Asked after each: what it gives for the body of an answer is sent instead.

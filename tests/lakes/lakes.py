@@ -17,7 +17,7 @@ from adbc_driver_flightsql import dbapi
 from adbc_driver_manager import Error
 from pyiceberg.catalog import Catalog
 
-from servers import KEY, REGION, SECRET
+from servers import KEY, REGION, SECRET, Azurite
 
 USER = "guest"
 # How many keys there are. Each domain leaves some out, and no two the same ones.
@@ -28,7 +28,7 @@ FILES = 4
 COLUMNS = {"key": "long", "amount": "long", "note": "string"}
 SCHEMA = pa.schema([("key", pa.int64()), ("amount", pa.int64()), ("note", pa.string())])
 # No client may see any of these: where it is, what logs in, and what a proxy is called.
-HIDDEN = re.compile(rf"s3://|gs://|abfss?://|file:|127\.0\.0\.1|/tmp/|/data/|{SECRET}|sqlite|postgres")
+HIDDEN = re.compile(rf"s3://|gs://|abfss?://|file:|127\.0\.0\.1|/tmp/|{SECRET}|sqlite|postgres")
 
 
 def amount(domain, key):
@@ -85,11 +85,13 @@ def policies(domain):
     )
 
 
-def write_mesh(mesh, domains, tables=("sales",)):
-    """The files of a mesh over these domains, all of whose products everybody reads."""
+def write_mesh(mesh, domains, tables=("sales",), names=None):
+    """The files of a mesh over these domains, all of whose products everybody reads. Some tables have other names in the
+    catalog."""
     guest = Path(__file__).parents[2] / "examples" / "packly" / "secrets" / "guest.argon2"
     write(mesh / "secrets" / "key", KEY)
     write(mesh / "secrets" / "secret", SECRET)
+    write(mesh / "secrets" / "account", Azurite.ACCOUNT_KEY)
     shutil.copy(guest, mesh / "secrets")
     users = [{"name": USER, "password_hash": "${file:secrets/guest.argon2}"}]
     write(mesh / "mesh.yaml", {"mesh": "lakes", "auth": {"users": users}})
@@ -99,15 +101,15 @@ def write_mesh(mesh, domains, tables=("sales",)):
         write(mesh / domain.name / "domain.yaml", settings)
         write(mesh / domain.name / "policies" / "access.cedar", policies(domain.name))
         for table in tables:
-            write(mesh / domain.name / "products" / f"{table}.odcs.yaml", contract(domain.name, table))
+            write(mesh / domain.name / "products" / f"{table}.odcs.yaml", contract(domain.name, table, (names or {}).get(table, f"shop.{table}")))
     return mesh
 
 
-def contract(domain, table):
+def contract(domain, table, name):
     properties = [{"name": name, "physicalType": kind} for name, kind in COLUMNS.items()]
     return {
         "apiVersion": "v3.1.0", "kind": "DataContract", "id": f"{domain}-{table}", "name": table, "version": "1.0.0",
-        "status": "active", "schema": [{"name": table, "physicalName": f"shop.{table}", "properties": properties}],
+        "status": "active", "schema": [{"name": table, "physicalName": name, "properties": properties}],
     }  # fmt: skip
 
 

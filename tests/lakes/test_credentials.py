@@ -1,87 +1,15 @@
 """What logs in to a catalog and to a store ends, and is asked for again; who does not get it says so and no more."""
 
-import json
 import re
-import threading
-import time
-import urllib.parse
 from contextlib import contextmanager
 
 import pytest
 
 from faults import Proxy, Slow
-from lakes import Domain, ask, assert_is_clear, rows, s3_storage, write, write_mesh
+from lakes import Domain, ask, assert_exact_or_clear, assert_is_clear, rows, s3_storage, write, write_mesh
+from lending import CLIENT, WORD, Desk, Lender
 from serving import eventually
-from servers import KEY, REGION, SECRET
-
-CLIENT, WORD = "reader", "a-word-of-the-reader"
-JSON = {"Content-Type": "application/json"}
-DENIED = '{"error": {"message": "who are you?", "type": "NotAuthorizedException", "code": %d}}'
-
-
-class Desk:
-    """Stands before a catalog, gives out tokens that end, and lets nobody pass without one."""
-
-    def __init__(self, proxy, lifetime, status=401):
-        self.lifetime, self.status = lifetime, status
-        self.given, self.live, self.refused = 0, {}, 0
-        self.lock = threading.Lock()
-        proxy.guards.append(self)
-
-    def __call__(self, asked):
-        with self.lock:
-            if asked.path.endswith("/v1/oauth/tokens"):
-                form = dict(urllib.parse.parse_qsl(asked.body.decode()))
-                if (form["grant_type"], form["client_id"], form["client_secret"]) != ("client_credentials", CLIENT, WORD):
-                    return 401, JSON, b'{"error": "invalid_client"}'
-                self.given += 1
-                self.live = {f"token-{self.given}": time.monotonic() + self.lifetime}
-                told = {"access_token": f"token-{self.given}", "token_type": "bearer", "expires_in": self.lifetime}
-                return 200, JSON, json.dumps(told).encode()
-            token = asked.headers.get("Authorization", "").removeprefix("Bearer ")
-            if self.live.get(token, 0) > time.monotonic():
-                return None
-            self.refused += 1
-            return self.status, JSON, (DENIED % self.status).encode()
-
-    def forget(self):
-        """No token that was given is good any more."""
-        with self.lock:
-            self.live = {}
-
-
-class Lender:
-    """Stands before a catalog and a store: it lends keys with each table, which end, and the store takes no other ones."""
-
-    def __init__(self, catalog, store, lifetime, says_when=True):
-        self.lifetime, self.says_when, self.place = lifetime, says_when, store.url
-        self.given, self.live, self.refused = 0, {}, 0
-        self.lock = threading.Lock()
-        catalog.editors.append(self.lend)
-        store.guards.append(self.check)
-
-    def lend(self, asked, status, content):
-        if "/tables/" not in asked.path or asked.method != "GET" or status != 200:
-            return content
-        table = json.loads(content)
-        with self.lock:
-            self.given += 1
-            self.live[f"loan-{self.given}"] = time.time() + self.lifetime
-            lent = {"s3.access-key-id": KEY, "s3.secret-access-key": SECRET, "s3.session-token": f"loan-{self.given}"}
-            if self.says_when:
-                lent["s3.session-token-expires-at-ms"] = str(int((time.time() + self.lifetime) * 1000))
-        table["config"] = table.get("config", {}) | {"s3.endpoint": self.place, "client.region": REGION}
-        table["storage-credentials"] = [{"prefix": "s3://orchard", "config": lent}]
-        return json.dumps(table).encode()
-
-    def check(self, asked):
-        with self.lock:
-            loan = asked.headers.get("X-Amz-Security-Token", "")
-            if self.live.get(loan, 0) > time.time():
-                return None
-            self.refused += 1
-        body = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
-        return 403, {"Content-Type": "application/xml"}, body
+from servers import SECRET
 
 
 @contextmanager
@@ -164,3 +92,34 @@ def test_lent_keys_may_end_while_a_query_reads(ends, mesh_of, serve, asking):
     assert lender.given > 1
     shown = re.compile(rf"loan-\d|{SECRET}")
     assert not any(shown.search(line) for line in server.said)
+
+
+def test_keys_are_lent_again_by_a_catalog_whose_token_has_ended_too(ends, mesh_of, serve, asking):
+    catalog, store = ends
+    desk, lender = Desk(catalog, lifetime=4), Lender(catalog, store, lifetime=4)
+    connection = asking(serve(mesh_of(catalog, {"allow_http": True}, credential="${file:secrets/client}")))
+    with store.suffering(Slow(1.5)):
+        assert ask(connection, SQL).is_exact(EXPECTED)
+    assert desk.given > 1 and lender.given > 1
+
+
+def test_keys_whose_end_nobody_told_end_the_query_by_name(ends, mesh_of, serve, asking):
+    catalog, store = ends
+    lender = Lender(catalog, store, lifetime=4, says_when=False)
+    connection = asking(serve(mesh_of(catalog, {"allow_http": True})))
+    with store.suffering(Slow(1.5)):
+        assert_exact_or_clear(ask(connection, SQL), EXPECTED, "orchard")
+    # New ones come with the next question.
+    assert eventually(lambda: ask(connection, SQL).is_exact(EXPECTED))
+    assert lender.given > 1
+
+
+def test_keys_that_nobody_lends_again_end_the_query_by_name(ends, mesh_of, serve, asking):
+    catalog, store = ends
+    lender = Lender(catalog, store, lifetime=3600)
+    server = serve(mesh_of(catalog, {"allow_http": True}))
+    connection = asking(server)
+    assert ask(connection, SQL).is_exact(EXPECTED)
+    lender.live, lender.lifetime = {}, -1
+    outcome = eventually(lambda: (now := ask(connection, SQL)).error and now)
+    assert_is_clear(outcome.error, "orchard")

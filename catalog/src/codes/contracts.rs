@@ -17,9 +17,15 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/custom-property",
-        "a `polder.` property is unknown, or stands there twice",
+        "a `polder.` property is unknown, misplaced, or stands there twice",
         "A slip would be ignored, and what it should protect would be open.",
-        "Write `polder.rows` or `polder.field_id`, once each.",
+        "Write polder.rows, polder.field_id, polder.query, polder.rights or polder.declassified, each once and where it belongs.",
+    ),
+    page(
+        "contract/declassified",
+        "`polder.declassified` gives no reason, or stands on a column that is not derived",
+        "It lets a derived column go without the tags of what it is made of, which somebody has to answer for.",
+        "Write the reason on the derived column, and give columns of tables the tags that they need.",
     ),
     page(
         "contract/domain",
@@ -130,6 +136,18 @@ pub(super) const PAGES: &[Page] = &[
         "Write one of the standard's operators, `mustBe` or `mustBeLessThan` for one, with a number.",
     ),
     page(
+        "contract/query",
+        "a derived product has no query, or has a table beside it",
+        "Its data is what its query makes of other products, under the names that the query gives.",
+        "Keep `polder.query` or `physicalName`; derived columns have neither a physical name nor a field id.",
+    ),
+    page(
+        "contract/rights",
+        "`polder.rights` asks for rights that cannot be given",
+        "A derived product is read with the rights of whoever asks, so that it shows nobody what they may not see.",
+        "Take it away, or write `invoker`; it stands beside `polder.query`.",
+    ),
+    page(
         "contract/rows",
         "`polder.rows` is neither `open` nor `closed`, or stands on a column",
         "It closes the rows of a product, so that policies alone show any.",
@@ -182,5 +200,17 @@ pub(super) const PAGES: &[Page] = &[
         "the version has no major from 1",
         "The major is part of the product's address.",
         "Write it like `1.0.0`.",
+    ),
+    page(
+        "derived/query",
+        "the query of a derived product cannot be planned over the contracts of what it reads",
+        "Nothing of the product could be served.",
+        "Name columns that the contracts declare, and make each column of the product's own contract.",
+    ),
+    page(
+        "derived/untagged",
+        "a derived column lacks a tag of a column that it is made of",
+        "What is protected there would be open here.",
+        "Give the column the tag, or write in `polder.declassified` why its values need none.",
     ),
 ];

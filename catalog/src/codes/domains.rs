@@ -4,10 +4,16 @@ use super::{Page, page};
 
 pub(super) const PAGES: &[Page] = &[
     page(
+        "domain/api",
+        "the catalog cannot be asked in this way",
+        "Glue and S3 Tables can be asked as REST catalogs, or in their own ways.",
+        "Write `rest` or `native`, or take it away: then it is `rest`.",
+    ),
+    page(
         "domain/catalog-type",
-        "the type of the catalog is unknown, or not supported yet",
+        "the type of the catalog is unknown",
         "The engine has to know how tables are listed.",
-        "Write `sql`, `rest` or `metadata`.",
+        "Write `sql`, `rest`, `glue`, `s3tables`, `hms` or `metadata`.",
     ),
     page(
         "domain/header",
@@ -49,7 +55,7 @@ pub(super) const PAGES: &[Page] = &[
         "domain/plain-text",
         "what the catalog is asked and answers would travel in the clear",
         "Anyone on the way could read it, or answer in its place.",
-        "Ask for TLS in the catalog's URI; plain text is for this machine alone.",
+        "Ask for TLS in the catalog's URI; plain text is for this machine, or a Hive Metastore whose `location` is written.",
     ),
     page("domain/region", "this is no region", "Requests are signed for one.", "Write it as AWS does: `eu-west-1`."),
     page(

@@ -16,6 +16,12 @@ pub(super) const PAGES: &[Page] = &[
         "Write the audience that the provider puts into tokens for this mesh.",
     ),
     page(
+        "mesh/audit",
+        "this is no way to keep statements",
+        "What the audit keeps should not be a guess.",
+        "Write `redacted` or `full`.",
+    ),
+    page(
         "mesh/certificate",
         "a certificate is not named, or in two ways",
         "It is known by exactly one of its names.",
@@ -65,6 +71,12 @@ pub(super) const PAGES: &[Page] = &[
         "Write a number and a unit: `24 h`, `99 percent`, `3 y`.",
     ),
     page(
+        "mesh/limits",
+        "a resource group cannot be read, or never holds",
+        "What people rely on to protect them from others must be understood.",
+        "Write whole numbers, sizes like `10GiB`, shares like `25%` and times like `30s`; a group for everybody stands last.",
+    ),
+    page(
         "mesh/load",
         "the mesh could not be loaded",
         "A thread could not be started, or failed.",
@@ -81,12 +93,6 @@ pub(super) const PAGES: &[Page] = &[
         "this cannot be a name",
         "The mesh is the catalog in SQL; groups are named in policies.",
         "Write a name without dots, quotes, spaces and control characters.",
-    ),
-    page(
-        "mesh/not-served",
-        "a key is declared that does nothing yet",
-        "What one relies on should not be silent.",
-        "Take it away, or know that it does not hold.",
     ),
     page(
         "mesh/pattern",

@@ -10,10 +10,13 @@ use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
 use super::quality::rules;
 use super::reference::references;
-use super::{Column, Contract, PhysicalType, Reference, Rule, Status, Type};
+use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, Value, nearest, quote};
+
+/// The custom properties that are read here.
+const OWN: [&str; 5] = ["polder.rows", "polder.field_id", derived::QUERY, derived::RIGHTS, derived::DECLASSIFIED];
 
 /// A tag that a contract names, and where.
 pub(crate) type TagUse = (String, Place);
@@ -45,6 +48,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
     let mut tags = Vec::new();
     let own_tags = tags_of(&mut fields, &mut tags, report);
     let own = custom(&mut fields, report);
+    derived::none_of_a_contract(&own, report);
     let common = Common {
         purpose: purpose(&mut fields, report),
         support: support(&mut fields, report),
@@ -218,10 +222,10 @@ fn custom<'a>(fields: &mut Fields<'a>, report: &mut Report) -> BTreeMap<String, 
         check(&property, keys::CUSTOM, report);
         let (name, value) = (property.required("property", report), property.get("value"));
         if let Some(name) = name {
-            if name.starts_with("polder.") && !["polder.rows", "polder.field_id"].contains(&name) {
+            if name.starts_with("polder.") && !OWN.contains(&name) {
                 report
                     .error("contract/custom-property", &node.place, format!("unknown property {}", quote(name)))
-                    .did_you_mean(name, ["polder.rows", "polder.field_id"]);
+                    .did_you_mean(name, OWN);
             }
             if properties.insert(name.to_owned(), value.unwrap_or(node)).is_some() && name.starts_with("polder.") {
                 let message = format!("the property {} stands here twice", quote(name));
@@ -243,19 +247,12 @@ fn object(
     let mut fields = Fields::of(node, "a schema object", report)?;
     check(&fields, keys::OBJECT, report);
     let name = fields.required("name", report);
-    let table = fields.required("physicalName", report);
-    if let Some(table) = table
-        && (table.split('.').count() < 2 || table.split('.').any(|part| part.trim().is_empty()))
-    {
-        let message = format!("{} names no table", quote(table));
-        report
-            .error("contract/table", fields.key_place("physicalName"), message)
-            .help("write `namespace.table` as it stands in the domain's catalog");
-    }
     let description = fields.text("description", report).map(str::to_owned);
     let mut own = tags_of(&mut fields, tags, report);
     own.extend(common.tags.iter().cloned());
     let properties = custom(&mut fields, report);
+    derived::none_of_an_object(&properties, report);
+    let data = data(&mut fields, &properties, report);
     let closed_rows = closed_rows(&properties, report) || common.closed_rows;
     let licence = licence(&properties, report).or_else(|| common.licence.clone());
     let properties = fields.list("properties", report);
@@ -264,6 +261,9 @@ fn object(
         report.error("contract/no-columns", place, "the schema object has no properties, so nothing can be served");
     }
     let columns = columns(properties, tags, report);
+    if let Some(data) = &data {
+        derived::check_columns(data, &columns, report);
+    }
     let mut references = references(&mut fields, None, report);
     references.extend(references_of(properties, report));
     let mut quality = rules(&mut fields, None, report);
@@ -277,7 +277,7 @@ fn object(
         status: status?,
         description,
         purpose: common.purpose.clone(),
-        table: table?.to_owned(),
+        data: data?,
         closed_rows,
         tags: own,
         columns,
@@ -290,6 +290,21 @@ fn object(
         document: Arc::clone(&common.document),
     };
     Some((name?.to_owned(), contract))
+}
+
+/// The table or the query that a schema object names.
+fn data(fields: &mut Fields<'_>, properties: &BTreeMap<String, &Node>, report: &mut Report) -> Option<Data> {
+    if let Some(query) = derived::query(fields, properties, report) {
+        return Some(Data::Query(query));
+    }
+    let table = fields.required("physicalName", report)?;
+    if table.split('.').count() < 2 || table.split('.').any(|part| part.trim().is_empty()) {
+        let message = format!("{} names no table", quote(table));
+        report
+            .error("contract/table", fields.key_place("physicalName"), message)
+            .help("write `namespace.table` as it stands in the domain's catalog");
+    }
+    Some(Data::Table(table.to_owned()))
 }
 
 /// In policies a leaf's address is its path with dots, which a column named `a.b` could take from a field.
@@ -370,7 +385,10 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
     let description = fields.text("description", report).map(str::to_owned);
     let classification = fields.text("classification", report).map(str::to_owned);
     let own = tags_of(&mut fields, tags, report);
-    let field_id = field_id(&mut fields, report);
+    let own_properties = custom(&mut fields, report);
+    let field_id = field_id(&own_properties, report);
+    derived::none_of_a_column(&own_properties, report);
+    let declassified = derived::declassified(&own_properties, report);
     let pattern = fields.get("logicalTypeOptions").and_then(|node| {
         let mut options = Fields::of(node, "`logicalTypeOptions`", report)?;
         options.text("pattern", report).map(str::to_owned)
@@ -389,6 +407,7 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
         fields: nested,
         field_id,
         pattern,
+        declassified,
         place: node.place.clone(),
     })
 }
@@ -479,8 +498,7 @@ fn position(fields: &mut Fields<'_>, is: &'static str, position: &'static str, r
     }
 }
 
-fn field_id(fields: &mut Fields<'_>, report: &mut Report) -> Option<i32> {
-    let properties = custom(fields, report);
+fn field_id(properties: &BTreeMap<String, &Node>, report: &mut Report) -> Option<i32> {
     if let Some(node) = properties.get("polder.rows") {
         let message = "`polder.rows` means nothing on a column";
         report.error("contract/rows", &node.place, message).help("it stands on the contract or on a schema object");

@@ -10,7 +10,7 @@
 
 use super::{ContractChange, Outgrown};
 use crate::contract::kind::agree;
-use crate::contract::{Column, Contract, Status, Type};
+use crate::contract::{Column, Contract, Data, Status, Type};
 use crate::document::Place;
 use crate::mesh::declared::Declared;
 use crate::mesh::{Mesh, Product};
@@ -41,8 +41,15 @@ pub(super) fn changes(pair: (Option<&Product>, Option<&Product>), declared: &Dec
         (Some(old), None) => vec![Change::new("is no longer served".to_owned(), true, None, &old.contract.place)],
         (None, Some(new)) => vec![Change::new("is new".to_owned(), false, None, &new.contract.place)],
         (Some(old), Some(new)) => {
-            let (before, after) = (&old.contract.table, &new.contract.table);
-            let what = format!("is read from table `{after}`, and was from `{before}`");
+            let (before, after) = (&old.contract.data, &new.contract.data);
+            let what = match (before, after) {
+                (Data::Table(before), Data::Table(after)) => {
+                    format!("is read from table `{after}`, and was from `{before}`")
+                }
+                (Data::Query(_), Data::Query(_)) => "is made by another query".to_owned(),
+                (Data::Query(_), Data::Table(table)) => format!("is read from table `{table}`, and was derived"),
+                (Data::Table(table), Data::Query(_)) => format!("is derived, and was read from table `{table}`"),
+            };
             let moved = (before != after).then(|| Change::new(what, false, None, &new.contract.place));
             moved.into_iter().chain(of_contract(&old.contract, &new.contract, declared)).collect()
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::declared::Declared;
-use super::{CatalogConfig, Domain, Product, location, sql};
+use super::{AwsTables, CatalogConfig, Domain, Product, location, sql};
 use crate::contract::Column;
 use crate::document::{Place, Report, quote};
 use crate::name::DomainName;
@@ -15,7 +15,9 @@ use crate::name::DomainName;
 pub(crate) fn within(domain: &Domain, declared: &Declared, report: &mut Report) {
     let mut readers: BTreeMap<String, Vec<&Product>> = BTreeMap::new();
     for product in domain.products.values().flatten().filter(|product| product.is_alive()) {
-        readers.entry(table_of(domain, &product.contract.table)).or_default().push(product);
+        // What a derived product is made of is told by its query alone.
+        let Some(table) = product.contract.table() else { continue };
+        readers.entry(table_of(domain, table)).or_default().push(product);
     }
     for products in readers.values() {
         // The first one is the measure: where it agrees with each other one, all agree.
@@ -39,7 +41,9 @@ fn table_of(domain: &Domain, table: &str) -> String {
         CatalogConfig::Metadata(tables) => {
             tables.get(table).map_or_else(|| table.to_owned(), |url| location::parts(location::table(url)).join("/"))
         }
-        CatalogConfig::Sql { .. } | CatalogConfig::Rest(_) => table.to_owned(),
+        CatalogConfig::Sql { .. } | CatalogConfig::Rest(_) | CatalogConfig::Aws(_) | CatalogConfig::Hive(_) => {
+            table.to_owned()
+        }
     }
 }
 
@@ -144,19 +148,36 @@ fn claims(domain: &Domain) -> Vec<Vec<String>> {
             entry.push(format!("//{name}"));
             vec![entry, location::parts(warehouse)]
         }
-        // Domains share a catalog where each has namespaces of its own.
         CatalogConfig::Rest(rest) => {
-            let mut entry = location::address(&rest.uri);
-            entry.insert(0, "catalog//".to_owned());
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            entry.push(format!("//{}//{}", text(&rest.warehouse), text(&rest.prefix)));
-            let products = domain.products.values().flatten();
-            let tables = products.map(|product| {
-                let parts = product.contract.table.split('.').map(str::to_owned);
-                entry.iter().cloned().chain(parts).collect()
-            });
-            tables.chain(rest.location.as_deref().map(location::parts)).collect()
+            let whole = format!("//{}//{}", text(&rest.warehouse), text(&rest.prefix));
+            shared(domain, location::address(&rest.uri), whole, rest.location.as_deref())
+        }
+        // In whichever way it is asked, it is the same catalog.
+        CatalogConfig::Aws(aws) => {
+            let warehouse = match &aws.tables {
+                AwsTables::Glue { account } => account.as_deref().unwrap_or_default(),
+                AwsTables::Bucket { bucket } => bucket,
+            };
+            let address = location::address(&format!("{}/iceberg", aws.uri));
+            shared(domain, address, format!("//{warehouse}//"), aws.location.as_deref())
+        }
+        CatalogConfig::Hive(hive) => {
+            let address = location::address(&format!("thrift://{}", hive.authority()));
+            shared(domain, address, String::new(), hive.location.as_deref())
         }
         CatalogConfig::Metadata(tables) => tables.values().map(|url| location::parts(location::table(url))).collect(),
     }
+}
+
+/// The places in a catalog that domains share where each has tables of its own.
+fn shared(domain: &Domain, mut entry: Vec<String>, whole: String, location: Option<&str>) -> Vec<Vec<String>> {
+    entry.insert(0, "catalog//".to_owned());
+    entry.push(whole);
+    let products = domain.products.values().flatten();
+    let tables = products.filter_map(|product| product.contract.table()).map(|table| {
+        let parts = table.split('.').map(str::to_owned);
+        entry.iter().cloned().chain(parts).collect()
+    });
+    tables.chain(location.map(location::parts)).collect()
 }

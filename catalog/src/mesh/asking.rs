@@ -22,12 +22,14 @@ pub struct Asking {
 
 /// Reads the keys that every kind of catalog has.
 pub(super) fn read(fields: &mut Fields<'_>, report: &mut Report) -> Asking {
-    let staleness = duration("staleness", Duration::ZERO, OLDEST, fields, report);
-    let timeout = duration("timeout", SHORTEST, LONGEST, fields, report);
+    let staleness = duration("domain/time", "staleness", Duration::ZERO, OLDEST, fields, report);
+    let timeout = duration("domain/time", "timeout", SHORTEST, LONGEST, fields, report);
     Asking { staleness, timeout }
 }
 
-fn duration(
+/// A time within bounds; a finding of that code for any other.
+pub(super) fn duration(
+    code: &'static str,
     key: &'static str,
     least: Duration,
     most: Duration,
@@ -38,7 +40,7 @@ fn duration(
     let read = parse(text).filter(|read| (least..=most).contains(read));
     if read.is_none() {
         let message = format!("`{key}` is {}, and no time from {least:?} to {most:?}", quote(text));
-        report.error("domain/time", fields.key_place(key), message).help("write a number and `ms`, `s` or `m`: `3s`");
+        report.error(code, fields.key_place(key), message).help("write a number and `ms`, `s`, `m` or `h`: `3s`");
     }
     read
 }
@@ -51,6 +53,7 @@ fn parse(text: &str) -> Option<Duration> {
         "ms" => Duration::from_millis(1),
         "s" => Duration::from_secs(1),
         "m" => Duration::from_secs(60),
+        "h" => Duration::from_secs(60 * 60),
         _ => return None,
     };
     unit.checked_mul(number)

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
+use super::audit::Audit;
 use super::auth::User;
 use super::issuer::Issuer;
+use super::limits::{self, ResourceGroup};
 use super::standards::{self, Standards};
 use crate::contract::Type;
 use crate::contract::kind::{LOGICAL, PHYSICAL, logical, physical};
@@ -36,6 +38,9 @@ pub(crate) struct Declared {
     /// The identity providers, by their names.
     pub issuers: BTreeMap<String, Issuer>,
     pub has_auth: bool,
+    pub audit: Audit,
+    /// The resource groups, in the order in which they hold.
+    pub limits: Vec<ResourceGroup>,
 }
 
 /// A tag, and what holds for all that carry it.
@@ -149,9 +154,10 @@ impl Declared {
             mesh.has_auth = true;
             mesh.read_auth(node, tree, report, secrets);
         }
-        if let [(key, _), ..] = fields.map("limits", report) {
-            report.warning("mesh/not-served", &key.place, "limits are not served yet: the defaults hold");
+        if let Some(node) = fields.get("audit") {
+            mesh.audit = Audit::read(node, &mesh, report);
         }
+        mesh.limits = limits::read(fields.list("limits", report), &mesh, report);
         fields.close(report);
         mesh
     }

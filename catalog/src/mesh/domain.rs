@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::declared::{Declared, secret, texts_by_name};
 use super::storage::{self, Setting, Storage};
-use super::{Asking, CatalogConfig, Domain, Login, Owner, Product, asking, location, rest, sql};
+use super::{Asking, CatalogConfig, Domain, Login, Owner, Product, asking, aws, hive, location, rest, sql};
 use crate::contract::read::read;
 use crate::document::fields::Fields;
 use crate::document::file::{File, Tree};
@@ -68,6 +68,8 @@ fn settled(mut catalog: CatalogConfig, storage: &Storage) -> CatalogConfig {
         CatalogConfig::Sql { warehouse, .. } => settle(warehouse),
         CatalogConfig::Metadata(tables) => tables.values_mut().for_each(settle),
         CatalogConfig::Rest(rest) => rest.location.iter_mut().for_each(settle),
+        CatalogConfig::Aws(aws) => aws.location.iter_mut().for_each(settle),
+        CatalogConfig::Hive(hive) => hive.location.iter_mut().for_each(settle),
     }
     catalog
 }
@@ -97,15 +99,19 @@ fn owner(node: &Node, report: &mut Report) -> Option<Owner> {
 
 /// Where the tables are of a catalog that cannot have them elsewhere.
 fn region_of_tables(catalog: &CatalogConfig) -> Option<&str> {
-    let CatalogConfig::Rest(rest) = catalog else { return None };
-    match &rest.login {
-        Login::Signed(signing) if signing.service == rest::S3TABLES => Some(&signing.region),
-        Login::Signed(_) | Login::Nobody | Login::Token(_) | Login::Client { .. } => None,
-    }
+    let signing = match catalog {
+        CatalogConfig::Aws(aws) => &aws.signing,
+        CatalogConfig::Rest(rest) => match &rest.login {
+            Login::Signed(signing) => signing,
+            Login::Nobody | Login::Token(_) | Login::Client { .. } => return None,
+        },
+        CatalogConfig::Sql { .. } | CatalogConfig::Hive(_) | CatalogConfig::Metadata(_) => return None,
+    };
+    (signing.service == aws::S3TABLES).then_some(&signing.region)
 }
 
 /// The catalogs that are read.
-const KINDS: [&str; 5] = ["sql", "rest", "glue", "s3tables", "metadata"];
+const KINDS: [&str; 6] = ["sql", "rest", "glue", "s3tables", "hms", "metadata"];
 
 fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Report) -> Option<(CatalogConfig, Asking)> {
     let mut fields = Fields::of(node, "`catalog`", report)?;
@@ -114,14 +120,9 @@ fn catalog(node: &Node, tree: &Tree<'_>, domain: &DomainName, report: &mut Repor
         "sql" => sql::read(&mut fields, tree, domain, report),
         "metadata" => metadata(&mut fields, tree, report),
         "rest" => rest::read(&mut fields, tree, report),
-        "glue" => rest::glue(&mut fields, tree, report),
-        "s3tables" => rest::s3tables(&mut fields, tree, report),
-        "hms" => {
-            report
-                .error("domain/catalog-type", fields.key_place("type"), "a Hive Metastore is not supported yet")
-                .help(format!("of catalogs {} are", KINDS.join(", ")));
-            return None;
-        }
+        "glue" => aws::glue(&mut fields, tree, report),
+        "s3tables" => aws::s3tables(&mut fields, tree, report),
+        "hms" => hive::read(&mut fields, tree, report),
         kind => {
             let message = format!("the catalog type {} is unknown", quote(kind));
             report.error("domain/catalog-type", fields.key_place("type"), message).did_you_mean(kind, KINDS);

@@ -150,6 +150,7 @@ pub(crate) fn address(uri: &str) -> Vec<String> {
     let usual = match scheme {
         "http" => "80",
         "https" => "443",
+        "thrift" => "9083",
         _ => "5432",
     };
     let (host, port) = match authority.rsplit_once(':') {

@@ -91,7 +91,7 @@ fn faults_of_mesh_yaml() {
     at("level: 3", "level: three", All, "mesh/attribute-type", "17:75", "whole number");
     at("name: guest", "name: ann", All, "mesh/duplicate-user", "18:9", "twice");
     at("name: guest", "name: corp:ann", All, "mesh/user-name", "18:9", "identity providers");
-    at("auth:", "limits: { rows: 1 }\nauth:", Nothing, "mesh/not-served", "14:11", "not served yet");
+    at("auth:", "limits: [{ name: a, at_once: no }]\nauth:", All, "mesh/limits", "14:21", "a whole number");
     at("auth:", "mesh: again\nauth:", All, "yaml/duplicate-key", "14:1", "twice");
     at("secrets/ann", "secrets/gone", Nothing, "secret/missing", "16:35", "secrets/gone");
     at("secrets/ann", "mesh.yaml", Nothing, "secret/not-a-hash", "16:35", "argon2");
@@ -107,7 +107,7 @@ fn faults_of_domain_yaml() {
     at("kind: source-aligned", "kind: source-alined", "domain/kind", "2:1", "did you mean `source-aligned`?");
     at("team: shop-data", "teem: shop-data", "document/unknown-key", "3:10", "did you mean `team`?");
     at("owner: { team", "owners: { team", "document/missing", "1:1", "`owner`");
-    at("type: sql", "type: hms", "domain/catalog-type", "5:12", "not supported yet");
+    at("type: sql", "type: hsm", "domain/catalog-type", "5:12", "did you mean `hms`?");
     at("type: sql", "type: sq", "domain/catalog-type", "5:12", "did you mean `sql`?");
     at("sqlite:lake/shop.db?mode=ro", "mysql://db/shop", "domain/uri", "5:28", "sqlite:");
     at("sqlite:lake/shop.db?mode=ro", "postgres://db/shop", "domain/uri", "5:28", "names no user");
@@ -144,7 +144,18 @@ fn faults_of_domain_yaml() {
     let literal = "{ type: glue, region: eu-west-1, secret_access_key: hunter2 }";
     rest(literal, "secret/literal", "5:62", "literal");
     rest("{ type: glue, region: eu-west-1, token: x }", "document/unknown-key", "5:43", "unknown key");
+    rest("{ type: glue, region: eu-west-1, api: thrift }", "domain/api", "5:43", "`rest` or `native`");
+    let lends = "{ type: glue, region: eu-west-1, api: native, vended_credentials: true }";
+    rest(lends, "document/unknown-key", "5:56", "unknown key");
+    let open = "{ type: glue, region: eu-west-1, api: native, uri: \"http://c.example\" }";
+    rest(open, "domain/plain-http", "5:56", "https://");
     rest("{ type: s3tables, table_bucket: wares }", "domain/table-bucket", "5:28", "arn:aws:s3tables");
+    rest("{ type: hms }", "document/missing", "5:10", "`uri`");
+    rest("{ type: hms, uri: \"https://c.example\" }", "domain/uri", "5:23", "thrift://host:9083");
+    rest("{ type: hms, uri: \"thrift://me:hunter2@c.example\" }", "secret/literal", "5:23", "nobody logs in");
+    rest("{ type: hms, uri: \"thrift://c.example\" }", "domain/plain-text", "5:23", "thrift+tls://");
+    let kerberos = "{ type: hms, uri: \"thrift+tls://c.example\", principal: \"hive/_HOST@EXAMPLE\" }";
+    rest(kerberos, "document/unknown-key", "5:54", "unknown key");
     rest("{ type: rest, uri: \"https://c\", scope: x }", "domain/login", "5:42", "goes with a `credential`");
     rest("{ type: rest, uri: \"https://c\", headers: { Authorization: x } }", "domain/header", "5:53", "no header");
     rest("{ type: rest, uri: \"https://c\", staleness: soon }", "domain/time", "5:42", "`3s`");
@@ -437,4 +448,43 @@ fn a_mesh_wide_policy_may_name_a_domain_that_is_out() {
     let finding = mesh.findings().iter().find(|f| f.code == "policy/domain-out").unwrap();
     assert_eq!((finding.severity, finding.place.line), (Severity::Warning, 7));
     assert_eq!(mesh.domains().count(), 1);
+}
+
+#[test]
+fn faults_of_derived_products() {
+    let at = |from: &str, to: &str, code: &str, place: &str, said: &str| {
+        changed(CONTRACT, from, to, Domain, code, place, said);
+    };
+    let own = |property: &str, value: &str| {
+        format!("physicalName: people.customers\n    customProperties: [{{ property: {property}, value: {value} }}]")
+    };
+    let table = "physicalName: people.customers";
+    at(table, &own("polder.query", "SELECT 1 AS id"), "contract/query", "13:5", "no table of its own");
+    at(table, &own("polder.rights", "invoker"), "contract/rights", "14:58", "without `polder.query`");
+    at(table, &own("polder.declassified", "told"), "contract/custom-property", "14:64", "on a column");
+    at(table, "businessName: none", "document/missing", "12:5", "`physicalName` is missing");
+    let derived = |query: &str| format!("customProperties: [{{ property: polder.query, value: {query} }}]");
+    at(table, &derived("' '"), "contract/query", "13:57", "no query");
+    at(table, &derived("SELECT 1"), "contract/query", "18:9", "`city` is made by a query");
+    at(
+        table,
+        &derived("SELECT 1 }, { property: polder.rights, value: owner"),
+        "contract/rights",
+        "13:103",
+        "not supported yet",
+    );
+    at(
+        "property: polder.field_id, value: 4",
+        "property: polder.declassified, value: told",
+        "contract/declassified",
+        "19:9",
+        "is read from a table",
+    );
+    at(
+        "property: polder.field_id, value: 4",
+        "property: polder.query, value: SELECT 1",
+        "contract/custom-property",
+        "22:61",
+        "schema object",
+    );
 }

@@ -65,6 +65,11 @@ fn two_spellings_of_a_catalog_are_one_catalog() {
     let glue = "type: glue, region: eu-west-1, warehouse: 123456789012";
     let spelt = "type: rest, uri: \"https://GLUE.eu-west-1.amazonaws.com/iceberg\", warehouse: \"123456789012\"";
     assert_eq!(out(glue, spelt), 2);
+    assert_eq!(out(glue, "type: glue, api: native, region: eu-west-1, warehouse: 123456789012"), 2);
+    assert_eq!(out(glue, "type: glue, api: native, region: eu-west-2, warehouse: 123456789012"), 0);
+    let hive = "type: hms, uri: \"thrift+tls://Hive.example\"";
+    assert_eq!(out(hive, "type: hms, uri: \"thrift://hive.example.:9083/\", location: \"s3://wares\""), 2);
+    assert_eq!(out(hive, "type: hms, uri: \"thrift+tls://hive.example:9084\""), 0);
     let server = |uri: &str, name: &str, lake: &str| {
         format!("type: sql, name: {name}, uri: \"{uri}\", warehouse: \"s3://{lake}\"")
     };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::contract::{LogicalType, PhysicalType, Reference, Status, Type};
-use crate::mesh::{CatalogConfig, Login, PurposeError, Setting};
+use crate::mesh::{AwsTables, CatalogConfig, Login, PurposeError, Setting};
 use crate::name::DomainName;
 use crate::policy::{Help, Helpful};
 
@@ -32,7 +32,7 @@ fn the_small_mesh_is_read_as_written() {
 
     let contract = &mesh.find("shop.customers").contract;
     assert_eq!((contract.major, contract.version.as_str(), contract.status), (1, "1.2.0", Status::Active));
-    assert_eq!(contract.table, "people.customers");
+    assert_eq!(contract.table(), Some("people.customers"));
     assert_eq!(contract.purpose.as_deref(), Some("to know who buys"));
     assert_eq!(contract.description.as_deref(), Some("One row per customer."));
     assert_eq!(contract.support, ["slack: #shop"]);
@@ -76,8 +76,52 @@ fn catalogs_of_aws_are_rest_catalogs_with_signatures() {
     );
     let (rest, signing, _) = read(&own);
     assert_eq!((rest.uri.as_str(), signing.keys.iter().count()), ("http://[::1]:1", 2));
+    let (rest, ..) = read("type: glue, region: eu-west-1, api: rest");
+    assert_eq!(rest.uri, "https://glue.eu-west-1.amazonaws.com/iceberg");
     let (_, signing, _) = read("type: rest, uri: \"https://c\", sigv4: { region: eu-west-1, service: execute-api }");
     assert_eq!(signing.service, "execute-api");
+}
+
+#[test]
+fn catalogs_of_aws_are_asked_in_their_own_way_where_it_is_said() {
+    let read = |catalog: &str| {
+        let sql = "type: sql, uri: \"sqlite:lake/shop.db?mode=ro\", warehouse: \"file:lake/shop\"";
+        let files = Files::valid().change("shop/domain.yaml", sql, catalog);
+        let mut mesh = files.change("shop/domain.yaml", "region: eu-1, ", "").load().unwrap();
+        assert_eq!(mesh.findings(), []);
+        let shop = mesh.domains.remove(&"shop".parse::<DomainName>().unwrap()).unwrap();
+        let CatalogConfig::Aws(aws) = shop.catalog else { panic!() };
+        (*aws, shop.storage.get(Setting::Region).map(str::to_owned))
+    };
+    let (glue, region) = read("type: glue, region: eu-west-1, api: native, warehouse: 012345678901");
+    assert_eq!(glue.uri, "https://glue.eu-west-1.amazonaws.com");
+    assert_eq!(glue.tables, AwsTables::Glue { account: Some("012345678901".to_owned()) });
+    assert_eq!((glue.signing.service.as_str(), glue.signing.region.as_str(), region), ("glue", "eu-west-1", None));
+    let (glue, _) =
+        read("type: glue, region: eu-west-1, api: native, uri: \"http://[::1]:1/\", location: \"s3://a/b\"");
+    assert_eq!((glue.uri.as_str(), glue.location.as_deref()), ("http://[::1]:1", Some("s3://a/b")));
+    let bucket = "arn:aws:s3tables:eu-west-1:1:bucket/w";
+    let (tables, region) = read(&format!("type: s3tables, api: native, table_bucket: \"{bucket}\""));
+    assert_eq!(tables.uri, "https://s3tables.eu-west-1.amazonaws.com");
+    assert_eq!(tables.tables, AwsTables::Bucket { bucket: bucket.to_owned() });
+    assert_eq!(region.as_deref(), Some("eu-west-1"));
+}
+
+#[test]
+fn a_hive_metastore_is_here_or_speaks_tls_or_has_its_tables_where_it_is_said() {
+    let sql = "type: sql, uri: \"sqlite:lake/shop.db?mode=ro\", warehouse: \"file:lake/shop\"";
+    for (catalog, expect) in [
+        ("uri: \"thrift://127.0.0.1:19083\"", ("127.0.0.1", 19083, false, None)),
+        ("uri: \"thrift+tls://c.example\"", ("c.example", 9083, true, None)),
+        ("uri: \"thrift://c.example\", location: \"s3://wares/\"", ("c.example", 9083, false, Some("s3://wares"))),
+    ] {
+        let files = Files::valid().change("shop/domain.yaml", sql, &format!("type: hms, {catalog}"));
+        let mut mesh = files.load().unwrap();
+        assert_eq!(mesh.findings(), []);
+        let shop = mesh.domains.remove(&"shop".parse::<DomainName>().unwrap()).unwrap();
+        let CatalogConfig::Hive(hive) = shop.catalog else { panic!() };
+        assert_eq!((hive.host.as_str(), hive.port, hive.tls, hive.location.as_deref()), expect);
+    }
 }
 
 #[test]
@@ -478,4 +522,46 @@ fn foreign_keys_are_read_wherever_the_standard_writes_them() {
         [],
         "what cannot be a key of this mesh is left alone"
     );
+}
+
+#[test]
+fn a_derived_product_has_a_query_and_no_table() {
+    let contract = "apiVersion: v3.1.0\nkind: DataContract\nid: t\nversion: 1.0.0\nstatus: active\n\
+                    description: { purpose: counting }\nsupport: [{ channel: c }]\n\
+                    slaProperties: [{ property: freshness, value: 1, unit: d }]\nschema:\n  - name: towns\n    \
+                    customProperties: [{ property: polder.query, value: SELECT city FROM customers }]\n    properties:\n      \
+                    - { name: city, physicalType: string, description: where, customProperties: \
+                    [{ property: polder.declassified, value: a town is nobody }] }\n";
+    let mesh = Files::valid().with("shop/products/towns.odcs.yaml", contract).load().unwrap();
+    assert!(mesh.findings().is_empty(), "{:?}", mesh.findings());
+    let contract = &mesh.product(&ProductRef::parse("shop", "towns").unwrap()).unwrap().contract;
+    assert_eq!(contract.table(), None);
+    let query = contract.query().unwrap();
+    assert_eq!(query.text, "SELECT city FROM customers");
+    assert_eq!(query.place.to_string(), "shop/products/towns.odcs.yaml:11:57");
+    assert_eq!(contract.columns[0].declassified.as_deref(), Some("a town is nobody"));
+}
+
+#[test]
+fn a_derived_column_carries_the_tags_of_what_it_is_made_of() {
+    let mesh = Files::valid().load().unwrap();
+    let customers = mesh.product(&ProductRef::parse("shop", "customers").unwrap()).unwrap();
+    let of = |name: &str| customers.contract.columns.iter().find(|column| column.name == name).unwrap().clone();
+    let lost = |path: &[&str], column: &crate::contract::Column| {
+        let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
+        mesh.lost_tag(customers, &path, customers, column).map(str::to_owned)
+    };
+    let (plain, email, home) = (of("city"), of("email"), of("home"));
+    assert_eq!(lost(&["city"], &plain), None);
+    assert_eq!(lost(&["id"], &plain).as_deref(), Some("id.customer"));
+    assert_eq!(lost(&["email"], &plain).as_deref(), Some("pii.email"));
+    assert_eq!(lost(&["email"], &email), None);
+    assert_eq!(lost(&["home", "street"], &email), None, "what is pii.email is pii");
+    assert_eq!(lost(&["home", "street"], &plain).as_deref(), Some("pii"));
+    assert_eq!(lost(&["home", "country"], &plain), None);
+    assert_eq!(lost(&["home"], &plain).as_deref(), Some("pii"), "what lies in it is in the value");
+    assert_eq!(lost(&["home"], &home).as_deref(), Some("pii"), "another of its fields may hold the street");
+    let mut declassified = plain;
+    declassified.declassified = Some("it was hashed".to_owned());
+    assert_eq!(lost(&["email"], &declassified), None);
 }

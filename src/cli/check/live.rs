@@ -1,25 +1,23 @@
 //! The live half of `polder check`: every table is opened, and a line on the terminal says how far it is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polder_catalog::document::Finding;
-use polder_catalog::mesh::Mesh;
 
 use crate::cli::terminal;
-use crate::error::Error;
 use crate::inspect::{Inspection, inspect};
-use crate::session::{Engine, Options};
+use crate::session::Engine;
 
 /// What is found in the tables of a mesh, and a word for the summary.
-pub async fn found(mesh: Mesh, rows: usize) -> Result<(Vec<Finding>, String), Error> {
-    let bar = bar(mesh.products().count());
-    let engine = Engine::start(mesh, Options::default())?;
+pub async fn found(engine: &Arc<Engine>, rows: usize) -> (Vec<Finding>, String) {
+    let bar = bar(engine.mesh().products().count());
     let told = bar.clone();
-    let Inspection { findings, looked, missed } = inspect(&engine, rows, move || told.inc(1)).await;
+    let Inspection { findings, looked, missed } = inspect(engine, rows, move || told.inc(1)).await;
     bar.finish_and_clear();
     let missed = if missed > 0 { format!(", {missed} could not be") } else { String::new() };
-    Ok((findings, format!("; the tables of {looked} were looked at{missed}")))
+    (findings, format!("; the tables of {looked} were looked at{missed}"))
 }
 
 /// A line that counts products, where a person looks.

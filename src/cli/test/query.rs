@@ -163,7 +163,9 @@ impl Drop for Folder {
 fn empty_tables(domain: &Domain, folder: &Path) -> std::io::Result<BTreeMap<String, String>> {
     let mut columns: BTreeMap<&str, Vec<&Column>> = BTreeMap::new();
     for product in domain.products.values().flatten() {
-        columns.entry(&product.contract.table).or_default().extend(&product.contract.columns);
+        // A derived product has no table, and is made of those of others.
+        let Some(table) = product.contract.table() else { continue };
+        columns.entry(table).or_default().extend(&product.contract.columns);
     }
     let mut tables = BTreeMap::new();
     for (number, (table, columns)) in columns.into_iter().enumerate() {

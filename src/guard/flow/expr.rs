@@ -54,7 +54,7 @@ impl Walk {
             Expr::Lambda(lambda) => self.mixed([lambda.body.as_ref()], scope),
             Expr::AggregateFunction(call) => {
                 let AggregateFunctionParams { args, distinct: _, filter, order_by, null_treatment: _ } = &call.params;
-                let mut reach = self.mixed(args, scope)?;
+                let mut reach = self.aggregated(call.func.name(), args, scope)?;
                 reach.from.extend(self.deciding(filter.iter().map(AsRef::as_ref), Via::Predicate, scope)?);
                 reach.from.extend(self.deciding(order_by.iter().map(|sort| &sort.expr), Via::Order, scope)?);
                 Ok(reach)
@@ -70,7 +70,7 @@ impl Walk {
                     null_treatment: _,
                     distinct: _,
                 } = &call.params;
-                let mut reach = self.mixed(args, scope)?;
+                let mut reach = self.aggregated(call.fun.name(), args, scope)?;
                 let window = partition_by.iter().chain(order_by.iter().map(|sort| &sort.expr));
                 reach.from.extend(self.deciding(window, Via::Window, scope)?);
                 reach.from.extend(self.deciding(filter.iter().map(AsRef::as_ref), Via::Predicate, scope)?);
@@ -104,6 +104,12 @@ impl Walk {
             from.extend(self.expr(expr, scope)?.from);
         }
         Ok(Reach::of(from))
+    }
+
+    /// What an aggregate or window function makes of its arguments.
+    fn aggregated(&mut self, function: &str, args: &[Expr], scope: &Scope<'_>) -> Result<Reach, Unknown> {
+        let counts = self.stops_at_counts && function == "count";
+        if counts { Ok(Reach::default()) } else { self.mixed(args, scope) }
     }
 
     fn deciding<'e>(

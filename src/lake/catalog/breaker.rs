@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A failure is one that cannot be reached, does not answer in time or fails itself. An answer that is no good is an
-//! answer. Whether it is well is remembered from what it did last, and nobody is asked for that.
+//! answer. Whether it is well is remembered from what it did last, and nobody is asked for that. What a store does when data
+//! is read is remembered beside it, and keeps nobody from asking.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 
-use crate::lake::error::LakeError;
+use crate::lake::error::{LakeError, ailment_of};
 
 /// Questions to one catalog at once.
 const AT_ONCE: usize = 16;
@@ -52,6 +53,13 @@ pub struct Ailing {
     pub what: &'static str,
     /// When it began.
     pub since: SystemTime,
+}
+
+impl Ailing {
+    /// It in words, for those who may know of `domain`.
+    pub fn told(&self, domain: &str) -> String {
+        format!("the {} of domain `{domain}` {}", self.part, self.what)
+    }
 }
 
 /// What stands before a catalog or a store.
@@ -142,6 +150,16 @@ impl Breaker {
         self.ask(async { work.await.map_err(unread) }).await
     }
 
+    /// Notes what a request for data came to.
+    pub(in crate::lake) fn saw(&self, failed: Option<&object_store::Error>) {
+        self.tell(&mut self.state(), failed.and_then(ailment_of));
+    }
+
+    fn tell(&self, state: &mut State, ailment: Option<&'static str>) {
+        let since = state.ailing.map_or_else(SystemTime::now, |ailing| ailing.since);
+        state.ailing = ailment.map(|what| Ailing { part: self.part, what, since });
+    }
+
     /// How it was when it was asked last, if it was not well.
     pub(in crate::lake) fn ailing(&self) -> Option<Ailing> {
         self.state().ailing
@@ -178,10 +196,8 @@ impl Breaker {
     }
 
     fn note(&self, error: Option<&LakeError>) {
-        let ailment = error.and_then(LakeError::ailment);
         let mut state = self.state();
-        let began = state.ailing.map_or_else(SystemTime::now, |ailing| ailing.since);
-        state.ailing = ailment.map(|what| Ailing { part: self.part, what, since: began });
+        self.tell(&mut state, error.and_then(LakeError::ailment));
         if !error.is_some_and(LakeError::is_failure) {
             state.failures = 0;
             if state.until.take().is_some() {

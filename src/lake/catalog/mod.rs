@@ -5,15 +5,22 @@
 //! Postgres  a PostgreSQL server          -> location
 //! Pinned    a list in domain.yaml        -> location
 //! Rest      GET …/tables/{table}         -> location, metadata, credentials of its store, read-restrictions
+//! Glue      GetTable                     -> location
+//! Buckets   GetTableMetadataLocation     -> location
+//! Hive      get_table_req                -> location
 //! ```
 //!
 //! Each is asked through [`Tables`] alone. A catalog never opens a store, and what it answers is not yet decoded.
 
+pub(super) mod aws;
 pub(super) mod breaker;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod conformance;
+pub(super) mod hive;
+mod http;
 mod pinned;
+mod pointer;
 pub(super) mod postgres;
 pub(super) mod rest;
 pub(super) mod sql;

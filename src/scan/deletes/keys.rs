@@ -45,7 +45,7 @@ pub(in crate::scan) fn hidden(open: &OpenTable, ids: &[i32], visible: &[Bound]) 
     schemas.sort_by_key(|schema| (schema.schema_id() != metadata.current_schema_id(), -schema.schema_id()));
     let bound = |id: &i32| {
         let unsupported = |what: &str| ScanError::Unsupported {
-            table: open.table.identifier().to_string(),
+            table: open.told(),
             what: format!("equality deletes by field {id}, which {what}"),
         };
         let mut roots = schemas.iter().flat_map(|schema| schema.as_struct().fields());

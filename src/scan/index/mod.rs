@@ -98,7 +98,7 @@ impl Chosen<'_> {
 
 /// The manifests of `snapshot` that may have files which are still there.
 async fn live(open: &OpenTable, snapshot: &SnapshotRef) -> Result<Vec<Listed>, Error> {
-    let table = open.table.identifier().to_string();
+    let table = open.told();
     let unsupported = |what: &str| ScanError::Unsupported { table: table.clone(), what: what.to_owned() };
     if snapshot.encryption_key_id().is_some() || open.table.metadata().encryption_keys_iter().len() > 0 {
         return Err(unsupported("encryption").into());
@@ -137,7 +137,7 @@ pub(super) async fn tell(
 
 /// Reads the manifests of `snapshot` that are not in memory yet, and refuses what would make an answer wrong.
 pub(super) async fn read(open: &OpenTable, snapshot: &SnapshotRef) -> Result<(FileIndex, Vec<Arc<DeleteFile>>), Error> {
-    let table = open.table.identifier().to_string();
+    let table = open.told();
     let live = live(open, snapshot).await?;
     let read: Vec<Read> =
         stream::iter(live).map(|listed| manifest(open, listed)).buffered(MANIFESTS).try_collect().await?;
@@ -197,7 +197,7 @@ async fn load<T: Send + 'static>(
     decode: impl FnOnce(Vec<u8>) -> Result<T, Bad> + Send + 'static,
 ) -> Result<T, Error> {
     let failed = |source| {
-        let table = open.table.identifier().to_string();
+        let table = open.told();
         Error::from(ScanError::MetadataFile { table, file: in_store(open, location), source: Box::new(source) })
     };
     let bytes = open.table.file_io().new_input(location).map_err(failed)?.read().await.map_err(failed)?;
@@ -208,7 +208,7 @@ async fn load<T: Send + 'static>(
 }
 
 fn broken(open: &OpenTable, location: &str, bad: Bad) -> Error {
-    let table = open.table.identifier().to_string();
+    let table = open.told();
     ScanError::Manifest { table, file: in_store(open, location), what: bad.0 }.into()
 }
 
@@ -225,7 +225,7 @@ fn delete_file(open: &OpenTable, spec: &PartitionSpecRef, entry: &DeleteEntry) -
         (false, true) => match (place(entry.offset), place(entry.length)) {
             (Some(offset), Some(length)) => DeleteKind::Vector { offset, length },
             _ => {
-                let table = open.table.identifier().to_string();
+                let table = open.told();
                 return Err(
                     ScanError::Unsupported { table, what: "deletion vectors without their place".into() }.into()
                 );

@@ -180,7 +180,7 @@ async fn a_file_with_two_columns_of_one_name_is_refused() {
     for sql in ["SELECT y FROM t", "SELECT x FROM t WHERE y = 20"] {
         let error = the_cause(rows(&shop, &[("x", 1), ("y", 2)], sql).await);
         assert_eq!(error.class, Class::Drift);
-        let named = error.message.contains("twins.parquet` of table `ns.t`");
+        let named = error.message.contains("twins.parquet` of table `ns.t` in domain `shop`");
         assert!(named && error.message.contains("two columns of one name"), "{error}");
     }
 }

@@ -24,7 +24,10 @@ async fn an_older_snapshot_stays_and_an_unknown_one_is_drift() {
     assert_eq!(old.snapshot_id(), first);
     assert_eq!(context.read_table(old).unwrap().count().await.unwrap(), 1);
     let error = IcebergScan::pin(shop.open("t").await, vec![column("a", 1)], Some(42)).await.unwrap_err();
-    assert_eq!((error.class, error.message.as_str()), (Class::Drift, "table `ns.t` has no snapshot 42"));
+    assert_eq!(
+        (error.class, error.message.as_str()),
+        (Class::Drift, "table `ns.t` in domain `shop` has no snapshot 42")
+    );
 }
 
 fn parquet_files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {

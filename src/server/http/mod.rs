@@ -98,8 +98,13 @@ async fn metrics(
 ) -> Result<([(HeaderName, &'static str); 1], String), Response> {
     let domains = pages.domains(&peer, &headers).await.map_err(|problem| problem.response())?;
     let Sql { counters, engine, .. } = pages.sql.as_ref();
-    let text =
-        counters.render() + &stalled(engine) + &pages.changes.render() + &domains.render() + &cache::render(engine);
+    let text = counters.render()
+        + &stalled(engine)
+        + &pages.changes.render()
+        + &domains.render()
+        + &cache::render(engine)
+        + &engine.observer().render()
+        + &engine.lanes();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 

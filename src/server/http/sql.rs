@@ -39,6 +39,7 @@ use crate::flight::counters::Counters;
 use crate::flight::encode::{wire_batch, wire_schema};
 use crate::flight::{Queries, caller_by_headers, until};
 use crate::format::{Format, Look, Printer};
+use crate::observe::{Origin, Over};
 use crate::session::{Engine, Packer, Request, Values};
 
 /// The longest body.
@@ -110,7 +111,8 @@ impl Sql {
 
         let place = self.queries.admit(&principal.id)?;
         let values = parameters.as_ref().map_or(Ok(Values::None), Parameters::values)?;
-        let request = Request { values, ..Request::new(sql) };
+        let origin = Origin { over: Over::Http, peer: peer.as_caller().address() };
+        let request = Request { values, origin, ..Request::new(sql) };
         let planned = self.engine.plan_request(&principal, request).await?.alone()?;
         parameters.map_or(Ok(()), |parameters| parameters.fit(&planned.parameters()))?;
         self.auth.confirm(&principal)?;

@@ -51,6 +51,13 @@ impl Table {
         self.permits.as_ref().is_some_and(|permits| permits.iter().all(Option::is_some)) || !self.forbids.is_empty()
     }
 
+    /// The name of a product that is derived from all that is shown of it. A struct of which a part is denied cannot be in
+    /// one contract for all.
+    pub fn derived(&self) -> Option<String> {
+        let cut = |column: &Column| matches!(&column.shown, Shown::Fields(fields) if fields.contains(&Shown::Denied));
+        (!self.columns.iter().any(cut)).then(|| format!("{}_derived", self.name))
+    }
+
     fn shows(&self, row: &[Cell]) -> bool {
         let permitted = |rule: &Option<Rule>| rule.as_ref().is_none_or(|rule| rule.of(row) == Some(true));
         self.permits.as_ref().is_none_or(|permits| permits.iter().any(permitted))
@@ -143,9 +150,18 @@ impl World {
             ("lab/domain.yaml".to_owned(), domain.to_owned()),
             ("lab/policies/access.cedar".to_owned(), self.policies()),
         ];
-        files.extend(
-            self.tables.iter().map(|table| (format!("lab/products/{}.odcs.yaml", table.name), contract(table))),
-        );
+        files.extend(self.tables.iter().map(|table| {
+            let data = format!("physicalName: lab.{}", table.name);
+            (format!("lab/products/{}.odcs.yaml", table.name), contract(&table.name, &data, &table.columns))
+        }));
+        for table in &self.tables {
+            let Some(name) = table.derived() else { continue };
+            let shown: Vec<&Column> = table.columns.iter().filter(|column| column.shown != Shown::Denied).collect();
+            let names: Vec<&str> = shown.iter().map(|column| column.name.as_str()).collect();
+            let query = format!("SELECT {} FROM {}", names.join(", "), table.name);
+            let data = format!("customProperties: [{{ property: polder.query, value: \"{query}\" }}]");
+            files.push((format!("lab/products/{name}.odcs.yaml"), contract(&name, &data, shown)));
+        }
         files
     }
 
@@ -153,6 +169,12 @@ impl World {
         let mut text = "@id(\"all-discover\") permit (principal, action == Action::\"discover\", resource in Domain::\"lab\");\n\
                         @id(\"owners-read\") permit (principal in Group::\"owners\", action == Action::\"read\", resource in Domain::\"lab\");\n"
             .to_owned();
+        for name in self.tables.iter().filter_map(Table::derived) {
+            text += &format!(
+                "@id(\"{name}\") permit (principal in Group::\"readers\", action == Action::\"read\", \
+                 resource in Product::\"lab.{name}\");\n"
+            );
+        }
         for table in &self.tables {
             for column in &table.columns {
                 see(&mut text, &format!("{}.{}", table.name, column.name), &column.shown);
@@ -203,14 +225,13 @@ fn see(text: &mut String, path: &str, shown: &Shown) {
     }
 }
 
-fn contract(table: &Table) -> String {
-    let name = &table.name;
+fn contract<'a>(name: &str, data: &str, columns: impl IntoIterator<Item = &'a Column>) -> String {
     let mut text = format!(
         "apiVersion: v3.1.0\nkind: DataContract\nid: lab-{name}\nname: {name}\nversion: 1.0.0\nstatus: active\n\
-         domain: lab\ndescription: {{ purpose: random }}\nschema:\n  - name: {name}\n    physicalName: lab.{name}\n    \
+         domain: lab\ndescription: {{ purpose: random }}\nschema:\n  - name: {name}\n    {data}\n    \
          logicalType: object\n    properties:\n"
     );
-    for column in &table.columns {
+    for column in columns {
         let (logical, physical) = types(column.kind);
         text += &format!(
             "      - name: {}\n        logicalType: {logical}\n        physicalType: {physical}\n",

@@ -9,7 +9,7 @@ use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{Sent, body};
+use super::super::http::{Sent, answered, body, garbled, unreachable};
 use crate::lake::error::LakeError;
 
 /// How long a token lives whose server does not say.
@@ -75,18 +75,17 @@ impl Tokens {
             form.push(("client_id", client));
         }
         let asked = Instant::now();
-        let request = http.post(&self.server).form(&form).build().map_err(|cause| super::unreachable(domain, cause))?;
-        let Sent { status, bytes } = body(domain, http, request, MAX_BYTES).await?;
+        let request = http.post(&self.server).form(&form).build().map_err(|cause| unreachable(domain, cause))?;
+        let Sent { status, bytes, .. } = body(domain, http, request, MAX_BYTES).await?;
         if !status.is_success() {
             tracing::warn!(domain, %status, "a catalog's token server gave no token");
             // Only a server that looked at what logs in refuses it.
             return Err(match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                true => super::answered(domain, status),
+                true => answered(domain, status),
                 false => LakeError::Refused { domain: domain.to_owned() },
             });
         }
-        let granted: Granted =
-            serde_json::from_slice(&bytes).map_err(|_| super::garbled(domain, "it holds no token"))?;
+        let granted: Granted = serde_json::from_slice(&bytes).map_err(|_| garbled(domain, "it holds no token"))?;
         let lifetime = granted.expires_in.map_or(LIFETIME, Duration::from_secs);
         let used = lifetime.saturating_sub(MARGIN).max(lifetime / 10 * 9).min(lifetime);
         let token = Secret::new(granted.access_token);

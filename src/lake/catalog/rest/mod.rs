@@ -11,7 +11,6 @@
 //! refused. Errors name the domain alone.
 
 mod login;
-mod signing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,30 +18,26 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
 use iceberg::TableIdent;
 use polder_catalog::mesh;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, Request, StatusCode, redirect};
+use polder_catalog::secret::Secret;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Request, StatusCode};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use url::Url;
 
 use self::login::Tokens;
-pub(in crate::lake) use self::signing::Signer;
-use super::{Found, PATIENCE, STALENESS, Tables};
+use super::aws::Signer;
+use super::http::{Sent, answered, body, client, garbled, patiently};
+use super::{Found, STALENESS, Tables};
 use crate::lake::error::LakeError;
 use crate::lake::metadata::MAX_BYTES;
 use crate::lake::vended::{Lease, Loan};
 
 /// For how long the catalog is believed about where its tables are asked for.
 const ROUTE: Duration = Duration::from_secs(300);
-const CONNECT: Duration = Duration::from_secs(5);
-/// How often one request is sent that the catalog is too busy for.
-const TRIES: u32 = 3;
-/// The longest that is waited between two of them.
-const PAUSE: Duration = Duration::from_secs(2);
 /// What parts a namespace where the catalog says nothing else.
 const SEPARATOR: &str = "\u{1f}";
 const DELEGATION: HeaderName = HeaderName::from_static("x-iceberg-access-delegation");
@@ -70,12 +65,6 @@ struct Route {
     separator: String,
     /// Whether there can be views.
     views: bool,
-}
-
-/// The end of one request.
-struct Sent {
-    status: StatusCode,
-    bytes: Bytes,
 }
 
 #[derive(Deserialize)]
@@ -128,15 +117,7 @@ impl Rest {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        let http = Client::builder()
-            .user_agent(concat!("polder/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            .timeout(PATIENCE)
-            // What logs in here is for this server and no other one.
-            .redirect(redirect::Policy::none());
-        // On this machine there is nothing between us.
-        let http = if settings.uri.starts_with("http://") { http.no_proxy() } else { http };
-        let http = http.build().map_err(|cause| unreachable(domain, cause))?;
+        let http = client(domain, &settings.uri)?;
         let tokens = Tokens::new(settings.login.clone(), &settings.uri);
         Ok(Self {
             domain: domain.to_owned(),
@@ -178,7 +159,7 @@ impl Rest {
         if let Some(warehouse) = &self.settings.warehouse {
             asked.query_pairs_mut().append_pair("warehouse", warehouse);
         }
-        let Sent { status, bytes } = self.get(asked).await?;
+        let Sent { status, bytes, .. } = self.get(asked).await?;
         if !status.is_success() {
             return Err(answered(&self.domain, status));
         }
@@ -211,35 +192,31 @@ impl Rest {
 
     /// Asks, with a new token if this one is no longer taken, and again if the catalog is busy.
     async fn get(&self, url: Url) -> Result<Sent, LakeError> {
-        let (mut tries, mut renewed) = (1, false);
+        let mut renewed = false;
         loop {
             let token = self.tokens.token(&self.domain, &self.http).await?;
-            let mut request = Request::new(Method::GET, url.clone());
-            request.headers_mut().clone_from(&self.headers);
-            if let Some(token) = &token {
-                let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-                    .map_err(|_| LakeError::Refused { domain: self.domain.clone() })?;
-                value.set_sensitive(true);
-                request.headers_mut().insert(reqwest::header::AUTHORIZATION, value);
+            let sent = patiently(|| self.ask(&url, token.as_ref()), |_| false).await;
+            let is_old = sent.as_ref().is_ok_and(|sent| matches!(sent.status.as_u16(), 401 | 419));
+            if !is_old || renewed || !self.tokens.forget(token.as_ref()).await {
+                return sent;
             }
-            if let Some(signer) = &self.signer {
-                signer.sign(&mut request).await?;
-            }
-            let sent = body(&self.domain, &self.http, request, self.most).await;
-            let status = match &sent {
-                Ok(sent) => Some(sent.status.as_u16()),
-                Err(LakeError::Catalog { .. }) => None,
-                Err(_) => return sent,
-            };
-            match status {
-                Some(401 | 419) if !renewed && self.tokens.forget(token.as_ref()).await => renewed = true,
-                Some(429 | 502..=504) | None if tries < TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(pause(tries)).await;
-                }
-                _ => return sent,
-            }
+            renewed = true;
         }
+    }
+
+    async fn ask(&self, url: &Url, token: Option<&Secret>) -> Result<Sent, LakeError> {
+        let mut request = Request::new(Method::GET, url.clone());
+        request.headers_mut().clone_from(&self.headers);
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+                .map_err(|_| LakeError::Refused { domain: self.domain.clone() })?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(reqwest::header::AUTHORIZATION, value);
+        }
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut request).await?;
+        }
+        body(&self.domain, &self.http, request, self.most).await
     }
 
     /// What stands in the answer for a table.
@@ -272,7 +249,7 @@ impl Tables for Rest {
     async fn find(&self, table: &TableIdent) -> Result<Option<Found>, LakeError> {
         let asked = Instant::now();
         let route = self.route().await?;
-        let Sent { status, bytes } = match self.thing(&route, "tables", table).await {
+        let Sent { status, bytes, .. } = match self.thing(&route, "tables", table).await {
             Ok(sent) => sent,
             Err(error) => {
                 self.forget(&route).await;
@@ -319,49 +296,6 @@ fn prefixed(base: &Url, prefix: &str) -> Option<Url> {
     }
     let base = base.as_str().trim_end_matches('/');
     Url::parse(&if prefix.is_empty() { format!("{base}/v1") } else { format!("{base}/v1/{prefix}") }).ok()
-}
-
-/// Sends a request and reads all of the answer, which has an end.
-async fn body(domain: &str, http: &Client, request: Request, most: usize) -> Result<Sent, LakeError> {
-    let response = http.execute(request).await.map_err(|cause| unreachable(domain, cause))?;
-    let status = response.status();
-    if let Some(later) = response.headers().get(RETRY_AFTER) {
-        tracing::debug!(domain, %status, ?later, "a catalog asks for patience");
-    }
-    let mut parts = response.bytes_stream();
-    let mut bytes = Vec::new();
-    while let Some(part) = parts.next().await {
-        let part = part.map_err(|cause| unreachable(domain, cause))?;
-        if bytes.len().saturating_add(part.len()) > most {
-            return Err(garbled(domain, "it is longer than any that is read"));
-        }
-        bytes.extend_from_slice(&part);
-    }
-    Ok(Sent { status, bytes: bytes.into() })
-}
-
-/// A pause before the next try: longer each time, and never the same for two who wait.
-fn pause(tries: u32) -> Duration {
-    let most = Duration::from_millis(100).saturating_mul(2_u32.saturating_pow(tries)).min(PAUSE);
-    let spread = uuid::Uuid::new_v4().as_u128() % 1000;
-    most.mul_f64(0.5 + u32::try_from(spread).map_or(0.0, f64::from) / 2000.0)
-}
-
-/// The error for an answer that is none.
-fn answered(domain: &str, status: StatusCode) -> LakeError {
-    let domain = domain.to_owned();
-    match status.as_u16() {
-        401 | 403 | 419 => LakeError::Refused { domain },
-        status => LakeError::Answered { domain, status },
-    }
-}
-
-fn unreachable(domain: &str, cause: reqwest::Error) -> LakeError {
-    LakeError::Catalog { domain: domain.to_owned(), source: Box::new(cause.without_url()) }
-}
-
-fn garbled(domain: &str, what: &'static str) -> LakeError {
-    LakeError::Garbled { domain: domain.to_owned(), what }
 }
 
 #[cfg(test)]

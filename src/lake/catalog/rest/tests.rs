@@ -11,6 +11,7 @@ use polder_catalog::mesh::Login;
 use polder_catalog::secret::Secret;
 use serde_json::json;
 
+use super::super::http::TRIES;
 use super::*;
 
 /// What the catalog was asked: the method, path and query, and the token.

@@ -1,9 +1,10 @@
-//! Requests to a REST catalog of AWS, each with a signature (SigV4).
+//! Requests to a catalog of AWS, each with a signature (SigV4).
 //!
 //! What signs is what `domain.yaml` declares beside the catalog, or else what opens the domain's store.
 
 use std::fmt;
 
+use bytes::Bytes;
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpRequest, HttpRequestBody};
 use polder_catalog::mesh::{Signing, Storage};
@@ -35,8 +36,8 @@ impl Signer {
         Ok(Self { domain: domain.to_owned(), region: signing.region.clone(), service: signing.service.clone(), keys })
     }
 
-    /// Signs all that stands in the head of `request`.
-    pub(super) async fn sign(&self, request: &mut Request) -> Result<(), LakeError> {
+    /// Signs all that stands in `request`.
+    pub(in crate::lake::catalog) async fn sign(&self, request: &mut Request) -> Result<(), LakeError> {
         let refused = || LakeError::Refused { domain: self.domain.clone() };
         let credential = self.keys.get_credential().await;
         let credential =
@@ -45,7 +46,8 @@ impl Signer {
         for text in [Some(&credential.key_id), credential.token.as_ref()].into_iter().flatten() {
             HeaderValue::from_str(text).map_err(|_| refused())?;
         }
-        let mut signed = HttpRequest::new(HttpRequestBody::empty());
+        let body = request.body().and_then(|body| body.as_bytes()).map(Bytes::copy_from_slice);
+        let mut signed = HttpRequest::new(body.map_or_else(HttpRequestBody::empty, HttpRequestBody::from));
         *signed.method_mut() = request.method().clone();
         *signed.uri_mut() = request.url().as_str().parse().map_err(|_| refused())?;
         std::mem::swap(signed.headers_mut(), request.headers_mut());
@@ -105,6 +107,18 @@ mod tests {
         let text = request.headers().get(AUTHORIZATION).unwrap().to_str().unwrap();
         assert!(text.contains("Credential=OWN/"), "{text}");
         assert!(request.headers().get(SESSION).is_none(), "a session is one of its own keys");
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_along_is_signed_too() {
+        let storage = secrets(&[("access_key_id", "STORE"), ("secret_access_key", "x")]);
+        let signer = Signer::new("shop", &signing(&[]), &storage).unwrap();
+        let url = Url::parse("https://glue.eu-west-1.amazonaws.com/").unwrap();
+        let mut request = Request::new(Method::POST, url);
+        *request.body_mut() = Some("abc".into());
+        signer.sign(&mut request).await.unwrap();
+        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(request.headers().get("x-amz-content-sha256").unwrap(), of_abc);
     }
 
     #[tokio::test]

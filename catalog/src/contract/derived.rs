@@ -1,0 +1,125 @@
+//! What makes a product a derived one: a query over other products in the place of a table.
+//!
+//! ```text
+//! schema:
+//!   - name: revenue                        no physicalName: it has no table
+//!     customProperties:
+//!       - { property: polder.query, value: "SELECT region, sum(total) AS total FROM orders GROUP BY region" }
+//! ```
+//!
+//! The text is carried and not understood here. Who asks needs the rights for all that it reads.
+
+use std::collections::BTreeMap;
+
+use super::{Column, Data, Query};
+use crate::document::fields::{Fields, text};
+use crate::document::yaml::{Kind, Node};
+use crate::document::{Report, quote};
+
+pub(super) const QUERY: &str = "polder.query";
+pub(super) const RIGHTS: &str = "polder.rights";
+pub(super) const DECLASSIFIED: &str = "polder.declassified";
+
+/// The query of a schema object, if it has one.
+pub(super) fn query(
+    fields: &mut Fields<'_>,
+    properties: &BTreeMap<String, &Node>,
+    report: &mut Report,
+) -> Option<Query> {
+    let node = properties.get(QUERY).copied();
+    if let Some(rights) = properties.get(RIGHTS) {
+        check_rights(rights, report);
+        if node.is_none() {
+            report.error("contract/rights", &rights.place, "`polder.rights` means nothing without `polder.query`");
+        }
+    }
+    let node = node?;
+    if fields.get("physicalName").is_some() {
+        report
+            .error("contract/query", fields.key_place("physicalName"), "a derived product has no table of its own")
+            .help("keep `polder.query` or `physicalName`, and not both");
+    }
+    let written = text(node, QUERY, report)?;
+    if written.trim().is_empty() {
+        report.error("contract/query", &node.place, "`polder.query` holds no query");
+    }
+    Some(Query { text: written.to_owned(), place: node.place.clone() })
+}
+
+/// With whose rights the query runs.
+fn check_rights(node: &Node, report: &mut Report) {
+    match &node.kind {
+        Kind::Scalar { text, .. } if text == "invoker" => {}
+        Kind::Scalar { text, .. } if text == "owner" => {
+            report
+                .error("contract/rights", &node.place, "rights of the owner are not supported yet")
+                .help("without `polder.rights` the query runs with the rights of whoever asks");
+        }
+        _ => {
+            report.error("contract/rights", &node.place, "`polder.rights` is `invoker`");
+        }
+    }
+}
+
+/// Holds columns against where their data is.
+pub(super) fn check_columns(data: &Data, columns: &[Column], report: &mut Report) {
+    for column in columns {
+        let (name, place) = (quote(&column.name), &column.place);
+        match data {
+            Data::Query(_) if column.physical_name != column.name || column.field_id.is_some() => {
+                let message = format!("{name} is made by a query, and is no column of a table");
+                report
+                    .error("contract/query", place, message)
+                    .help("take `physicalName` and `polder.field_id` away, and name the column in the query");
+            }
+            Data::Table(_) if column.declassified.is_some() => {
+                let message = format!("{name} is read from a table, and `polder.declassified` is for derived columns");
+                report.error("contract/declassified", place, message).help("take the tags away that it does not need");
+            }
+            _ => check_columns(data, &column.fields, report),
+        }
+    }
+}
+
+/// Why a column needs none of the tags of what it is made of.
+pub(super) fn declassified(properties: &BTreeMap<String, &Node>, report: &mut Report) -> Option<String> {
+    let node = properties.get(DECLASSIFIED)?;
+    let reason = text(node, DECLASSIFIED, report)?;
+    if reason.trim().is_empty() {
+        report
+            .error("contract/declassified", &node.place, "`polder.declassified` gives no reason")
+            .help("say who decided so, and why the values tell nothing any more");
+    }
+    Some(reason.to_owned())
+}
+
+/// What concerns a schema object means nothing on a column.
+pub(super) fn none_of_a_column(properties: &BTreeMap<String, &Node>, report: &mut Report) {
+    misplaced(properties, &[QUERY, RIGHTS], "a column", "a schema object", report);
+}
+
+/// What concerns one table or column means nothing on a contract, which may have several.
+pub(super) fn none_of_a_contract(properties: &BTreeMap<String, &Node>, report: &mut Report) {
+    misplaced(properties, &[QUERY, RIGHTS], "a whole contract", "a schema object", report);
+    misplaced(properties, &[DECLASSIFIED], "a whole contract", "a column", report);
+}
+
+/// The same of a schema object.
+pub(super) fn none_of_an_object(properties: &BTreeMap<String, &Node>, report: &mut Report) {
+    misplaced(properties, &[DECLASSIFIED], "a schema object", "a column", report);
+}
+
+fn misplaced(
+    properties: &BTreeMap<String, &Node>,
+    names: &[&'static str],
+    here: &str,
+    there: &str,
+    report: &mut Report,
+) {
+    for name in names {
+        if let Some(node) = properties.get(*name) {
+            let message = format!("`{name}` means nothing on {here}");
+            report.error("contract/custom-property", &node.place, message).help(format!("it stands on {there}"));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Tags go where values go: what is made of a tagged column carries the tag, or says why it need not.
+
+use std::collections::BTreeSet;
+
+use super::declared::Declared;
+use super::{Mesh, Product};
+use crate::contract::Column;
+
+impl Mesh {
+    /// The first tag that the column of `source` at `path` carries and a column of `derived`, which is made of it, does not.
+    pub fn lost_tag<'m>(
+        &'m self,
+        source: &'m Product,
+        path: &[String],
+        derived: &Product,
+        column: &Column,
+    ) -> Option<&'m str> {
+        if column.declassified.is_some() {
+            return None;
+        }
+        let carried: BTreeSet<&str> = derived.contract.tags.iter().flat_map(|tag| self.declared.lineage(tag)).collect();
+        let mut owed = owed(source, path, &self.declared);
+        owed.retain(|tag| !carried.contains(tag) && !carries(column, tag, &self.declared));
+        owed.into_iter().next()
+    }
+}
+
+/// The tags of a column or field: its own, those of what it lies in, those of what lies in it, and of the tags of its
+/// product those that protect.
+fn owed<'m>(source: &'m Product, path: &[String], declared: &Declared) -> BTreeSet<&'m str> {
+    let protects = |tag: &&String| {
+        let holding = declared.holding(tag, |tag| (tag.mask.is_some() || tag.unmasked_for.is_some()).then_some(()));
+        holding.count() > 0
+    };
+    let mut owed: BTreeSet<&str> = source.contract.tags.iter().filter(protects).map(String::as_str).collect();
+    let mut columns = source.contract.columns.as_slice();
+    let mut last = None;
+    for name in path {
+        // The elements of lists and the values of maps have the address of what holds them.
+        let Some(found) = columns.iter().find(|column| column.name == *name) else { continue };
+        owed.extend(found.tags.iter().map(String::as_str));
+        (columns, last) = (&found.fields, Some(found));
+    }
+    if let Some(last) = last {
+        inside(last, &mut owed);
+    }
+    owed
+}
+
+fn inside<'m>(column: &'m Column, owed: &mut BTreeSet<&'m str>) {
+    for field in &column.fields {
+        owed.extend(field.tags.iter().map(String::as_str));
+        inside(field, owed);
+    }
+}
+
+/// Whether a column carries a tag as a whole, or each of its fields does.
+fn carries(column: &Column, tag: &str, declared: &Declared) -> bool {
+    let own = column.tags.iter().any(|own| declared.lineage(own).any(|own| own == tag));
+    own || !column.fields.is_empty() && column.fields.iter().all(|field| carries(field, tag, declared))
+}

@@ -1,0 +1,170 @@
+//! Who saw what: statements become records, in the order in which they happened, that nobody changes unseen.
+//!
+//! ```text
+//! session --begin--> Entry    a record in the log before the first row leaves, one more when the entry is dropped
+//!         --refused->         one record for a statement that was not planned, before its error leaves
+//! auth    --failed-->         counted by name and network, one record a second at most
+//!                    Log      a thread of its own: lines of JSON in a chain of hashes, in files that rotate
+//!                    Recent   the last statements of this process, for `mesh.queries`
+//! ```
+//!
+//! A statement whose first record cannot be written does not run, and its rows do not leave: there is no way around the
+//! log while it is on. Records name products, columns, policies and snapshots. They hold no value of the data, no secret
+//! and no parameter; the text of a statement stands in them without its literals unless the mesh says otherwise.
+//! Nothing here knows a plan, a policy or a protocol: it is told what happened, in words.
+
+mod chain;
+mod clock;
+mod files;
+mod log;
+mod logins;
+mod recent;
+mod record;
+mod verify;
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::error::{Class, Error};
+
+use log::Beginning;
+pub use log::{Commit, Log, Settings, Synced, Unopened};
+pub use recent::{Recent, Recorded};
+pub use record::{Asked, Column, Origin, Outcome, Over, Read, Statement};
+pub use verify::{Broken, Unverified, Verified, verify};
+
+/// How long statements that just ended may take to say so, when the process stops.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What is told of statements, and where it is kept.
+#[derive(Debug, Default)]
+pub struct Observer {
+    log: Option<Log>,
+    recent: Arc<Recent>,
+    open: TaskTracker,
+}
+
+impl Observer {
+    /// Keeps the last statements in memory, and all of them in `log`.
+    pub fn auditing(log: Log) -> Self {
+        Self { log: Some(log), ..Self::default() }
+    }
+
+    /// The last statements of this process.
+    pub fn recent(&self) -> Arc<Recent> {
+        Arc::clone(&self.recent)
+    }
+
+    /// Records that a statement starts. It may run at once; nothing of it may leave before the commit is done.
+    ///
+    /// # Errors
+    /// `Storage`, while the log cannot be written; then it must not run.
+    pub fn begin(self: &Arc<Self>, statement: Arc<Statement>, origin: Origin) -> Result<(Entry, Commit), Error> {
+        let (recorded, beginning) = (Arc::new(Recorded::new(statement, origin)), Beginning::default());
+        let commit = match &self.log {
+            Some(log) => log.promise(record::begun(&recorded), &beginning)?,
+            None => Commit::none(),
+        };
+        self.recent.add(Arc::clone(&recorded));
+        let entry = Entry {
+            observer: Arc::clone(self),
+            recorded,
+            beginning,
+            since: Instant::now(),
+            outcome: OnceLock::new(),
+            _open: self.open.token(),
+        };
+        Ok((entry, commit))
+    }
+
+    /// Records a statement that was refused before it ran.
+    ///
+    /// # Errors
+    /// `Storage`, while the log cannot be written; then its own error must not be told, or one could try out what is
+    /// refused and leave no trace.
+    pub async fn refused(
+        &self,
+        statement: Statement,
+        origin: Origin,
+        class: Class,
+        took: Duration,
+    ) -> Result<(), Error> {
+        let recorded = Recorded::new(Arc::new(statement), origin);
+        recorded.end(Outcome::Failed(class), took);
+        if let Some(log) = &self.log {
+            log.promise(record::refused(&recorded), &Beginning::default())?.done().await?;
+        }
+        self.recent.add(Arc::new(recorded));
+        Ok(())
+    }
+
+    /// Counts a login that failed. `user` is a name that the mesh declares: what else somebody typed there is not kept,
+    /// since it could be a password.
+    pub fn login_failed(&self, user: Option<&str>, network: Option<std::net::IpAddr>) {
+        if let Some(log) = &self.log {
+            log.login_failed(user, network);
+        }
+    }
+
+    /// Waits for the last words of statements, and writes the end of the log. Without a log nobody is waited for.
+    pub async fn close(&self) {
+        let Some(log) = &self.log else { return };
+        self.open.close();
+        if tokio::time::timeout(LAST_WORDS, self.open.wait()).await.is_err() {
+            tracing::warn!("statements have not ended, and the audit log does not say how they will");
+        }
+        log.close();
+    }
+
+    /// What the log counts, as Prometheus reads it; nothing without a log.
+    pub fn render(&self) -> String {
+        self.log.as_ref().map(Log::render).unwrap_or_default()
+    }
+}
+
+/// A statement that runs. Dropping it records its end.
+#[derive(Debug)]
+pub struct Entry {
+    observer: Arc<Observer>,
+    recorded: Arc<Recorded>,
+    beginning: Beginning,
+    since: Instant,
+    outcome: OnceLock<Outcome>,
+    _open: TaskTrackerToken,
+}
+
+impl Entry {
+    /// Counts rows that were made for the reader.
+    pub fn rows(&self, rows: usize) {
+        self.recorded.add(rows, 0);
+    }
+
+    /// Counts bytes that were made for the reader.
+    pub fn bytes(&self, bytes: usize) {
+        self.recorded.add(0, bytes);
+    }
+
+    /// Says how it ended; what is said first holds. Without a word it was cancelled, or its reader went.
+    pub fn ended(&self, outcome: Outcome) {
+        let _first_holds = self.outcome.set(outcome);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let outcome = self.outcome.get().copied().unwrap_or(Outcome::Failed(Class::Cancelled));
+        self.recorded.end(outcome, self.since.elapsed());
+        if let Some(log) = &self.observer.log {
+            log.tell(record::ended(&self.recorded), self.beginning.clone());
+        }
+    }
+}
+
+/// The error for what cannot be recorded and so must not happen.
+fn unwritable() -> Error {
+    Error::new(Class::Storage, "the audit log cannot be written, so no statement runs")
+        .help("try again in a moment; the platform team finds the cause in the server's log")
+}

@@ -1,0 +1,474 @@
+//! A derived product: its data is a query over other products, planned with the grants of whoever asks.
+//!
+//! ```text
+//! sales.revenue --Plans::plan--> plan over governed tables --fit--> the contract's columns --guard--> table
+//!                   |  each product inside is found, decided and opened as for the one who asks
+//!                   +- and may be derived itself, so deep and so often as the bounds below allow
+//! ```
+//!
+//! Nobody sees through it what they may not see without it: rows and columns of what it reads are cut down before its
+//! query meets them, and its own row rules and masks come on top. What one may not discover, or may not read, of what it
+//! is made of keeps the whole of it, and the error names the derived product alone.
+//!
+//! This room plans nothing: it asks the session's [`Plans`].
+
+mod declared;
+mod fit;
+mod tags;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use futures::future::BoxFuture;
+use polder_catalog::contract::{Contract, Query};
+use polder_catalog::mesh::{Domain, Product};
+use polder_catalog::name::ProductRef;
+use polder_catalog::policy::{Access, ColumnGrant, Grants};
+
+use super::age::Age;
+use super::cut::Cut;
+use super::denial::ask;
+use super::explanation::leaves;
+use super::{At, Resolver, Table, deny_unfit_masks, descriptions, granted, notices, restricts, table_part};
+use crate::error::{Class, Error};
+use crate::guard::flow::{Flow, Source as FlowSource, Via};
+use crate::guard::{Shown, Source, govern};
+use crate::scan::ScanColumn;
+
+pub use declared::Flaw;
+use fit::{Fitted, Misfit};
+pub use tags::Untagged;
+
+/// How deep derived products may lie in each other.
+const DEEPEST: usize = 8;
+
+/// How many queries of derived products one name of a statement may take.
+const MOST: usize = 64;
+
+/// How many tables the query of a derived product may read in all, those of derived products in it counted as often as
+/// they are read.
+pub const WIDEST: usize = 128;
+
+/// A table that a statement names: the name of its scans, its name in the statement, and what it is.
+pub type Scanned = (TableReference, TableReference, Table);
+
+/// What a statement is planned over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Its tables, opened.
+    Tables,
+    /// Their contracts, with the columns that are denied.
+    Outlines,
+}
+
+/// What a derived product is made of.
+#[derive(Debug, Clone)]
+pub struct Beneath {
+    /// Every table that its query reads, and all that these are made of.
+    pub tables: Vec<Scanned>,
+    /// What of these reaches which column that the query makes.
+    pub flow: Flow,
+    /// The columns whose values its columns are made of; a count is made of none.
+    pub carried: Vec<(String, Vec<FlowSource>)>,
+    /// How many tables are read for it.
+    pub weight: usize,
+}
+
+impl Beneath {
+    /// Whether anything of what it is made of is kept from the principal.
+    pub fn is_restricted(&self) -> bool {
+        self.tables.iter().any(|(_, _, table)| table.restricted)
+    }
+}
+
+/// The query of a derived product, planned and not optimized.
+#[derive(Debug)]
+pub struct Inner {
+    /// Its plan.
+    pub plan: LogicalPlan,
+    /// What it reads.
+    pub beneath: Beneath,
+}
+
+/// Why a query of a derived product could not be planned.
+#[derive(Debug)]
+pub enum Unplanned {
+    /// One of its tables could not be found, or not be had.
+    Table(Error),
+    /// It cannot be planned over them.
+    Plan(Error),
+}
+
+/// Plans queries of derived products. The session does.
+pub trait Plans: fmt::Debug + Send + Sync {
+    /// Plans a query whose plain names lie in `schema`, for the resolver's principal.
+    fn plan<'a>(
+        &'a self,
+        resolver: &'a Resolver,
+        schema: &'a str,
+        sql: &'a str,
+        over: Over,
+    ) -> BoxFuture<'a, Result<Inner, Unplanned>>;
+
+    /// What reads the rows of a planned query of `product`.
+    ///
+    /// # Errors
+    /// When it cannot be optimized.
+    fn source(&self, product: &str, plan: LogicalPlan, beneath: Arc<Beneath>) -> Result<Source, Error>;
+}
+
+/// What plans the queries of derived products, and inside of which of them names are resolved.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Deriving {
+    plans: Option<Arc<dyn Plans>>,
+    /// The snapshots of the statement.
+    pins: Arc<BTreeMap<String, i64>>,
+    above: Vec<ProductRef>,
+    /// Whether nothing is decided: contracts alone are looked at.
+    declared: bool,
+    /// How many queries were planned for the outermost of these.
+    planned: Arc<AtomicUsize>,
+}
+
+impl Resolver {
+    /// The same for a statement that may read derived products, on these snapshots.
+    #[must_use]
+    pub fn deriving(self, plans: Arc<dyn Plans>, pins: BTreeMap<String, i64>) -> Self {
+        let deriving = Deriving { plans: Some(plans), pins: Arc::new(pins), ..Deriving::default() };
+        Self { deriving, ..self }
+    }
+
+    /// The snapshots of the statement.
+    pub(crate) fn pins(&self) -> &BTreeMap<String, i64> {
+        &self.deriving.pins
+    }
+
+    /// What resolves the names inside of a derived product. It shares all that this statement has found.
+    fn inside(&self, name: &ProductRef) -> Result<Self, Error> {
+        let mut deriving = self.deriving.clone();
+        if deriving.above.contains(name) {
+            return Err(Error::new(Class::Drift, format!("`{}` is made of itself", name.product)));
+        }
+        if deriving.above.is_empty() {
+            deriving.planned = Arc::default();
+        }
+        deriving.above.push(name.clone());
+        if deriving.above.len() > DEEPEST || deriving.planned.fetch_add(1, Ordering::Relaxed) >= MOST {
+            return Err(too_much(&name.product));
+        }
+        Ok(self.with(deriving))
+    }
+
+    fn with(&self, deriving: Deriving) -> Self {
+        Self {
+            mesh: Arc::clone(&self.mesh),
+            lake: Arc::clone(&self.lake),
+            principal: self.principal.clone(),
+            keys: self.keys.clone(),
+            seen: Arc::clone(&self.seen),
+            opened: Arc::clone(&self.opened),
+            relied: Arc::clone(&self.relied),
+            recent: Arc::clone(&self.recent),
+            deriving,
+        }
+    }
+
+    /// The same that looks at contracts alone, and at those of all products.
+    fn as_declared(&self) -> Self {
+        self.with(Deriving { declared: true, ..self.deriving.clone() })
+    }
+
+    /// Whether contracts alone are looked at.
+    pub(super) fn is_declared(&self) -> bool {
+        self.deriving.declared
+    }
+
+    /// The governed table of a derived product.
+    pub(super) async fn derive(
+        &self,
+        name: &ProductRef,
+        domain: &Domain,
+        product: &Product,
+        query: &Query,
+        grants: Grants,
+        at: &At,
+    ) -> Result<Table, Error> {
+        if at.text.is_some() {
+            return Err(Error::new(
+                Class::BadRequest,
+                format!("`{name}` is derived from other products and has no versions"),
+            )
+            .help("query a version of what it is made of"));
+        }
+        let Grants { columns: mut grants, rows } = grants;
+        whole_or_nothing(&mut grants);
+        granted(&self.wanted(name), &grants)?;
+        let own = restricts(&grants, &rows);
+        let noted = |error: &Error| {
+            if error.class == Class::Drift {
+                self.seen.note(product, Some(error));
+            }
+        };
+        let planned = self.planned(name, domain, product, query, Over::Tables).await;
+        let Inner { plan, beneath } = planned.map_err(|error| told(name, error, own)).inspect_err(noted)?;
+        let restricted = own || beneath.is_restricted();
+        let fitted = match fit::fit(&product.contract, plan.schema()) {
+            Ok(fitted) => fitted,
+            Err(misfit) => {
+                // `SELECT *` leaves out what is denied inside.
+                let denied = if misfit.is_missing { self.denied(name, domain, product, query).await } else { None };
+                let error = denied.unwrap_or_else(|| told(name, drift(name, &product.contract, &misfit), restricted));
+                noted(&error);
+                return Err(error);
+            }
+        };
+        if let Some(untagged) = self.untagged(product, &beneath).first() {
+            let error = untagged.error(name);
+            noted(&error);
+            return Err(error);
+        }
+        self.seen.note(product, None);
+        let bound: Vec<ScanColumn> = fitted.iter().map(Fitted::as_column).collect();
+        let mut cut = Cut::new(name, &bound, &grants, &rows)?;
+        let mut shown = made(&plan, &fitted, &cut.columns).map_err(bug(name))?;
+        if deny_unfit_masks(name, &mut grants, shown.schema().as_arrow(), &self.keys) {
+            granted(&self.wanted(name), &grants)?;
+            cut = Cut::new(name, &bound, &grants, &rows)?;
+            shown = made(&plan, &fitted, &cut.columns).map_err(bug(name))?;
+        }
+        let filter = cut.rows(name, &rows, shown.schema().as_arrow())?;
+        let restricted = restricted || restricts(&grants, &rows);
+        let beneath = Arc::new(beneath);
+        let plans = self.plans()?;
+        let source = plans.source(&name.to_string(), shown, Arc::clone(&beneath))?;
+        let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
+        let shown = Shown { columns: cut.shown, rows: filter, restricted };
+        let provider = govern(reference, source, shown, &self.keys).map_err(bug(name))?;
+        let changed = oldest(&beneath);
+        let age = changed.zip(product.contract.freshness()).map(|(changed, promised)| Age { changed, promised });
+        Ok(Table {
+            name: name.to_string(),
+            version: None,
+            provider,
+            notices: notices(name, product, &rows),
+            grants,
+            rows,
+            descriptions: descriptions(product),
+            wanted: Some(self.wanted(name)),
+            snapshot: None,
+            changed,
+            beneath: Some(beneath),
+            age: age.filter(|_| !restricted),
+            unavailable: BTreeMap::new(),
+            restricted,
+        })
+    }
+
+    /// What an explanation says of the inside of a derived product.
+    pub(super) async fn outlined_beneath(
+        &self,
+        name: &ProductRef,
+        domain: &Domain,
+        product: &Product,
+        query: &Query,
+    ) -> Result<Arc<Beneath>, Error> {
+        let planned = self.planned(name, domain, product, query, Over::Outlines).await;
+        let restricted = !self.is_declared();
+        planned.map(|inner| Arc::new(inner.beneath)).map_err(|error| told(name, error, restricted))
+    }
+
+    fn plans(&self) -> Result<&Arc<dyn Plans>, Error> {
+        self.deriving.plans.as_ref().ok_or_else(|| Error::new(Class::Bug, "derived products cannot be planned here"))
+    }
+
+    /// The planned query. Its errors are about the derived product, and name of what is in it no more than may be known.
+    async fn planned(
+        &self,
+        name: &ProductRef,
+        domain: &Domain,
+        product: &Product,
+        query: &Query,
+        over: Over,
+    ) -> Result<Inner, Error> {
+        let known = ProductRef { product: name.product.clone(), major: Some(product.contract.major) };
+        let inside = self.inside(&known)?;
+        let planned = self.plans()?.plan(&inside, domain.name.as_str(), &query.text, over).await;
+        let error = match planned {
+            Ok(inner) if inner.beneath.weight > WIDEST => return Err(too_much(name)),
+            Ok(inner) if inner.beneath.tables.iter().any(|(_, _, table)| !table.is_product()) => {
+                return Err(invalid(name, "it reads what is no product"));
+            }
+            Ok(inner) => return Ok(inner),
+            Err(unplanned) => unplanned,
+        };
+        Err(match error {
+            Unplanned::Table(Error { class: Class::UnknownName, .. }) if !self.is_declared() => self.hidden(name),
+            Unplanned::Table(error) | Unplanned::Plan(error) => match error.class {
+                Class::Denied => match over {
+                    Over::Tables => self.denied(name, domain, product, query).await.unwrap_or_else(|| self.kept(name)),
+                    Over::Outlines => self.kept(name),
+                },
+                Class::UnknownName | Class::BadRequest => invalid(name, &error.message),
+                Class::Storage | Class::Drift => {
+                    Error { message: format!("`{name}` cannot be read: {}", error.message), ..error }
+                }
+                _ => error,
+            },
+        })
+    }
+
+    /// The error for the first columns of a derived product that are made of what is denied, if any are.
+    async fn denied(&self, name: &ProductRef, domain: &Domain, product: &Product, query: &Query) -> Option<Error> {
+        let planned = Box::pin(self.planned(name, domain, product, query, Over::Outlines)).await;
+        let Beneath { tables, flow, .. } = planned.ok()?.beneath;
+        let denied = |source: &FlowSource| {
+            let table = tables.iter().find(|(scan, ..)| *scan == source.table).map(|(_, _, table)| table);
+            let mut grants = table.into_iter().flat_map(|table| leaves(&table.grants, &source.path));
+            grants.any(|(_, grant)| grant.access == Access::Denied)
+        };
+        let declared = |output: &str| product.contract.columns.iter().any(|column| column.name == output);
+        let mut made = flow.outputs.iter().filter(|(output, sources)| declared(output) && sources.iter().any(denied));
+        let message = match made.next() {
+            Some((output, _)) => format!("column `{output}` of `{name}` is made of what is denied to you"),
+            None if flow.rows.iter().any(denied) => format!("the rows of `{name}` are made of what is denied to you"),
+            None => return None,
+        };
+        Some(self.ask_for(name, message))
+    }
+
+    /// The error where it is not known what of it is denied.
+    fn kept(&self, name: &ProductRef) -> Error {
+        self.ask_for(name, format!("`{name}` is made of what is denied to you"))
+    }
+
+    /// The error where something inside is not there for this principal. It is the same where nothing is there at all.
+    fn hidden(&self, name: &ProductRef) -> Error {
+        self.ask_for(name, format!("`{name}` is made of products that are not all there for you"))
+    }
+
+    fn ask_for(&self, name: &ProductRef, message: String) -> Error {
+        let message = format!("{message}, so nothing of it is served to you");
+        Error::new(Class::Denied, message).help(ask(self.wanted(name).owner()))
+    }
+}
+
+/// What flows into a statement over `tables`, with what flows into the derived products among these.
+pub fn expanded(flow: Flow, tables: &[Scanned]) -> Flow {
+    let beneath = |scan: &TableReference| {
+        let table = tables.iter().find(|(name, ..)| name == scan);
+        table.and_then(|(_, _, table)| table.beneath.as_deref())
+    };
+    let through = |source: &FlowSource| {
+        let inner = beneath(&source.table).zip(source.path.first());
+        let made = inner.and_then(|(inner, column)| inner.flow.outputs.iter().find(|(name, _)| name == column));
+        let made = made.into_iter().flat_map(|(_, sources)| sources).map(|inner| FlowSource {
+            via: if inner.via == Via::Value { source.via } else { inner.via },
+            ..inner.clone()
+        });
+        made.collect::<Vec<_>>()
+    };
+    let more = |mut sources: Vec<FlowSource>| {
+        let inner: Vec<FlowSource> = sources.iter().flat_map(through).collect();
+        sources.extend(inner);
+        sources.sort();
+        sources.dedup();
+        sources
+    };
+    let rows = tables.iter().filter_map(|(_, _, table)| table.beneath.as_deref()).flat_map(|inner| &inner.flow.rows);
+    let rows = flow.rows.into_iter().chain(rows.cloned()).collect();
+    Flow { outputs: flow.outputs.into_iter().map(|(name, sources)| (name, more(sources))).collect(), rows: more(rows) }
+}
+
+/// How many tables a plan reads, those that derived products are made of among them.
+///
+/// # Errors
+/// When the plan cannot be walked.
+pub fn weight(plan: &LogicalPlan, tables: &[Scanned]) -> datafusion::common::Result<usize> {
+    let mut weight = 0_usize;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let table = tables.iter().find(|(name, ..)| *name == scan.table_name);
+            let beneath = table.and_then(|(_, _, table)| table.beneath.as_ref());
+            weight = weight.saturating_add(beneath.map_or(1, |beneath| beneath.weight));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(weight)
+}
+
+/// The columns of a cut, made of what the query makes.
+fn made(plan: &LogicalPlan, fitted: &[Fitted], columns: &[ScanColumn]) -> datafusion::common::Result<LogicalPlan> {
+    let schema = plan.schema();
+    let exprs = columns.iter().filter_map(|column| {
+        let fitted = fitted.iter().find(|fitted| fitted.id() == column.field_id)?;
+        let made = Expr::from(schema.qualified_field(fitted.place));
+        let kind = schema.field(fitted.place).data_type();
+        let made = if *kind == fitted.kind { made } else { cast(made, fitted.kind.clone()) };
+        Some(made.alias(&column.name))
+    });
+    LogicalPlanBuilder::from(plan.clone()).project(exprs.collect::<Vec<_>>())?.build()
+}
+
+/// A struct that is made is shown whole or not at all: no field of it can be left out.
+fn whole_or_nothing(grants: &mut [ColumnGrant]) {
+    fn hides(access: &Access) -> bool {
+        match access {
+            Access::Denied => true,
+            Access::Nested(fields) => fields.iter().any(|field| hides(&field.access)),
+            Access::Raw | Access::Masked(_) => false,
+        }
+    }
+    for grant in grants.iter_mut().filter(|grant| hides(&grant.access)) {
+        grant.access = Access::Denied;
+    }
+}
+
+/// When the oldest of what a product is made of changed, if that is known of all of it.
+fn oldest(beneath: &Beneath) -> Option<std::time::SystemTime> {
+    let read = beneath.tables.iter().filter(|(_, _, table)| table.beneath.is_none());
+    let changed: Option<Vec<_>> = read.map(|(_, _, table)| table.changed).collect();
+    changed?.into_iter().min()
+}
+
+/// The error for the table of a product that has none.
+pub(super) fn no_table(name: &ProductRef) -> Error {
+    Error::new(Class::BadRequest, format!("`{name}` is derived from other products and has no table of its own"))
+}
+
+fn too_much(name: impl fmt::Display) -> Error {
+    Error::new(Class::Limit, format!("`{name}` is derived from too many products, or through too many others"))
+}
+
+fn invalid(name: &ProductRef, why: &str) -> Error {
+    Error::new(Class::Drift, format!("the query of `{name}` cannot be served: {why}"))
+}
+
+fn drift(name: &ProductRef, contract: &Contract, Misfit { column, what, .. }: &Misfit) -> Error {
+    let place =
+        contract.columns.iter().find(|declared| declared.name == *column).map(|column| column.place.to_string());
+    let error =
+        Error::new(Class::Drift, format!("the query of `{name}` does not keep its contract: column `{column}` {what}"));
+    error.help(format!("the contract declares it at {}", place.unwrap_or_default()))
+}
+
+/// What a reader from whom something is kept may know of a query that is wrong: the whole of it could name columns.
+fn told(name: &ProductRef, error: Error, restricted: bool) -> Error {
+    if error.class != Class::Drift || !restricted {
+        return error;
+    }
+    tracing::warn!(product = %name, error = %error.message, "a derived product is not served");
+    Error::new(Class::Drift, format!("the query of `{name}` does not keep its contract"))
+        .help("its owner can see what is wrong with it")
+}
+
+fn bug(name: &ProductRef) -> impl Fn(datafusion::error::DataFusionError) -> Error {
+    move |error| {
+        tracing::error!(product = %name, error = %error.strip_backtrace(), "a derived product could not be made");
+        Error::new(Class::Bug, format!("`{name}` could not be put together, so it is not served"))
+    }
+}

@@ -1,0 +1,106 @@
+//! Derived products as the files of the mesh declare them: planned over contracts, for nobody in particular.
+//!
+//! It is how their owners learn what is wrong before anybody asks, and where lineage comes from. Nothing of it is ever
+//! read, and whoever is told of it is told of products that they may discover.
+
+use datafusion::common::TableReference;
+use polder_catalog::mesh::Product;
+use polder_catalog::name::ProductRef;
+use polder_catalog::policy::{Access, ColumnGrant, Discovery, Grants, Rows};
+
+use super::super::system::Row;
+use super::super::table_part;
+use super::tags::Untagged;
+use super::{Beneath, Over, Resolver};
+use crate::error::Error;
+use crate::guard::flow::Source as FlowSource;
+
+/// What is wrong with a derived product.
+#[derive(Debug, Clone)]
+pub enum Flaw {
+    /// Its query cannot be planned over the contracts of what it reads.
+    Query(Error),
+    /// A column lacks a tag.
+    Untagged(Untagged),
+}
+
+impl Resolver {
+    /// What is wrong with each derived product, as far as contracts tell.
+    pub async fn flaws(&self) -> Vec<(ProductRef, Flaw)> {
+        let mut found = Vec::new();
+        for (name, product) in self.mesh.products() {
+            match self.declared_beneath(&name, product).await {
+                None => {}
+                Some(Err(error)) => found.push((name, Flaw::Query(error))),
+                Some(Ok(beneath)) => {
+                    let untagged = self.untagged(product, &beneath);
+                    found.extend(untagged.into_iter().map(|untagged| (name.clone(), Flaw::Untagged(untagged))));
+                }
+            }
+        }
+        found
+    }
+
+    /// What a derived product is made of, whoever asks.
+    async fn declared_beneath(&self, name: &ProductRef, product: &Product) -> Option<Result<Beneath, Error>> {
+        let query = product.contract.query()?;
+        let domain = self.mesh.domain(name.product.domain())?;
+        let planned = Box::pin(self.as_declared().planned(name, domain, product, query, Over::Outlines)).await;
+        Some(planned.and_then(|inner| {
+            let made = |column: &&polder_catalog::contract::Column| {
+                inner.plan.schema().fields().iter().any(|field| *field.name() == column.name)
+            };
+            match product.contract.columns.iter().find(|column| !made(column)) {
+                None => Ok(inner.beneath),
+                Some(missing) => Err(super::invalid(name, &format!("it makes no column `{}`", missing.name))),
+            }
+        }))
+    }
+
+    /// The product that a name in a query means, of which nothing is decided.
+    pub(in crate::resolve) fn find_declared(
+        &self,
+        reference: &TableReference,
+    ) -> Option<(ProductRef, &Product, Grants)> {
+        let name = ProductRef::parse(reference.schema()?, reference.table()).ok()?;
+        let product = self.mesh.product(&name)?;
+        let raw = |column: &polder_catalog::contract::Column| ColumnGrant {
+            column: column.name.clone(),
+            access: Access::Raw,
+            reasons: Vec::new(),
+        };
+        let columns = product.contract.columns.iter().map(raw).collect();
+        Some((name, product, Grants { columns, rows: Rows::All }))
+    }
+
+    /// The rows of `mesh.lineage`.
+    pub(in crate::resolve) async fn lineage(&self) -> Vec<Row> {
+        let shown = |product: &Product| self.mesh.may_discover(&self.principal, product) == Discovery::Shown;
+        let mut rows = Vec::new();
+        for (name, _, product) in self.discoverable() {
+            let Some(Ok(beneath)) = self.declared_beneath(&name, product).await else { continue };
+            let row = |column: Option<&str>, source: &FlowSource| {
+                let (_, _, table) = beneath.tables.iter().find(|(scan, ..)| *scan == source.table)?;
+                let from = table.wanted.as_ref()?.product();
+                let discovered = self.mesh.product(from).is_some_and(shown);
+                discovered.then(|| {
+                    vec![
+                        Some(name.product.domain().to_string()),
+                        Some(table_part(&name)),
+                        column.map(str::to_owned),
+                        Some(from.product.domain().to_string()),
+                        Some(table_part(from)),
+                        Some(source.path.join(".")),
+                        Some(source.via.as_str().to_owned()),
+                    ]
+                })
+            };
+            for column in &product.contract.columns {
+                let sources = beneath.flow.outputs.iter().find(|(output, _)| *output == column.name);
+                rows.extend(sources.into_iter().flat_map(|(_, s)| s).filter_map(|s| row(Some(&column.name), s)));
+            }
+            rows.extend(beneath.flow.rows.iter().filter_map(|source| row(None, source)));
+        }
+        rows
+    }
+}

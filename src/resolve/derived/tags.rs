@@ -1,0 +1,60 @@
+//! Tags go where values go. A derived column that does not carry a tag of what it is made of would be open where that is
+//! protected, so its product is not served.
+//!
+//! ```text
+//! SELECT lower(email) AS contact, count(phone) AS phones       email and phone are tagged pii
+//! contact    carries pii, or its contract says why it is declassified
+//! phones     a number of rows: what is counted has no values any more
+//! ```
+
+use polder_catalog::contract::Column;
+use polder_catalog::mesh::Product;
+use polder_catalog::name::ProductRef;
+
+use super::{Beneath, Resolver};
+use crate::error::{Class, Error};
+
+/// A derived column that lacks a tag of what it is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untagged {
+    /// The column.
+    pub column: String,
+    /// The tag.
+    pub tag: String,
+    /// The column that carries it.
+    pub source: String,
+}
+
+impl Untagged {
+    /// What is wrong with the column of `name`.
+    pub fn message(&self, name: &ProductRef) -> String {
+        let Self { column, tag, source } = self;
+        format!("column `{column}` of `{name}` is made of `{source}` and does not carry its tag `{tag}`")
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        format!("add `{}` to its tags, or say in `polder.declassified` why its values need none", self.tag)
+    }
+
+    pub(super) fn error(&self, name: &ProductRef) -> Error {
+        Error::new(Class::Drift, self.message(name)).help(self.help())
+    }
+}
+
+impl Resolver {
+    /// The columns of a derived product that lack a tag.
+    pub(super) fn untagged(&self, product: &Product, beneath: &Beneath) -> Vec<Untagged> {
+        let of = |column: &Column| {
+            let (_, sources) = beneath.carried.iter().find(|(output, _)| *output == column.name)?;
+            sources.iter().find_map(|source| {
+                let (_, _, table) = beneath.tables.iter().find(|(scan, ..)| *scan == source.table)?;
+                let name = table.wanted.as_ref()?.product();
+                let tag = self.mesh.lost_tag(self.mesh.product(name)?, &source.path, product, column)?;
+                let source = format!("{name}.{}", source.path.join("."));
+                Some(Untagged { column: column.name.clone(), tag: tag.to_owned(), source })
+            })
+        };
+        product.contract.columns.iter().filter_map(of).collect()
+    }
+}

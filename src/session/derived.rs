@@ -1,0 +1,238 @@
+//! The queries of derived products: admitted, planned and run like any other, and sealed into the plan around them.
+//!
+//! ```text
+//! text --gate--> query --resolve, as who asks--> plan --fit, in `resolve`--> plan of the contract's columns
+//! scan: columns and leakproof predicates of the statement around it --optimizer--> --guard::verify--> QueryExec
+//! ```
+//!
+//! What is inside is optimized by itself, with the same caution as a statement.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
+use datafusion::common::{
+    Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, TableReference, internal_err,
+};
+use datafusion::execution::context::ExecutionProps;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::create_physical_expr;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
+
+use super::Request;
+use super::gate::{Admitted, Gated, admit};
+use super::interrupt::interruptible;
+use super::planning::{failed, finish, followed, undenied, unfollowed};
+use super::tables::{Prepared, prepare};
+use crate::error::{Class, Error};
+use crate::guard::flow::{Flow, Source as FlowSource, carried};
+use crate::guard::steady::Spares;
+use crate::guard::{QueryExec, Seal, Source, is_leakproof};
+use crate::resolve::{Beneath, Inner, Over, Plans, Resolver, Scanned, Unplanned, weight};
+
+/// Plans the queries of derived products.
+#[derive(Debug)]
+pub(super) struct Derivations {
+    base: SessionState,
+}
+
+impl Derivations {
+    pub(super) fn new(base: SessionState) -> Self {
+        Self { base }
+    }
+
+    async fn query(&self, resolver: &Resolver, schema: &str, sql: &str, over: Over) -> Result<Inner, Unplanned> {
+        let refused = |what: &str| Unplanned::Plan(Error::new(Class::BadRequest, what));
+        let Gated { statement, parameters } = admit(sql).map_err(Unplanned::Plan)?;
+        let Admitted::Query(query) = statement else { return Err(refused("it is no query")) };
+        if !parameters.is_empty() {
+            return Err(refused("it has parameters"));
+        }
+        let request = Request { schema: Some(schema.to_owned()), pins: resolver.pins().clone(), ..Request::new(sql) };
+        let prepared = prepare(resolver, query, &request, self.base.clone(), over).await;
+        let Prepared { state, statement, tables, denials } = prepared.map_err(Unplanned::Table)?;
+        let planned = state.statement_to_plan(statement).await;
+        let plan = planned.map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
+        undenied(&plan, denials, &tables).map_err(Unplanned::Plan)?;
+        let flow = followed(&plan, &tables).map_err(Unplanned::Plan)?;
+        let weight = weight(&plan, &tables).map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
+        let carried = carried(&plan).map_err(|unknown| Unplanned::Plan(unfollowed(&unknown)))?;
+        Ok(Inner { plan, beneath: beneath(&request, tables, flow, carried, weight) })
+    }
+}
+
+impl Plans for Derivations {
+    fn plan<'a>(
+        &'a self,
+        resolver: &'a Resolver,
+        schema: &'a str,
+        sql: &'a str,
+        over: Over,
+    ) -> BoxFuture<'a, Result<Inner, Unplanned>> {
+        Box::pin(self.query(resolver, schema, sql, over))
+    }
+
+    fn source(&self, product: &str, plan: LogicalPlan, beneath: Arc<Beneath>) -> Result<Source, Error> {
+        let failed = |error: DataFusionError| failed(&error, &beneath.tables);
+        let spares = self.base.optimize(&plan).and_then(|plan| Spares::of(&plan)).map_err(failed)?;
+        let schema = Arc::clone(plan.schema().inner());
+        let seal = Seal::default();
+        let derived = Derived { product: product.to_owned(), plan, schema, beneath, seal: seal.clone() };
+        Ok(Source::query(Arc::new(derived), seal, spares))
+    }
+}
+
+/// What a query reads, under names that mean the same wherever it stands.
+fn beneath(
+    request: &Request,
+    tables: Vec<Scanned>,
+    flow: Flow,
+    carried: Vec<(String, Vec<FlowSource>)>,
+    weight: usize,
+) -> Beneath {
+    let named = |name: &TableReference| request.whole(name.clone());
+    let renamed = |sources: Vec<FlowSource>| {
+        let sources = sources.into_iter().map(|source| FlowSource { table: named(&source.table), ..source });
+        sources.collect::<Vec<_>>()
+    };
+    let each = |outputs: Vec<(String, Vec<FlowSource>)>| {
+        outputs.into_iter().map(|(name, sources)| (name, renamed(sources))).collect::<Vec<_>>()
+    };
+    let (flow, carried) = (Flow { outputs: each(flow.outputs), rows: renamed(flow.rows) }, each(carried));
+    let inside: Vec<_> = tables.iter().filter_map(|(_, _, table)| table.beneath.clone()).collect();
+    let inside = inside.iter().flat_map(|beneath| beneath.tables.iter().cloned());
+    let tables = tables.into_iter().map(|(scan, name, table)| (named(&scan), named(&name), table));
+    Beneath { tables: tables.chain(inside).collect(), flow, carried, weight }
+}
+
+/// The rows that the query of a derived product makes, with the columns that one principal needs of them.
+#[derive(Debug)]
+struct Derived {
+    product: String,
+    plan: LogicalPlan,
+    schema: SchemaRef,
+    beneath: Arc<Beneath>,
+    seal: Seal,
+}
+
+impl Derived {
+    /// The plan with what the statement around it asks of it.
+    fn asked(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> DfResult<LogicalPlan> {
+        let mut asked = LogicalPlanBuilder::from(self.plan.clone());
+        for filter in filters {
+            asked = asked.filter(filter.clone())?;
+        }
+        match projection {
+            Some(places) => {
+                let schema = Arc::clone(asked.schema());
+                let columns = places.iter().map(|place| Expr::from(schema.qualified_field(*place)));
+                asked.project(columns.collect::<Vec<_>>())?.build()
+            }
+            None => asked.build(),
+        }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl TableProvider for Derived {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        None
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn get_table_definition(&self) -> Option<&str> {
+        None
+    }
+
+    fn get_logical_plan(&'_ self) -> Option<Cow<'_, LogicalPlan>> {
+        None
+    }
+
+    fn get_column_default(&self, _column: &str) -> Option<&Expr> {
+        None
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
+            return internal_err!("a derived product is planned by a session of its own kind");
+        };
+        let asked = self.asked(projection, filters)?;
+        let tables = &self.beneath.tables;
+        let providers = tables.iter().map(|(_, _, table)| &table.provider);
+        // Boxed, since what is inside may be derived as well.
+        let finished = Box::pin(finish(state, &asked, providers, tables)).await;
+        let (_, plan) = finished.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let of_all = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let below = filters.iter().map(|filter| create_physical_expr(filter, &of_all, &ExecutionProps::new()));
+        let below = below.collect::<DfResult<_>>()?;
+        let schema = match projection {
+            Some(places) => Arc::new(self.schema.project(places)?),
+            None => Arc::clone(&self.schema),
+        };
+        let (plan, seal) = (interruptible(plan)?, self.seal.clone());
+        Ok(Arc::new(QueryExec::new(&self.product, schema, plan, seal, below)))
+    }
+
+    async fn scan_with_args<'a>(&self, state: &dyn Session, args: ScanArgs<'a>) -> DfResult<ScanResult> {
+        let projection = args.projection().map(<[usize]>::to_vec);
+        let plan = self.scan(state, projection.as_ref(), args.filters().unwrap_or(&[]), args.limit()).await?;
+        Ok(plan.into())
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let answer = |filter: &&Expr| match is_leakproof(filter, &self.schema, &|_| true) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(answer).collect())
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        None
+    }
+
+    async fn insert_into(
+        &self,
+        _state: &dyn Session,
+        _input: Arc<dyn ExecutionPlan>,
+        _op: InsertOp,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        internal_err!("products are read only")
+    }
+
+    async fn delete_from(&self, _state: &dyn Session, _filters: Vec<Expr>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        internal_err!("products are read only")
+    }
+
+    async fn update(
+        &self,
+        _state: &dyn Session,
+        _assignments: Vec<(String, Expr)>,
+        _filters: Vec<Expr>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        internal_err!("products are read only")
+    }
+
+    async fn truncate(&self, _state: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
+        internal_err!("products are read only")
+    }
+}
