@@ -18,6 +18,7 @@ mod clock;
 mod files;
 mod log;
 mod logins;
+mod readers;
 mod recent;
 mod record;
 mod verify;
@@ -32,6 +33,7 @@ use crate::error::{Class, Error};
 
 use log::Beginning;
 pub use log::{Commit, Log, Settings, Synced, Unopened};
+pub use readers::{Readers, Reading};
 pub use recent::{Recent, Recorded};
 pub use record::{Asked, Column, Origin, Outcome, Over, Read, Statement};
 pub use verify::{Broken, Unverified, Verified, verify};
