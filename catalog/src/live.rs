@@ -5,15 +5,13 @@
 //! requiredness              NULLs where the contract has none     live/nulls, live/required
 //! keys, partitions          other than the contract says          live/key, live/partition
 //! the last change           longer ago than promised              live/stale
-//! figures                   not what a rule of quality asks        quality/failed, quality/unmeasured
+//! what rules of quality count    not what they ask                 quality/failed, quality/unmeasured
 //! no answer                 the lake, or this table               live/unreachable, live/unread
 //! ```
 //!
 //! Opening tables is for the engine, which tells here what it saw. No value of any row is among it.
 
-use std::collections::BTreeMap;
-
-use crate::contract::{Column, Rule};
+use crate::contract::{Check, Column, Rule};
 use crate::document::{Finding, Place, Severity, quote};
 use crate::mesh::{Domain, Product};
 use crate::name::ProductRef;
@@ -31,19 +29,32 @@ pub struct Table {
     pub stale: Option<String>,
     /// How many NULLs the columns have that the contract requires and the table does not, as far as its figures tell.
     pub nulls: Vec<(String, Option<u64>)>,
-    /// What its files say of themselves, where that was looked at.
-    pub figures: Option<Figures>,
     /// What keeps its values from being looked at.
     pub unread: Option<String>,
 }
 
-/// What a table's files say of themselves, as far as it is exact.
-#[derive(Debug, Clone, Default)]
-pub struct Figures {
-    /// How many rows there are.
-    pub rows: Option<u64>,
-    /// How many NULLs columns have.
-    pub nulls: BTreeMap<String, u64>,
+/// What came of a rule of quality.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Measured {
+    /// Its number.
+    Number {
+        /// The number itself.
+        number: f64,
+        /// Whether it is a count, or a share of one, and so no value of the data.
+        count: bool,
+    },
+    /// Why there is none.
+    Unknown(String),
+}
+
+impl Measured {
+    /// Whether the rule holds; nothing where that is not known.
+    pub fn holds(&self, rule: &Rule) -> Option<bool> {
+        match self {
+            Self::Number { number, .. } => Some(rule.holds(*number)),
+            Self::Unknown(_) => None,
+        }
+    }
 }
 
 fn finding(code: &'static str, severity: Severity, place: &Place, message: String, help: &str) -> Finding {
@@ -103,9 +114,6 @@ pub fn held(product: &Product, table: &Table) -> Vec<Finding> {
         let help = "write `partitioned: true` and `partitionKeyPosition` into the columns that it is partitioned by";
         found.push(finding("live/partition", Severity::Warning, &contract.place, message, help));
     }
-    if let Some(figures) = &table.figures {
-        found.extend(contract.quality.iter().filter_map(|rule| quality(&name, rule, figures)));
-    }
     if let Some(stale) = &table.stale {
         let help = "see why its writer is late, or promise less in `slaProperties`";
         found.push(finding("live/stale", Severity::Warning, &contract.place, stale.clone(), help));
@@ -118,32 +126,47 @@ pub fn held(product: &Product, table: &Table) -> Vec<Finding> {
     found
 }
 
-/// What is wrong with a table by a rule of quality, if anything is.
-fn quality(name: &ProductRef, rule: &Rule, figures: &Figures) -> Option<Finding> {
-    let what = match &rule.column {
-        Some(column) => format!("NULLs of {} in `{name}`", quote(column)),
-        None => format!("rows of `{name}`"),
+/// What is wrong with the data of a product by a rule of quality, if anything is.
+pub fn quality(name: &ProductRef, rule: &Rule, measured: &Measured) -> Option<Finding> {
+    let what = subject(name, rule);
+    let asked = rule.expected();
+    let message = match measured {
+        Measured::Unknown(why) => {
+            let message = format!("the {what} could not be counted: {why}");
+            let help = "see whether the product can be read, and whether the rule fits its columns";
+            return Some(finding("quality/unmeasured", Severity::Note, &rule.place, message, help));
+        }
+        Measured::Number { number, .. } if rule.holds(*number) => return None,
+        Measured::Number { count: false, .. } => format!("the {what} is not what the contract asks for, `{asked}`"),
+        Measured::Number { number, .. } => {
+            let unit = if rule.percent { " percent" } else { "" };
+            format!("the {what}: {}{unit}, and the contract asks for `{asked}`", rounded(*number))
+        }
     };
-    let counted = match &rule.column {
-        Some(column) => figures.nulls.get(column).copied(),
-        None => figures.rows,
-    };
-    // Both are far below the numbers that a float cannot tell apart.
-    let number = match (counted, figures.rows) {
-        (Some(counted), Some(rows)) if rule.percent => Some(100.0 * counted as f64 / rows.max(1) as f64),
-        (Some(counted), _) if !rule.percent => Some(counted as f64),
-        _ => None,
-    };
-    let Some(number) = number else {
-        let message = format!("the {what} cannot be counted without reading them");
-        let help = "rows were deleted from the table's files, or their writer left the figures out";
-        return Some(finding("quality/unmeasured", Severity::Note, &rule.place, message, help));
-    };
-    let severity = if rule.grave { Severity::Error } else { Severity::Warning };
-    let unit = if rule.percent { " percent" } else { "" };
-    let message = format!("the {what} are {number}{unit}, and the contract asks for {}", rule.bound);
     let help = "mend the table, or ask for what its data can keep";
-    (!rule.bound.holds(number)).then(|| finding("quality/failed", severity, &rule.place, message, help))
+    Some(finding("quality/failed", rule.severity, &rule.place, message, help))
+}
+
+/// A number to four places behind the point.
+pub fn rounded(number: f64) -> f64 {
+    (number * 10_000.0).round() / 10_000.0
+}
+
+/// What a rule counts, in words.
+fn subject(name: &ProductRef, rule: &Rule) -> String {
+    let columns: Vec<String> = rule.columns().into_iter().map(quote).collect();
+    let columns = columns.join(", ");
+    match &rule.check {
+        Check::Rows => format!("rows of `{name}`"),
+        Check::Nulls => format!("NULLs of {columns} in `{name}`"),
+        Check::Missing(_) => format!("missing values of {columns} in `{name}`"),
+        Check::Invalid { .. } => format!("invalid values of {columns} in `{name}`"),
+        Check::Duplicates(_) => format!("duplicate values of {columns} in `{name}`"),
+        Check::Sql(_) => match &rule.name {
+            Some(rule) => format!("number of the rule {} of `{name}`", quote(rule)),
+            None => format!("number that a query gives of `{name}`"),
+        },
+    }
 }
 
 /// What does not keep a contract keeps its product from being served.

@@ -41,6 +41,9 @@ pub struct Serve {
     /// Seconds that rows may wait for a client that reads none, before they and their query are dropped
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
+    /// How often products that have changed are held against their contracts' rules of quality: `15m`, `1h`; never by default
+    #[arg(long, value_name = "INTERVAL", value_parser = interval)]
+    check_every: Option<Duration>,
     #[command(flatten)]
     audit: Audit,
     #[command(flatten)]
@@ -77,6 +80,16 @@ fn size(text: &str) -> Result<u64, String> {
     let (number, shift) = unit.unwrap_or((text, 0));
     let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
     bytes.ok_or_else(|| "write a number of bytes, as in `512MiB` or `10GiB`".to_owned())
+}
+
+/// A time, of a second or more.
+fn interval(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    let read = units.into_iter().find_map(|(unit, seconds)| {
+        let number = text.strip_suffix(unit)?.trim().parse::<u64>().ok()?;
+        number.checked_mul(seconds).filter(|seconds| *seconds > 0)
+    });
+    read.map(Duration::from_secs).ok_or_else(|| "write a time, as in `90s`, `15m` or `1h`".to_owned())
 }
 
 /// Where and how it is written down who saw what.
@@ -153,12 +166,17 @@ impl Serve {
         let options = Options { patience, lake, observer: self.audit.observer()?, ..self.limits.options() };
         let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
-        until_stopped(engine, self.listen, follow).await
+        until_stopped(engine, self.listen, follow, self.check_every).await
     }
 }
 
-/// Serves `engine` until a signal, and follows the mesh's files meanwhile.
-pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) -> Outcome {
+/// Serves `engine` until a signal, and follows the mesh's files and checks its data meanwhile.
+pub async fn until_stopped(
+    engine: Arc<Engine>,
+    listen: Listen,
+    follow: Follow,
+    check_every: Option<Duration>,
+) -> Outcome {
     let client_ca = listen.tls_client_ca;
     let tls = listen.tls_cert.zip(listen.tls_key).map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
     let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
@@ -168,6 +186,9 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
     let running = server::start(engine, options).await;
     let mut running = running.map_err(|error| Failure::Environment(error.message))?;
     running.follow(follow);
+    if let Some(every) = check_every {
+        running.check(every);
+    }
     // Before anybody knows the address: a signal that comes at once is to drain too.
     let ended = server::until_signal();
     terminal::say(&format!(
@@ -212,6 +233,8 @@ mod tests {
         {
             assert_eq!(size(text).unwrap(), bytes, "{text}");
         }
+        assert_eq!(interval("15m"), Ok(Duration::from_secs(900)));
+        assert!(["", "m", "0s", "15", "-1h", "99999999999999999d"].iter().all(|text| interval(text).is_err()));
         for text in ["", "GiB", "10GB", "-1", "1.5GiB", "99999999999TiB"] {
             assert!(size(text).is_err(), "{text}");
         }

@@ -10,7 +10,6 @@ use iceberg::spec::{NestedField, PrimitiveType, Type};
 use polder_catalog::contract::Column;
 use polder_catalog::detect::{Detector, Sample};
 use polder_catalog::document::Finding;
-use polder_catalog::live::Figures;
 use polder_catalog::mesh::Mesh;
 use polder_catalog::name::ProductRef;
 
@@ -25,8 +24,6 @@ pub(super) struct Sampled {
     pub(super) findings: Vec<Finding>,
     /// How many NULLs required columns have that the table does not require, as far as is known.
     pub(super) nulls: Vec<(String, Option<u64>)>,
-    /// What the files say of themselves.
-    pub(super) figures: Figures,
 }
 
 /// Samples of columns, and of the fields inside of them, by the names that lead there.
@@ -40,7 +37,7 @@ pub(super) async fn sample(
     open: &OpenTable,
     rows: usize,
 ) -> Result<Sampled, Error> {
-    let mut sampled = Sampled { findings: Vec::new(), nulls: Vec::new(), figures: Figures::default() };
+    let mut sampled = Sampled { findings: Vec::new(), nulls: Vec::new() };
     let Some(product) = mesh.product(name) else { return Ok(sampled) };
     let contract = &product.contract;
     let schema = open.table.metadata().current_schema();
@@ -49,13 +46,8 @@ pub(super) async fn sample(
         let promised = contract.columns.iter().any(|own| own.name == column.name && own.required);
         promised && schema.field_by_id(column.field_id).is_some_and(|field| !field.required)
     };
-    let promised: Vec<&ScanColumn> = bound.iter().filter(is_promised).collect();
-    let is_ruled = |column: &ScanColumn| contract.quality.iter().any(|rule| rule.column.as_ref() == Some(&column.name));
-    let wanted = bound.iter().filter(|column| is_ruled(column) || is_promised(column)).cloned().collect();
-    let figures = figures(open, wanted, !contract.quality.is_empty()).await?;
-    let nulls = promised.iter().map(|column| (column.name.clone(), figures.nulls.get(&column.name).copied()));
-    sampled.nulls = nulls.collect();
-    sampled.figures = figures;
+    let promised = bound.iter().filter(is_promised).cloned().collect();
+    sampled.nulls = nulls(open, promised).await?;
     let detectors = mesh.detectors();
     for (path, sample) in texts(engine, open, bound, rows, &detectors).await? {
         if let Some(path) = lead(&contract.columns, &path) {
@@ -76,24 +68,19 @@ fn lead<'c>(mut columns: &'c [Column], names: &[String]) -> Option<Vec<&'c Colum
     Some(path)
 }
 
-/// What all files of a table say of these columns, and of their rows where somebody asks for them.
-async fn figures(open: &OpenTable, columns: Vec<ScanColumn>, rows: bool) -> Result<Figures, Error> {
-    if columns.is_empty() && !rows {
-        return Ok(Figures::default());
+/// How many NULLs columns have, by the figures of all their files.
+async fn nulls(open: &OpenTable, columns: Vec<ScanColumn>) -> Result<Vec<(String, Option<u64>)>, Error> {
+    if columns.is_empty() {
+        return Ok(Vec::new());
     }
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let scan = IcebergScan::pin(open.clone(), columns, None).await?;
-    let Some(known) = scan.statistics() else { return Ok(Figures::default()) };
-    let nulls = names.into_iter().zip(known.column_statistics);
-    let nulls = nulls.filter_map(|(name, column)| Some((name, exact(&column.null_count)?))).collect();
-    Ok(Figures { rows: exact(&known.num_rows), nulls })
-}
-
-fn exact(figure: &Precision<usize>) -> Option<u64> {
-    match figure {
-        Precision::Exact(figure) => u64::try_from(*figure).ok(),
-        Precision::Inexact(_) | Precision::Absent => None,
-    }
+    let figures = scan.statistics().map(|statistics| statistics.column_statistics).unwrap_or_default();
+    let known = |nth: usize| match figures.get(nth).map(|figures| figures.null_count) {
+        Some(Precision::Exact(nulls)) => u64::try_from(nulls).ok(),
+        Some(Precision::Inexact(_) | Precision::Absent) | None => None,
+    };
+    Ok(names.into_iter().enumerate().map(|(nth, name)| (name, known(nth))).collect())
 }
 
 /// Looks at the texts in `rows` rows of these columns.

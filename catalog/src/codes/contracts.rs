@@ -94,6 +94,12 @@ pub(super) const PAGES: &[Page] = &[
         "Describe the fields of its values under `map: { value: … }`, and only the type of its keys.",
     ),
     page(
+        "contract/metric",
+        "a rule of quality counts what is not known here",
+        "It is kept with the contract, and the table is not held against it.",
+        "Write one of the standard's metrics where it may stand, or `type: sql` with a query that gives the number.",
+    ),
+    page(
         "contract/no-columns",
         "a schema object has no properties",
         "Only columns in the contract exist, so there would be nothing to serve.",

@@ -59,8 +59,8 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "quality/unmeasured",
-        "a rule of quality could not be held against the table's figures",
-        "Only what the files say of themselves is looked at, and they say too little.",
-        "Have deleted rows rewritten, or let the table's writer keep figures of the column.",
+        "a rule of quality could not be held against the data",
+        "Whether it holds is not known.",
+        "See whether the product can be read, and whether the rule fits its columns; the message says what failed.",
     ),
 ];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
-use super::quality::rules;
+use super::quality::{of_columns, rules};
 use super::reference::references;
 use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived};
 use crate::document::fields::{Fields, text};
@@ -268,6 +268,7 @@ fn object(
     references.extend(references_of(properties, report));
     let mut quality = rules(&mut fields, None, report);
     quality.extend(rules_of(properties, report));
+    of_columns(&quality, &columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), report);
     addresses(&columns, report);
     bindings(&columns, report);
     let (major, version) = version?;
