@@ -109,8 +109,11 @@ fn inserted(text: &str, node: &Node, tag: &str) -> Option<String> {
         Some(Node { place, kind: Kind::List(tags) }) => match (letter(text, place)?, tags.is_empty()) {
             ('[', true) => (after(place)?, format!("\"{tag}\"")),
             ('[', false) => (after(place)?, format!("\"{tag}\", ")),
-            ('-', _) => (place.clone(), format!("- \"{tag}\"\n{}", indent(place)?)),
-            _ => return None,
+            _ => {
+                let dash = dash(text, &tags.first()?.place)?;
+                let written = format!("- \"{tag}\"\n{}", indent(&dash)?);
+                (dash, written)
+            }
         },
         Some(_) => return None,
         None if letter(text, &node.place)? == '{' => {
@@ -122,6 +125,14 @@ fn inserted(text: &str, node: &Node, tag: &str) -> Option<String> {
     let offset = offset(text, &place)?;
     let (before, behind) = (text.get(..offset)?, text.get(offset..)?);
     Some(format!("{before}{written}{behind}"))
+}
+
+/// Where the dash of an item stands that is the first thing in its line.
+fn dash(text: &str, item: &Place) -> Option<Place> {
+    let line = text.lines().nth(usize::try_from(item.line.checked_sub(1)?).ok()?)?;
+    let behind = line.trim_start_matches(' ');
+    let column = u32::try_from(line.len() - behind.len()).ok()?.checked_add(1)?;
+    behind.starts_with("- ").then(|| Place { column, ..item.clone() })
 }
 
 fn after(place: &Place) -> Option<Place> {
