@@ -25,13 +25,13 @@
 //! | [`guard`] | row filters and masks in the plan, and the verifier that refuses a plan without them | know users: it sees grants and plans |
 //! | [`resolve`] | a name becomes a governed table; the system schemas | hand out an ungoverned table |
 //! | [`session`] | the only maker of DataFusion sessions: gate, planning, limits, the life of a query | speak a wire protocol |
-//! | [`inspect`] | tables are looked at for the checks of an operator: contracts, freshness, what columns hold | show a value to anybody |
+//! | [`inspect`] | tables are looked at for the checks of an operator: contracts, freshness, rules of quality, what columns hold | show a value to anybody |
 //! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
 //! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
 //! | `format` | rows as text or bytes: tables, CSV, JSON, Arrow, Parquet | know where rows come from or go |
 //! | [`observe`] | the audit log, and the last statements | know plans, policies or protocols: it is told |
 //! | [`served`] | the mesh that is served now, and who somebody is in it | load or decide anything |
-//! | [`server`] | the life of the serving process; it follows the mesh's files; SQL, health and metrics over HTTP | plan or execute by itself |
+//! | [`server`] | the life of the serving process; it follows the mesh's files and checks its data; SQL, products, health and metrics over HTTP | plan or execute by itself |
 //! | [`packly`] | the demo mesh: its files and its data | serve anything |
 //! | [`cli`] | one file per command | hold logic that a library user would need |
 //!

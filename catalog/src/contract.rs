@@ -4,6 +4,7 @@ mod derived;
 mod freshness;
 mod keys;
 pub(crate) mod kind;
+mod quality;
 pub(crate) mod read;
 mod reference;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crate::document::{Place, Value};
 
 pub(crate) use freshness::duration;
+pub use quality::{Bound, Check, Literal, Rule};
 pub use reference::Reference;
 
 /// Where a major version stands in its life.
@@ -56,6 +58,8 @@ pub struct Contract {
     pub support: Vec<String>,
     /// The service levels as written: `freshness 1 h`, …
     pub sla: Vec<String>,
+    /// The rules of quality that its data is held against.
+    pub quality: Vec<Rule>,
     /// Under which licence the data may be used, where it says so.
     pub licence: Option<String>,
     /// Where the schema object stands.

@@ -45,6 +45,8 @@ pub struct ContractChange {
     pub what: String,
     /// Whether a query that worked can fail or mean something else.
     pub breaks: bool,
+    /// The column that it is about, with the names that lead to it, as the old contract has them.
+    pub column: Option<String>,
     /// Whom it breaks: those who could read it, by groups, attributes and purpose.
     pub whom: Vec<String>,
     /// Where it stands, in the new state if it is there.
@@ -159,8 +161,9 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
                 Some(product) if change.breaks => access::readers(old.mesh, product, change.column.as_deref(), &people),
                 _ => Vec::new(),
             };
-            let contract::Change { what, breaks, place, .. } = change;
-            diff.contracts.push(ContractChange { product: name.clone(), what, breaks, whom, place });
+            let contract::Change { what, breaks, column, place, .. } = change;
+            let (product, column) = (name.clone(), column.map(|path| path.join(".")));
+            diff.contracts.push(ContractChange { product, what, breaks, column, whom, place });
         }
         if let ((Some(before), Some(after)), true) = (pair, access_differs) {
             diff.access.extend(access::changes(&name, (old.mesh, before), (new.mesh, after), &people));

@@ -1,5 +1,6 @@
 //! The files on disk, and what is found wrong with them: every finding names file, line and column.
 
+mod edit;
 pub(crate) mod fields;
 pub(crate) mod file;
 pub(crate) mod texts;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use crate::mesh::Product;
 use crate::name::{DomainName, ProductRef};
 
+pub use edit::with_tag;
 pub use value::Value;
 pub use watch::Watch;
 
@@ -84,6 +86,11 @@ impl Report {
     /// Notes something worth a look.
     pub fn warning(&mut self, code: &'static str, place: &Place, message: impl Into<String>) -> Help<'_> {
         self.add(code, Severity::Warning, place, message.into())
+    }
+
+    /// Notes something that is good to know.
+    pub fn note(&mut self, code: &'static str, place: &Place, message: impl Into<String>) -> Help<'_> {
+        self.add(code, Severity::Note, place, message.into())
     }
 
     fn add(&mut self, code: &'static str, severity: Severity, place: &Place, message: String) -> Help<'_> {

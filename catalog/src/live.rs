@@ -5,12 +5,13 @@
 //! requiredness              NULLs where the contract has none     live/nulls, live/required
 //! keys, partitions          other than the contract says          live/key, live/partition
 //! the last change           longer ago than promised              live/stale
+//! what rules of quality count    not what they ask                 quality/failed, quality/unmeasured
 //! no answer                 the lake, or this table               live/unreachable, live/unread
 //! ```
 //!
 //! Opening tables is for the engine, which tells here what it saw. No value of any row is among it.
 
-use crate::contract::Column;
+use crate::contract::{Check, Column, Rule};
 use crate::document::{Finding, Place, Severity, quote};
 use crate::mesh::{Domain, Product};
 use crate::name::ProductRef;
@@ -30,6 +31,30 @@ pub struct Table {
     pub nulls: Vec<(String, Option<u64>)>,
     /// What keeps its values from being looked at.
     pub unread: Option<String>,
+}
+
+/// What came of a rule of quality.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Measured {
+    /// Its number.
+    Number {
+        /// The number itself.
+        number: f64,
+        /// Whether it is a count, or a share of one, and so no value of the data.
+        count: bool,
+    },
+    /// Why there is none.
+    Unknown(String),
+}
+
+impl Measured {
+    /// Whether the rule holds; nothing where that is not known.
+    pub fn holds(&self, rule: &Rule) -> Option<bool> {
+        match self {
+            Self::Number { number, .. } => Some(rule.holds(*number)),
+            Self::Unknown(_) => None,
+        }
+    }
 }
 
 fn finding(code: &'static str, severity: Severity, place: &Place, message: String, help: &str) -> Finding {
@@ -99,6 +124,49 @@ pub fn held(product: &Product, table: &Table) -> Vec<Finding> {
         found.push(finding("live/unread", Severity::Warning, &contract.place, message, help));
     }
     found
+}
+
+/// What is wrong with the data of a product by a rule of quality, if anything is.
+pub fn quality(name: &ProductRef, rule: &Rule, measured: &Measured) -> Option<Finding> {
+    let what = subject(name, rule);
+    let asked = rule.expected();
+    let message = match measured {
+        Measured::Unknown(why) => {
+            let message = format!("the {what} could not be counted: {why}");
+            let help = "see whether the product can be read, and whether the rule fits its columns";
+            return Some(finding("quality/unmeasured", Severity::Note, &rule.place, message, help));
+        }
+        Measured::Number { number, .. } if rule.holds(*number) => return None,
+        Measured::Number { count: false, .. } => format!("the {what} is not what the contract asks for, `{asked}`"),
+        Measured::Number { number, .. } => {
+            let unit = if rule.percent { " percent" } else { "" };
+            format!("the {what}: {}{unit}, and the contract asks for `{asked}`", rounded(*number))
+        }
+    };
+    let help = "mend the table, or ask for what its data can keep";
+    Some(finding("quality/failed", rule.severity, &rule.place, message, help))
+}
+
+/// A number to four places behind the point.
+pub fn rounded(number: f64) -> f64 {
+    (number * 10_000.0).round() / 10_000.0
+}
+
+/// What a rule counts, in words.
+fn subject(name: &ProductRef, rule: &Rule) -> String {
+    let columns: Vec<String> = rule.columns().into_iter().map(quote).collect();
+    let columns = columns.join(", ");
+    match &rule.check {
+        Check::Rows => format!("rows of `{name}`"),
+        Check::Nulls => format!("NULLs of {columns} in `{name}`"),
+        Check::Missing(_) => format!("missing values of {columns} in `{name}`"),
+        Check::Invalid { .. } => format!("invalid values of {columns} in `{name}`"),
+        Check::Duplicates(_) => format!("duplicate values of {columns} in `{name}`"),
+        Check::Sql(_) => match &rule.name {
+            Some(rule) => format!("number of the rule {} of `{name}`", quote(rule)),
+            None => format!("number that a query gives of `{name}`"),
+        },
+    }
 }
 
 /// What does not keep a contract keeps its product from being served.

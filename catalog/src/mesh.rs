@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use self::asking::Asking;
+pub use self::asking::{Asking, time};
 pub use self::auth::{Credential, User};
 pub use self::declared::AttributeType;
 use self::declared::Declared;

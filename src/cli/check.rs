@@ -1,6 +1,7 @@
 //! `polder check`: whether a mesh may be served, and why not.
 
 mod derived;
+mod fix;
 mod live;
 
 use std::path::{Path, PathBuf};
@@ -27,7 +28,8 @@ use crate::session::{Engine, Options};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  polder check .\n  polder check --offline .\n  \
                   polder check --format sarif mesh/ > findings.sarif\n  \
-                  polder check --claim 'no one outside fraud-team can read pii.card' .")]
+                  polder check --claim 'no one outside fraud-team can read pii.card' .\n  \
+                  polder check --offline --fix .")]
 pub struct Check {
     /// The mesh directory
     #[arg(value_name = "DIR")]
@@ -38,6 +40,9 @@ pub struct Check {
     /// How many rows of each table are looked at for what its tags do not say; 0 looks at metadata alone
     #[arg(long, value_name = "ROWS", default_value_t = 1000, conflicts_with = "offline")]
     sample: usize,
+    /// Write the tags that derived columns inherit and lack into their contracts first; all else in the files stays as it is
+    #[arg(long)]
+    fix: bool,
     /// How findings are written
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -60,8 +65,11 @@ pub enum Format {
 impl Check {
     /// Runs the command.
     pub async fn run(self) -> Outcome {
-        let Self { dir, offline, sample, format, claims } = self;
+        let Self { dir, offline, sample, fix, format, claims } = self;
         find(&dir)?;
+        if fix {
+            fix::tags(&dir).await?;
+        }
         let Found { mut findings, mut summary, mesh } = found(&dir, &claims)?;
         if let Some(mesh) = mesh {
             findings.extend(looked_into(mesh, offline, sample, &mut summary).await?);

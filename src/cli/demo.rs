@@ -57,7 +57,7 @@ impl Demo {
         terminal::say("");
         // A demo ends with its terminal.
         let follow = Follow { every: Duration::from_secs(2), hangup: false };
-        until_stopped(engine, listen, follow).await
+        until_stopped(engine, listen, follow, None).await
     }
 }
 

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use polder_catalog::diff::{AccessChange, ContractChange, Diff as Found, Direction, Outgrown, State, diff};
 use polder_catalog::mesh::Mesh;
+use polder_catalog::name::ProductRef;
 use serde_json::{Value, json};
 
 use super::check::write;
 use super::test::{many, policies};
-use super::{Failure, Outcome, find, load};
+use super::{Failure, Outcome, find, load, terminal};
+use crate::observe::{Readers, Reading};
 
 /// How many of those whom a change breaks are named.
 const NAMED: usize = 6;
@@ -22,7 +24,8 @@ const NAMED: usize = 6;
 /// 2 when it could not run. New products and columns alone are no change to anybody.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  git worktree add ../before main && polder diff ../before .\n  polder diff --format json old/ new/"
+    after_help = "Examples:\n  git worktree add ../before main && polder diff ../before .\n  polder diff --format json old/ new/\n  \
+                  polder diff --audit /var/log/polder/audit old/ new/"
 )]
 pub struct Diff {
     /// The directory of the mesh as it was
@@ -31,6 +34,9 @@ pub struct Diff {
     /// The directory of the mesh as it is to be
     #[arg(value_name = "NEW")]
     new: PathBuf,
+    /// Name who read what breaks, by this audit log or one of its files
+    #[arg(long, value_name = "FILE|DIR")]
+    audit: Option<PathBuf>,
     /// How changes are written
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -47,18 +53,53 @@ enum Format {
 impl Diff {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let Self { old, new, format } = self;
+        let Self { old, new, audit, format } = self;
         find(&old)?;
         find(&new)?;
         let (before, after) = (whole(&old)?, whole(&new)?);
         let state = |mesh| State::read(mesh).map_err(Failure::Environment);
         let found = diff(&state(&before)?, &state(&after)?);
+        let read = audit.map(|path| Read::of(&path, &before)).transpose()?;
         match format {
-            Format::Human => write(&human(&found))?,
-            Format::Json => write(&as_json(&found).to_string())?,
+            Format::Human => write(&human(&found, read.as_ref()))?,
+            Format::Json => write(&as_json(&found, read.as_ref()).to_string())?,
         }
         let breaks = found.contracts.iter().any(|change| change.breaks);
         if breaks || !found.access.is_empty() || !found.cut.is_empty() { Err(Failure::Findings) } else { Ok(()) }
+    }
+}
+
+/// What was read, by an audit log.
+struct Read<'m> {
+    readers: Readers,
+    /// The mesh as it was when it was read.
+    mesh: &'m Mesh,
+}
+
+impl<'m> Read<'m> {
+    fn of(path: &Path, mesh: &'m Mesh) -> Result<Self, Failure> {
+        let readers = Readers::read(path).map_err(|cause| {
+            Failure::Environment(format!("the audit log `{}` cannot be read: {cause}", path.display()))
+        })?;
+        if readers.passed_over > 0 {
+            terminal::say(&format!("{} of the audit log are no records", many(readers.passed_over, "line")));
+        }
+        Ok(Self { readers, mesh })
+    }
+
+    /// Who read what a change breaks.
+    fn readers(&self, change: &ContractChange) -> Vec<Reading> {
+        if !change.breaks {
+            return Vec::new();
+        }
+        let mut names = vec![change.product.clone()];
+        let plain = change.product.rsplit_once('@').and_then(|(name, major)| {
+            let (schema, table) = name.split_once('.')?;
+            let meant = self.mesh.product(&ProductRef::parse(schema, table).ok()?)?;
+            (meant.contract.major.to_string() == major).then(|| name.to_owned())
+        });
+        names.extend(plain);
+        self.readers.of(&names, change.column.as_deref())
     }
 }
 
@@ -76,14 +117,15 @@ fn whole(dir: &Path) -> Result<Mesh, Failure> {
 
 // ---- for people ----
 
-fn human(found: &Found) -> String {
+fn human(found: &Found, read: Option<&Read<'_>>) -> String {
     let mut text = String::new();
     let mut section = |title: &str, lines: Vec<String>| {
         if !lines.is_empty() {
             text.push_str(&format!("{title}\n{}\n\n", lines.join("\n")));
         }
     };
-    section("contracts", grouped(&found.contracts, |change| &change.product, contract));
+    let contracts = grouped(&found.contracts, |change| &change.product, |change| contract(change, read));
+    section("contracts", contracts);
     section("versions", found.outgrown.iter().map(outgrown).collect());
     section("access", grouped(&found.access, |change| &change.product, access));
     let cut = found.cut.iter().map(|product| format!("  {product}: there are more combinations than were compared"));
@@ -113,7 +155,7 @@ fn grouped<T>(changes: &[T], product: impl Fn(&T) -> &String, line: impl Fn(&T) 
     lines
 }
 
-fn contract(change: &ContractChange) -> String {
+fn contract(change: &ContractChange, read: Option<&Read<'_>>) -> String {
     let ContractChange { what, breaks, whom, place, .. } = change;
     let mark = if *breaks { "breaks" } else { "      " };
     let mut line = format!("    {mark}  {what} ({place})");
@@ -122,6 +164,11 @@ fn contract(change: &ContractChange) -> String {
         let more = whom.len().saturating_sub(NAMED);
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         line.push_str(&format!("\n            read by: {}{more}", named.join("; ")));
+    }
+    let read = read.map(|read| read.readers(change)).unwrap_or_default();
+    for Reading { who, statements, last } in &read {
+        let times = many(*statements, "statement");
+        line.push_str(&format!("\n            was read by {who}: {times}, the last at {last}"));
     }
     line
 }
@@ -151,9 +198,13 @@ fn access(change: &AccessChange) -> String {
 
 // ---- for programs ----
 
-fn as_json(found: &Found) -> Value {
+fn as_json(found: &Found, read: Option<&Read<'_>>) -> Value {
+    let reading =
+        |Reading { who, statements, last }: Reading| json!({ "who": who, "statements": statements, "last": last });
     let contracts = found.contracts.iter().map(|change| {
+        let readers = read.map(|read| Value::from_iter(read.readers(change).into_iter().map(reading)));
         json!({
+            "readers": readers,
             "product": change.product,
             "what": change.what,
             "breaks": change.breaks,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use polder_catalog::mesh::limits::{SIZE, size};
+use polder_catalog::mesh::time;
 use polder_catalog::secret::Secret;
 
 use super::{Failure, Limits, Outcome, engine, terminal};
@@ -44,6 +45,9 @@ pub struct Serve {
     /// Seconds that rows may wait for a client that reads none, before they and their query are dropped
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
+    /// How often products that have changed are held against their contracts' rules of quality: `15m`, `1h`; never by default
+    #[arg(long, value_name = "INTERVAL", value_parser = interval)]
+    check_every: Option<Duration>,
     #[command(flatten)]
     audit: Audit,
     #[command(flatten)]
@@ -77,6 +81,11 @@ impl Cache {
 
 fn bytes(text: &str) -> Result<u64, String> {
     size(text).ok_or_else(|| format!("write {SIZE}"))
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let long = time(text).filter(|time| *time >= Duration::from_secs(1));
+    long.ok_or_else(|| "write a time of a second or more, as in `90s`, `15m` or `1h`".to_owned())
 }
 
 /// Where and how it is written down who saw what.
@@ -172,12 +181,17 @@ impl Serve {
         let options = Options { patience, lake, observer, ..self.limits.options() };
         let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
-        until_stopped(engine, self.listen, follow).await
+        until_stopped(engine, self.listen, follow, self.check_every).await
     }
 }
 
-/// Serves `engine` until a signal, and follows the mesh's files meanwhile.
-pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) -> Outcome {
+/// Serves `engine` until a signal, and follows the mesh's files and checks its data meanwhile.
+pub async fn until_stopped(
+    engine: Arc<Engine>,
+    listen: Listen,
+    follow: Follow,
+    check_every: Option<Duration>,
+) -> Outcome {
     let client_ca = listen.tls_client_ca;
     let tls = listen.tls_cert.zip(listen.tls_key).map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
     let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
@@ -187,6 +201,9 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow) 
     let running = server::start(engine, options).await;
     let mut running = running.map_err(|error| Failure::Environment(error.message))?;
     running.follow(follow);
+    if let Some(every) = check_every {
+        running.check(every);
+    }
     // Before anybody knows the address: a signal that comes at once is to drain too.
     let ended = server::until_signal();
     terminal::say(&format!(

@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of looking at a product.
 pub(super) enum Looked {
-    /// What its table says.
-    Table(Vec<Finding>),
+    /// What its table says, and whether it keeps its contract as far as that can be read.
+    Table(Vec<Finding>, bool),
     /// Why its lake says nothing.
     Silent(String),
 }
@@ -34,7 +34,7 @@ pub(super) async fn look(engine: &Engine, mesh: &Mesh, name: &ProductRef, rows: 
     let open = match engine.lake().open(domain, contract.table()?).await {
         Ok(open) => open,
         Err(error) if error.class == Class::Drift => {
-            return Some(Looked::Table(vec![drift(&named(name, contract), &contract.place, &error.message)]));
+            return Some(Looked::Table(vec![drift(&named(name, contract), &contract.place, &error.message)], false));
         }
         Err(error) => return Some(Looked::Silent(error.message)),
     };
@@ -52,7 +52,7 @@ pub(super) async fn look(engine: &Engine, mesh: &Mesh, name: &ProductRef, rows: 
         }
     }
     found.extend(held(product, &table));
-    Some(Looked::Table(found))
+    Some(Looked::Table(found, table.drifts.is_empty()))
 }
 
 /// A product with its major, as findings name it.

@@ -4,6 +4,7 @@
 //! ```text
 //! product --lake--> table --bind--> drift, keys, partitions, age      from metadata alone
 //!                   table --scan--> figures, a few rows of one file   counts of NULLs, and of what detectors find
+//!                   table --query-> numbers                           what rules of quality count
 //!         --polder_catalog::live, detect--> findings
 //! ```
 //!
@@ -14,13 +15,15 @@
 
 mod describe;
 mod look;
+mod quality;
 mod sample;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use polder_catalog::document::Finding;
-use polder_catalog::live::unreachable;
+use polder_catalog::live::{self, Measured, unreachable};
 use polder_catalog::mesh::Mesh;
 use polder_catalog::name::{DomainName, ProductRef};
 use tokio_util::task::AbortOnDropHandle;
@@ -29,6 +32,8 @@ use crate::resolve::beside;
 use crate::session::Engine;
 pub use describe::{Described, describe};
 use look::{Looked, look};
+pub use quality::hold;
+use quality::{AT_ONCE, measure};
 
 /// What the tables of a mesh turned out to be.
 #[derive(Debug, Default)]
@@ -45,7 +50,9 @@ pub struct Inspection {
 /// product `done` is told.
 pub async fn inspect(engine: &Arc<Engine>, rows: usize, done: impl Fn() + Send + Sync + 'static) -> Inspection {
     let (mesh, done) = (engine.mesh(), Arc::new(done));
-    let products: Vec<ProductRef> = mesh.products().map(|(name, _)| name).collect();
+    // What is derived has no table; whether its query fits is for those who plan it.
+    let of_tables = mesh.products().filter(|(_, product)| product.contract.table().is_some());
+    let products: Vec<ProductRef> = of_tables.map(|(name, _)| name).collect();
     let looked = beside::each(
         products.clone(),
         |name| name.product.domain().clone(),
@@ -61,13 +68,14 @@ pub async fn inspect(engine: &Arc<Engine>, rows: usize, done: impl Fn() + Send +
         },
     );
     let looked = looked.await;
-    let mut inspection = Inspection::default();
+    let (mut inspection, mut ruled) = (Inspection::default(), Vec::new());
     let mut silent: BTreeMap<(DomainName, String), usize> = BTreeMap::new();
     for (name, looked) in products.into_iter().zip(looked) {
         match looked.flatten() {
-            Some(Looked::Table(findings)) => {
+            Some(Looked::Table(findings, fits)) => {
                 inspection.looked += 1;
                 inspection.findings.extend(findings);
+                ruled.extend((fits && rows > 0).then_some(name));
             }
             Some(Looked::Silent(why)) => {
                 *silent.entry((name.product.domain().clone(), why)).or_default() += 1;
@@ -81,7 +89,29 @@ pub async fn inspect(engine: &Arc<Engine>, rows: usize, done: impl Fn() + Send +
     }
     inspection.missed = silent.values().sum();
     inspection.findings.extend(unanswered(&mesh, silent));
+    if rows > 0 {
+        ruled.extend(mesh.products().filter(|(_, product)| product.contract.query().is_some()).map(|(name, _)| name));
+    }
+    let rules = stream::iter(ruled).map(|name| held(engine, &mesh, name)).buffered(AT_ONCE);
+    inspection.findings.extend(rules.collect::<Vec<_>>().await.into_iter().flatten());
     inspection
+}
+
+/// What is wrong with a product by the rules of quality that its contract states.
+async fn held(engine: &Engine, mesh: &Mesh, name: ProductRef) -> Vec<Finding> {
+    let Some((domain, product)) = mesh.domain(name.product.domain()).zip(mesh.product(&name)) else {
+        return Vec::new();
+    };
+    let rules = &product.contract.quality;
+    if rules.is_empty() {
+        return Vec::new();
+    }
+    let measured = match measure(engine, domain, product, None).await {
+        Ok(quality) => quality.map(|quality| quality.measured).unwrap_or_default(),
+        Err(error) => rules.iter().map(|_| Measured::Unknown(error.message.clone())).collect(),
+    };
+    let name = ProductRef { product: name.product, major: Some(product.contract.major) };
+    rules.iter().zip(&measured).filter_map(|(rule, measured)| live::quality(&name, rule, measured)).collect()
 }
 
 /// What is said of domains that did not answer, once for all of their products.

@@ -256,6 +256,7 @@ mod tests {
             references: Vec::new(),
             support: Vec::new(),
             sla: Vec::new(),
+            quality: Vec::new(),
             licence: None,
             place,
             document: Arc::new(Value::Null),

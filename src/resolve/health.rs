@@ -6,6 +6,9 @@
 //! stale   it changed longer ago than its contract allows              ok
 //! ```
 //!
+//! A product that is withheld since it falls short of a standard is told to those who are in the group of its domain's team,
+//! with the reason; to all others it is not there.
+//!
 //! The first of these that holds is told. Every product is opened for it, those of all domains beside each other, and one
 //! that does not answer soon is down. Who may discover a product learns its state. Why it is so, and when it changed,
 //! is told in full to those alone from whom nothing of it is kept: it could name tables, files and columns, and tell of
@@ -21,13 +24,19 @@ use polder_catalog::name::{ProductName, ProductRef};
 use polder_catalog::policy::{Decision, Grants};
 
 use super::age::Age;
+use super::quality::History;
 use super::system::Row;
 use super::{At, Resolver, Table, beside, bind, restricts, table_part};
 use crate::error::{Class, Error};
 
-/// Since when products cannot be read, as far as anybody looked.
+/// What is remembered of products.
 #[derive(Debug, Default)]
-pub struct Seen(Mutex<HashMap<(ProductName, u32), (State, SystemTime)>>);
+pub struct Seen {
+    /// Since when they cannot be read, as far as anybody looked.
+    ailing: Mutex<HashMap<(ProductName, u32), (State, SystemTime)>>,
+    /// What came of their rules of quality.
+    pub(super) held: Mutex<History>,
+}
 
 /// How a product is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +45,7 @@ enum State {
     Drift,
     Kept,
     Stale,
+    Withheld,
     Ok,
 }
 
@@ -50,6 +60,7 @@ impl State {
             Self::Drift => "drift",
             Self::Kept => "kept",
             Self::Stale => "stale",
+            Self::Withheld => "withheld",
             Self::Ok => "ok",
         }
     }
@@ -59,7 +70,7 @@ impl Seen {
     /// Notes how the table of a product was found, and says since when it is so.
     pub(super) fn note(&self, product: &Product, error: Option<&Error>) -> SystemTime {
         let (key, now) = ((product.name.clone(), product.contract.major), SystemTime::now());
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.ailing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(state) = error.map(State::of) else {
             seen.remove(&key);
             return now;
@@ -91,7 +102,24 @@ impl Resolver {
         let of_domain = |name: &ProductRef| name.product.domain().clone();
         let looked = beside::each(names, of_domain, |name| async move { self.look(&name).await }).await;
         let rows = found.into_iter().zip(looked);
-        rows.map(|((name, domain, product), found)| self.row(&name, domain, product, found.flatten())).collect()
+        let rows = rows.map(|((name, domain, product), found)| self.row(&name, domain, product, found.flatten()));
+        rows.chain(self.withheld()).collect()
+    }
+
+    /// What is not served since it falls short of a standard, and why: for those alone who own it.
+    fn withheld(&self) -> impl Iterator<Item = Row> {
+        self.mesh.withheld().filter_map(|(name, withheld)| {
+            let domain = self.mesh.domain(name.domain())?;
+            if !self.principal.groups.contains(&domain.owner.team) {
+                return None;
+            }
+            let name = ProductRef { product: name.clone(), major: Some(withheld.major) };
+            let reason =
+                format!("{} ({}, {})", withheld.finding.message, withheld.finding.code, withheld.finding.place);
+            let state = State::Withheld.as_str().to_owned();
+            let (domain, name) = (name.product.domain().to_string(), table_part(&name));
+            Some(vec![Some(domain), Some(name), Some(state), None, Some(reason), None, None, None, None])
+        })
     }
 
     /// Nothing for what is not there any more.
@@ -166,7 +194,7 @@ impl Resolver {
             (None, None, _) => State::Ok,
         };
         let since = match state {
-            State::Ok => None,
+            State::Ok | State::Withheld => None,
             State::Down => Some(self.lake.ailing(domain).map_or(seen, |ailing| ailing.since)),
             State::Drift => Some(seen),
             State::Kept => kept,
@@ -189,12 +217,13 @@ impl Resolver {
             changed.and_then(micros),
             changed.map(|changed| seconds(SystemTime::now().duration_since(changed).unwrap_or_default())),
             age.map(|age| seconds(age.promised)),
+            self.seen.verdict(product).map(|verdict| verdict.as_str().to_owned()),
         ]
     }
 }
 
 /// As the system tables' times are made of.
-fn micros(time: SystemTime) -> Option<String> {
+pub(super) fn micros(time: SystemTime) -> Option<String> {
     Some(time.duration_since(UNIX_EPOCH).ok()?.as_micros().to_string())
 }
 

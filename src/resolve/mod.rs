@@ -25,8 +25,11 @@ mod health;
 pub mod keys;
 mod metadata;
 mod outline;
+mod page;
+mod quality;
 mod relied;
 mod restricted;
+mod search;
 pub mod system;
 mod version;
 
@@ -60,7 +63,10 @@ use explanation::leaves;
 
 pub use derived::{Beneath, Flaw, Inner, Over, Plans, Scanned, Unplanned, Untagged, WIDEST, expanded, weight};
 pub use health::Seen;
+pub use page::{Link, Page, PageColumn};
+pub use quality::Held;
 pub use relied::Relied;
+pub use search::SEARCH;
 pub use version::{At, Which, versioned};
 
 /// Finds the tables of one statement, for one principal.

@@ -3,7 +3,7 @@
 //! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns` and `mesh.health`
 //! open tables, and of a catalog that can restrict its readers so does what tells of columns: those of all domains beside
 //! each other. A product that cannot be opened soon has no rows in the first, and is down in the second. `mesh.queries`
-//! tells of what was asked.
+//! tells of what was asked, and `mesh.quality` of what was counted; `mesh.search('words')` is a table as well.
 
 mod queries;
 
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+    ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt32Builder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::TableReference;
@@ -21,7 +21,8 @@ use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, Decision, Discovery, Grants, Rows};
 
 use super::explanation::{Effect, leaves, places, policies};
-use super::{At, Relied, Resolver, Table, beside, describe, table_part};
+use super::search::{self, SEARCH};
+use super::{At, Relied, Resolver, Table, beside, describe, quality, table_part};
 use crate::error::{Class, Error};
 use crate::guard::govern_rows;
 
@@ -62,7 +63,7 @@ struct System {
 }
 
 /// Every system table. Columns are of the types that [`kind_of`] says.
-const SYSTEM: [System; 9] = [
+const SYSTEM: [System; 10] = [
     System {
         schema: INFORMATION,
         table: "columns",
@@ -115,7 +116,7 @@ const SYSTEM: [System; 9] = [
         schema: MESH,
         table: "health",
         description: "Whether the products that you can see can be read now, and how old they are.",
-        columns: &["domain", "product", "state", "since", "reason", "changed", "age", "allowed"],
+        columns: &["domain", "product", "state", "since", "reason", "changed", "age", "allowed", "quality"],
     },
     System {
         schema: MESH,
@@ -143,16 +144,23 @@ const SYSTEM: [System; 9] = [
     },
     System {
         schema: MESH,
+        table: "quality",
+        description: "What came of the rules of quality of the products that you can see, as the server checked them.",
+        columns: quality::COLUMNS,
+    },
+    System {
+        schema: MESH,
         table: "queries",
         description: "Your last statements: what they read, and how they ended. Readers of the audit see everybody's.",
         columns: queries::COLUMNS,
     },
 ];
 
-/// The system columns that are places, amounts or times; all others are text.
+/// The system columns that are places, amounts, times or numbers; all others are text.
 const PLACES: [&str; 4] = ["ordinal_position", "position", "age", "allowed"];
-const AMOUNTS: [&str; 3] = ["rows", "bytes", "duration_ms"];
-const TIMES: [&str; 3] = ["started", "since", "changed"];
+const AMOUNTS: [&str; 4] = ["rows", "bytes", "duration_ms", "score"];
+const TIMES: [&str; 4] = ["started", "since", "changed", "checked"];
+const NUMBERS: [&str; 1] = ["measured"];
 
 /// One row of a system table, in the order of its columns.
 pub(super) type Row = Vec<Option<String>>;
@@ -179,24 +187,30 @@ impl Resolver {
 
     /// The system table of that name, if there is one.
     pub(super) async fn system_table(&self, reference: &TableReference, at: &At) -> Result<Option<Table>, Error> {
+        let words = reference.table().strip_prefix(SEARCH).filter(|_| reference.schema() == Some(MESH));
         let system = SYSTEM.iter().find(|s| reference.schema() == Some(s.schema) && reference.table() == s.table);
-        let Some(system) = system else { return Ok(None) };
+        let (name, columns) = match (words, system) {
+            (Some(_), _) => (format!("{MESH}.search"), search::COLUMNS),
+            (None, Some(system)) => (format!("{}.{}", system.schema, system.table), system.columns),
+            (None, None) => return Ok(None),
+        };
         if at.text.is_some() {
-            return Err(Error::new(Class::BadRequest, format!("`{}.{}` has no versions", system.schema, system.table)));
+            return Err(Error::new(Class::BadRequest, format!("`{name}` has no versions")));
         }
-        let rows = match (system.schema, system.table) {
-            (INFORMATION, "columns") => self.information_columns().await,
-            (INFORMATION, "schemata") => self.schemata(),
-            (INFORMATION, "tables") => self.tables(),
-            (MESH, "columns") => self.columns().await,
-            (MESH, "grants") => self.grants().await,
-            (MESH, "health") => self.health().await,
-            (MESH, "queries") => self.queries(),
-            (MESH, "lineage") => self.lineage().await,
+        let rows = match (words, system.map(|system| (system.schema, system.table))) {
+            (Some(words), _) => self.search(words).await,
+            (None, Some((INFORMATION, "columns"))) => self.information_columns().await,
+            (None, Some((INFORMATION, "schemata"))) => self.schemata(),
+            (None, Some((INFORMATION, "tables"))) => self.tables(),
+            (None, Some((MESH, "columns"))) => self.columns().await,
+            (None, Some((MESH, "grants"))) => self.grants().await,
+            (None, Some((MESH, "health"))) => self.health().await,
+            (None, Some((MESH, "lineage"))) => self.lineage().await,
+            (None, Some((MESH, "quality"))) => self.quality().await,
+            (None, Some((MESH, "queries"))) => self.queries(),
             _ => self.products(),
         };
-        let name = format!("{}.{}", system.schema, system.table);
-        let provider = virtual_table(reference.clone(), system.columns, &rows)
+        let provider = virtual_table(reference.clone(), columns, &rows)
             .map_err(|error| Error::new(Class::Bug, format!("`{name}` could not be made: {error}")))?;
         Ok(Some(Table {
             name,
@@ -245,7 +259,7 @@ impl Resolver {
         found.into_iter().zip(grants).map(with).collect()
     }
 
-    async fn granted(&self, name: &ProductRef) -> Option<Grants> {
+    pub(super) async fn granted(&self, name: &ProductRef) -> Option<Grants> {
         let (product, domain) = (self.mesh.product(name)?, self.mesh.domain(name.product.domain())?);
         match self.mesh.decide(&self.principal, product) {
             Decision::Hidden(_) | Decision::Refused(_) => None,
@@ -397,6 +411,7 @@ fn kind_of(name: &str) -> DataType {
     match name {
         name if PLACES.contains(&name) => DataType::UInt32,
         name if AMOUNTS.contains(&name) => DataType::Int64,
+        name if NUMBERS.contains(&name) => DataType::Float64,
         name if TIMES.contains(&name) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         _ => DataType::Utf8,
     }
@@ -425,6 +440,11 @@ pub(super) fn batch(columns: &[&str], rows: &[Row]) -> datafusion::common::Resul
             }
             DataType::Int64 => {
                 let mut numbers = Int64Builder::new();
+                cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
+                Arc::new(numbers.finish())
+            }
+            DataType::Float64 => {
+                let mut numbers = Float64Builder::new();
                 cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
                 Arc::new(numbers.finish())
             }

@@ -1,6 +1,7 @@
 //! The life of the serving process: listeners, readiness, signals, the files that it follows, and a stop that drains.
 //! What is served over HTTP is here too; Flight is in a room of its own.
 
+mod checks;
 mod follow;
 mod health;
 mod http;
@@ -60,6 +61,7 @@ pub struct Running {
     http_task: Option<JoinHandle<()>>,
     follower: Arc<Follower>,
     follow_task: Option<JoinHandle<()>>,
+    check_task: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Running {
@@ -128,6 +130,7 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         http_task,
         follower,
         follow_task: None,
+        check_task: None,
     })
 }
 
@@ -165,6 +168,14 @@ impl Running {
     pub fn follow(&mut self, follow: Follow) {
         let following = tokio::spawn(Arc::clone(&self.follower).follow(follow));
         if let Some(before) = self.follow_task.replace(following) {
+            before.abort();
+        }
+    }
+
+    /// Holds the products against their rules of quality, now and again and again, until the server stops.
+    pub fn check(&mut self, every: Duration) {
+        let checking = tokio::spawn(checks::check(Arc::clone(&self.follower.engine), every));
+        if let Some(before) = self.check_task.replace(checking) {
             before.abort();
         }
     }
@@ -224,7 +235,7 @@ impl Drop for Running {
         self.drain.cancel();
         self.close_http.cancel();
         self.flight_task.abort();
-        self.http_task.iter().chain(&self.follow_task).for_each(JoinHandle::abort);
+        self.http_task.iter().chain(&self.follow_task).chain(&self.check_task).for_each(JoinHandle::abort);
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Engine {
     served: Arc<Served>,
     pub(super) running: Arc<Running>,
     pub(super) lake: Arc<Lake>,
-    seen: Arc<Seen>,
+    pub(super) seen: Arc<Seen>,
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
     /// What plans the queries of derived products.

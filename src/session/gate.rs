@@ -10,6 +10,7 @@ mod derived;
 mod parameters;
 mod parts;
 mod policy;
+mod search;
 mod version;
 
 use datafusion::sql::parser::{DFParserBuilder, ResetStatement, Statement};
@@ -121,6 +122,7 @@ fn admit_statement(statement: Statement) -> Result<Admitted, Error> {
 fn admit_sql(statement: ast::Statement) -> Result<Admitted, Error> {
     match statement {
         ast::Statement::Query(mut query) => {
+            search::name(&mut query);
             parts::check(&query)?;
             cost::weigh(&query)?;
             derived::name(&mut query);

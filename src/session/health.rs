@@ -9,6 +9,7 @@ use polder_catalog::policy::Discovery;
 use polder_catalog::principal::Principal;
 
 use super::Engine;
+use crate::resolve::Seen;
 
 /// How a domain is, the best first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,11 @@ impl Standing {
 }
 
 impl Engine {
+    /// What is remembered of products.
+    pub fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen)
+    }
+
     /// How each domain is.
     pub fn standings(&self) -> Vec<(DomainName, Standing)> {
         let mesh = self.mesh();

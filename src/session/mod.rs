@@ -32,7 +32,10 @@ mod health;
 mod interrupt;
 mod life;
 mod limits;
+#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
+mod measure;
 mod outer;
+mod pages;
 mod parameters;
 mod parts;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
@@ -59,6 +62,7 @@ pub use functions::functions;
 pub use gate::{LONGEST as LONGEST_STATEMENT, TABLES as MOST_TABLES};
 pub use health::Standing;
 pub use life::{Packer, Rows};
+pub use measure::Numbers;
 pub use parts::Part;
 pub use planning::Planned;
 pub use purpose::{Session, declared};
@@ -70,7 +74,7 @@ pub use crate::resolve::age::Age;
 pub use crate::resolve::explanation::{EVERY, Effect, Line, places, policies};
 pub use crate::resolve::keys::{Declared as DeclaredKeys, KeyColumns};
 pub use crate::resolve::system::{Columns, Listed};
-pub use crate::resolve::{Flaw, Untagged};
+pub use crate::resolve::{Flaw, Link, Page, PageColumn, Untagged};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]

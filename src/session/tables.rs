@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
-    SchemaProvider,
+    SchemaProvider, TableProvider,
 };
 use datafusion::common::TableReference;
 use datafusion::execution::SessionStateBuilder;
@@ -78,9 +78,11 @@ pub(super) async fn prepare(
     if let Some(schema) = &request.schema {
         config = config.with_default_catalog_and_schema(resolver.mesh.name(), schema);
     }
+    let plain = found.iter().map(|(name, table)| (request.whole(name.clone()), Arc::clone(&table.provider)));
+    let catalog = catalog_of(resolver.mesh.name(), plain)?;
     let state = SessionStateBuilder::new_from_existing(base)
         .with_config(config)
-        .with_catalog_list(catalog_of(resolver.mesh.name(), request, &found)?)
+        .with_catalog_list(catalog)
         .with_relation_planners(vec![Arc::new(Travel { tables: providers })])
         .build();
     let denials: Vec<(String, Error)> = shadows
@@ -100,16 +102,14 @@ pub(super) async fn prepare(
     Ok(Prepared { state, statement, tables, denials })
 }
 
-/// A catalog of exactly the tables that a statement names.
-fn catalog_of(
+/// A catalog of exactly these tables, whose names have their schemas.
+pub(super) fn catalog_of(
     mesh: &str,
-    request: &Request,
-    tables: &BTreeMap<TableReference, Table>,
+    tables: impl IntoIterator<Item = (TableReference, Arc<dyn TableProvider>)>,
 ) -> Result<Arc<dyn CatalogProviderList>, Error> {
     let failed = |error| failure::planning(&error, &[]);
     let catalog = Arc::new(MemoryCatalogProvider::new());
-    for (reference, table) in tables {
-        let reference = request.whole(reference.clone());
+    for (reference, provider) in tables {
         let name = reference.schema().unwrap_or_default();
         let schema = match catalog.schema(name) {
             Some(schema) => schema,
@@ -120,7 +120,7 @@ fn catalog_of(
             }
         };
         if !schema.table_exist(reference.table()) {
-            schema.register_table(reference.table().to_owned(), Arc::clone(&table.provider)).map_err(failed)?;
+            schema.register_table(reference.table().to_owned(), provider).map_err(failed)?;
         }
     }
     let list = MemoryCatalogProviderList::new();

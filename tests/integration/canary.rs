@@ -214,7 +214,7 @@ const OF_ROWS: [&str; 16] = [
 ];
 
 /// What is asked of the mesh itself.
-const OF_THE_MESH: [&str; 8] = [
+const OF_THE_MESH: [&str; 9] = [
     "SHOW TABLES",
     "SELECT * FROM information_schema.columns",
     "SELECT * FROM information_schema.tables",
@@ -222,6 +222,7 @@ const OF_THE_MESH: [&str; 8] = [
     "SELECT * FROM mesh.columns",
     "SELECT * FROM mesh.grants",
     "SELECT * FROM mesh.health",
+    "SELECT * FROM mesh.quality",
     "SELECT * FROM mesh.queries",
 ];
 

@@ -93,6 +93,11 @@ async fn untagged_columns_are_found_by_counts_alone() {
     assert_eq!(of(&few, "detect/untagged").len(), 0, "no more rows are read than were asked for");
     change(dir.path(), CONTRACT, "\"name\": \"contact\",", "\"name\": \"contact\", \"tags\": [\"pii.email\"],");
     assert_eq!(of(&look(dir.path(), 100).await, "detect/untagged").len(), 1);
+    let rule =
+        "\"name\": \"note\", \"quality\": [{ \"metric\": \"rowCount\", \"mustBe\": 7, \"severity\": \"error\" }],";
+    change(dir.path(), CONTRACT, "\"name\": \"note\",", rule);
+    let seen = look(dir.path(), 100).await;
+    assert_eq!(of(&seen, "quality/failed")[0].severity, Severity::Error, "{seen:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,6 +118,18 @@ async fn a_table_is_held_against_all_that_its_contract_says() {
     assert!(of(&seen, "live/nulls")[0].message.contains("3 of its values"), "{seen:#?}");
     assert_eq!(of(&seen, "live/nulls").len(), 1, "`contact` has none: {seen:#?}");
     assert!(of(&seen, "live/stale")[0].message.contains("`shop.people` is stale"));
+    let rules = "\"name\": \"home\", \"quality\": [{ \"metric\": \"rowCount\", \"mustBe\": 7 }],";
+    change(dir.path(), CONTRACT, "\"name\": \"home\",", rules);
+    let rule = "\"quality\": [{ \"metric\": \"nullValues\", \"mustBeLessThan\": 50, \"unit\": \"percent\" }],";
+    change(dir.path(), CONTRACT, "\"name\": \"note\",", &format!("\"name\": \"note\", {rule}"));
+    let seen = look(dir.path(), 100).await;
+    let failed: Vec<&str> = of(&seen, "quality/failed").iter().map(|found| found.message.as_str()).collect();
+    assert_eq!(failed.len(), 2, "{seen:#?}");
+    assert!(failed.iter().any(|said| said.starts_with("the rows of `shop.people@1`: 6, ")), "{failed:?}");
+    assert!(
+        failed.iter().any(|said| said.contains(": 50 percent, and the contract asks for `mustBeLessThan: 50`")),
+        "{failed:?}"
+    );
     change(dir.path(), CONTRACT, "\"physicalType\": \"long\"", "\"physicalType\": \"int\"");
     change(dir.path(), CONTRACT, "\"name\": \"note\"", "\"name\": \"remark\"");
     let seen = look(dir.path(), 100).await;
@@ -121,6 +138,49 @@ async fn a_table_is_held_against_all_that_its_contract_says() {
     assert_eq!(drifts[0].product.as_ref().unwrap().to_string(), "shop.people@1");
     change(dir.path(), CONTRACT, "own.people", "own.nobody");
     assert_eq!(of(&look(dir.path(), 100).await, "live/drift").len(), 1, "there is no such table");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_quality_are_counted_over_all_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    people(dir.path()).await;
+    let sql = |query: &str, bound: &str| format!("{{\"type\":\"sql\",\"name\":\"own\",\"query\":\"{query}\",{bound}}}");
+    // Of six rows `note` is NULL in three, and `a`, `b` and `c` in the others.
+    let rules = [
+        (r#"{"metric":"missingValues","arguments":{"missingValues":["a"]},"mustBe":4}"#.to_owned(), None),
+        (r#"{"metric":"missingValues","arguments":{"missingValues":["a",""]},"mustBe":3}"#.to_owned(), Some(": 4, ")),
+        (r#"{"metric":"invalidValues","arguments":{"validValues":["a","b"]},"mustBe":0}"#.to_owned(), Some(": 1, ")),
+        (r#"{"metric":"invalidValues","arguments":{"pattern":"^[ab]$"},"mustBe":1}"#.to_owned(), None),
+        (r#"{"metric":"duplicateValues","mustBe":0}"#.to_owned(), None),
+        (sql("SELECT count(*) FROM ${object} WHERE ${property} IS NULL", "\"mustBe\":3"), None),
+        (sql("SELECT count(*) FROM {table} WHERE {column} = 'a'", "\"mustBe\":0"), Some(": 1, ")),
+        (sql("SELECT max(id) FROM people", "\"mustBe\":0"), Some("`own` of `shop.people@1` is not what")),
+        (sql("SELECT id FROM people", "\"mustBe\":0"), Some("it gives more than one row")),
+        (sql("SELECT max(contact) FROM people", "\"mustBe\":0"), Some("it gives no number")),
+        (sql("SELECT max(CAST(contact AS INT)) FROM people", "\"mustBe\":0"), Some("it failed on the rows")),
+        (sql("SELECT count(*) FROM mesh.products", "\"mustBe\":0"), Some("could not be counted")),
+        (sql("SELECT count(*) FROM shop.people VERSION AS OF 1", "\"mustBe\":0"), Some("it names a version")),
+        (sql("SHOW TABLES", "\"mustBe\":0"), Some("it is no query")),
+    ];
+    let texts: Vec<&str> = rules.iter().map(|(rule, _)| rule.as_str()).collect();
+    change(
+        dir.path(),
+        CONTRACT,
+        "\"name\": \"note\",",
+        &format!("\"name\": \"note\", \"quality\": [{}],", texts.join(",")),
+    );
+    let seen = look(dir.path(), 100).await;
+    let told: Vec<&str> =
+        seen.findings.iter().filter(|f| f.code.starts_with("quality/")).map(|f| f.message.as_str()).collect();
+    let expected: Vec<&str> = rules.iter().filter_map(|(_, expected)| *expected).collect();
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.contains(expected), "`{told}` is not {expected}");
+    }
+    assert!(
+        !look(dir.path(), 0).await.findings.iter().any(|found| found.code.starts_with("quality/")),
+        "nothing is read"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

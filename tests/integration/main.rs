@@ -24,6 +24,7 @@
 //! - `harbour`: a small mesh for scripts: odd names, row rules, and a table with a past
 //! - `derived`: products that are queries over others, through every way to see into them
 //! - `inspected`: tables held against their contracts, what their columns hold, and starters made of them
+//! - `trust`: rules of quality on a schedule, searches, pages, and what is withheld
 //! - `own`: meshes of a test's own
 //! - `audit`: who saw what: the audit log and `mesh.queries`
 //! - `command`: the `polder` binary, its output and its exit codes
@@ -56,4 +57,5 @@ mod scripts;
 mod statements;
 mod tables;
 mod travel;
+mod trust;
 mod wire;

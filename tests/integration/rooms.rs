@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("inspect", &["session", "resolve", "scan", "lake"]),
     ("auth", &["served", "observe"]),
     ("flight", &["auth", "session", "scrub", "observe"]),
-    ("server", &["flight", "auth", "session", "served", "format", "observe"]),
+    ("server", &["flight", "auth", "session", "served", "inspect", "format", "observe"]),
     ("packly", &["lake"]),
     ("cli", &["inspect", "packly", "server", "flight", "auth", "session", "lake", "format", "observe"]),
 ];

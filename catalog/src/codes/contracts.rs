@@ -94,6 +94,12 @@ pub(super) const PAGES: &[Page] = &[
         "Describe the fields of its values under `map: { value: … }`, and only the type of its keys.",
     ),
     page(
+        "contract/metric",
+        "a rule of quality counts what is not known here",
+        "It is kept with the contract, and the table is not held against it.",
+        "Write one of the standard's metrics where it may stand, or `type: sql` with a query that gives the number.",
+    ),
+    page(
         "contract/no-columns",
         "a schema object has no properties",
         "Only columns in the contract exist, so there would be nothing to serve.",
@@ -128,6 +134,12 @@ pub(super) const PAGES: &[Page] = &[
         "the name of a schema object cannot be a product's",
         "Dots, quotes, `@` and spaces mean something else in SQL, in policies and in addresses.",
         "Rename it; `physicalName` keeps the table's own name.",
+    ),
+    page(
+        "contract/quality",
+        "a rule of quality does not say what must hold",
+        "Without a bound there is nothing to hold the table against.",
+        "Write one of the standard's operators, `mustBe` or `mustBeLessThan` for one, with a number.",
     ),
     page(
         "contract/query",

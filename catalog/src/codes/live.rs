@@ -1,4 +1,4 @@
-//! `live/…`: what tables turned out to be, which the files alone cannot tell.
+//! `live/…`, `quality/…`: what tables turned out to be, which the files of a mesh alone cannot tell.
 
 use super::{Page, page};
 
@@ -50,5 +50,17 @@ pub(super) const PAGES: &[Page] = &[
         "the values of a table could not be looked at",
         "Whether its columns hold what their tags do not say is not known.",
         "See whether the product can be read at all; the message says what failed.",
+    ),
+    page(
+        "quality/failed",
+        "a table is not what a rule of quality asks",
+        "Readers trust what the contract says of the data.",
+        "Mend the table, or ask for what its data can keep.",
+    ),
+    page(
+        "quality/unmeasured",
+        "a rule of quality could not be held against the data",
+        "Whether it holds is not known.",
+        "See whether the product can be read, and whether the rule fits its columns; the message says what failed.",
     ),
 ];

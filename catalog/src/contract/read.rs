@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
+use super::quality::{of_columns, rules};
 use super::reference::references;
-use super::{Column, Contract, Data, PhysicalType, Reference, Status, Type, derived};
+use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, Value, nearest, quote};
@@ -265,6 +266,9 @@ fn object(
     }
     let mut references = references(&mut fields, None, report);
     references.extend(references_of(properties, report));
+    let mut quality = rules(&mut fields, None, report);
+    quality.extend(rules_of(properties, report));
+    of_columns(&quality, &columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), report);
     addresses(&columns, report);
     bindings(&columns, report);
     let (major, version) = version?;
@@ -281,6 +285,7 @@ fn object(
         references,
         support: common.support.clone(),
         sla: common.sla.clone(),
+        quality,
         licence,
         place: node.place.clone(),
         document: Arc::clone(&common.document),
@@ -342,6 +347,16 @@ fn references_of(properties: &[Node], report: &mut Report) -> Vec<Reference> {
         let mut fields = Fields::of(node, "a property", &mut Report::default())?;
         let name = fields.text("name", &mut Report::default())?;
         Some(references(&mut fields, Some(name), report))
+    };
+    properties.iter().filter_map(|node| of(node, report)).flatten().collect()
+}
+
+/// The rules of quality that stand at the properties of an object.
+fn rules_of(properties: &[Node], report: &mut Report) -> Vec<Rule> {
+    let of = |node: &Node, report: &mut Report| {
+        let mut fields = Fields::of(node, "a property", &mut Report::default())?;
+        let name = fields.text("name", &mut Report::default())?;
+        Some(rules(&mut fields, Some(name), report))
     };
     properties.iter().filter_map(|node| of(node, report)).flatten().collect()
 }

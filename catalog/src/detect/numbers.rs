@@ -100,11 +100,13 @@ fn is_french(value: &str) -> bool {
         return false;
     }
     let Some((number, key)) = letters.split_at_checked(13) else { return false };
-    let number = match number.get(5..7) {
-        Some("2A" | "2a") => format!("{}19{}", &number[..5], &number[7..]),
-        Some("2B" | "2b") => format!("{}18{}", &number[..5], &number[7..]),
-        _ => number.to_owned(),
+    let department = |number: &str, letter: &[&str], digits: &str| {
+        let (before, rest) = number.split_at_checked(5)?;
+        let after = letter.iter().find_map(|letter| rest.strip_prefix(letter))?;
+        Some(format!("{before}{digits}{after}"))
     };
+    let corsica = department(number, &["2A", "2a"], "19").or_else(|| department(number, &["2B", "2b"], "18"));
+    let number = corsica.unwrap_or_else(|| number.to_owned());
     let (Some(digits), Ok(key)) = (digits(&number, &[]), key.parse::<u32>()) else { return false };
     let month = digits.iter().skip(3).take(2).fold(0, |month, digit| month * 10 + digit);
     (1..=99).contains(&month) && (1..=97).contains(&key) && key == 97 - remainder(digits, 97)

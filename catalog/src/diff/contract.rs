@@ -71,6 +71,7 @@ pub(super) fn plain_names(old: &Mesh, new: &Mesh) -> Vec<ContractChange> {
             product: name.to_string(),
             what: format!("the plain name means version {to}, and meant version {from}"),
             breaks,
+            column: None,
             whom: Vec::new(),
             place: after.contract.place.clone(),
         });

@@ -37,7 +37,7 @@ pub(super) fn duration(
     report: &mut Report,
 ) -> Option<Duration> {
     let text = fields.scalar(key, report)?;
-    let read = parse(text).filter(|read| (least..=most).contains(read));
+    let read = time(text).filter(|read| (least..=most).contains(read));
     if read.is_none() {
         let message = format!("`{key}` is {}, and no time from {least:?} to {most:?}", quote(text));
         report.error(code, fields.key_place(key), message).help("write a number and `ms`, `s`, `m` or `h`: `3s`");
@@ -45,8 +45,8 @@ pub(super) fn duration(
     read
 }
 
-/// A whole number and its unit.
-fn parse(text: &str) -> Option<Duration> {
+/// A time, from its whole number and its unit.
+pub fn time(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit())?);
     let number: u32 = number.parse().ok()?;
     let unit = match unit.trim() {
@@ -66,10 +66,10 @@ mod tests {
     #[test]
     fn a_time_is_a_whole_number_and_a_unit() {
         for (text, expect) in [("3s", Some(3_000)), ("0s", Some(0)), ("250 ms", Some(250)), ("2m", Some(120_000))] {
-            assert_eq!(parse(text), expect.map(Duration::from_millis), "{text}");
+            assert_eq!(time(text), expect.map(Duration::from_millis), "{text}");
         }
         for text in ["", "3", "s", "-1s", "1.5s", "3 sec", "99999999999s", "1s2"] {
-            assert_eq!(parse(text), None, "{text}");
+            assert_eq!(time(text), None, "{text}");
         }
     }
 }

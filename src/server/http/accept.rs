@@ -31,6 +31,19 @@ pub(super) fn choose<'a>(accept: impl IntoIterator<Item = &'a str>) -> Option<(F
     best.map(|(_, format, sent)| (format, sent))
 }
 
+/// Whether HTML is wanted more than JSON; `None` when neither is wanted.
+pub(super) fn wants_html<'a>(accept: impl IntoIterator<Item = &'a str>) -> Option<bool> {
+    let parts = accept.into_iter().flat_map(|value| value.split(',')).filter(|part| !part.trim().is_empty());
+    let parts: Vec<&str> = parts.collect();
+    let ranges: Vec<Range<'_>> = parts.iter().filter_map(|part| Range::read(part)).collect();
+    let wanted = |name| wanted(&ranges, name).unwrap_or_default();
+    match (wanted("text/html"), wanted("application/json")) {
+        _ if parts.is_empty() => Some(false),
+        (0, 0) => None,
+        (html, json) => Some(html > json),
+    }
+}
+
 /// How much a media type is wanted, in thousandths; `None` when no range matches it.
 fn wanted(ranges: &[Range<'_>], name: &str) -> Option<u16> {
     ranges.iter().filter_map(|range| Some((range.matches(name)?, range.quality))).max().map(|(_, quality)| quality)
@@ -101,6 +114,22 @@ mod tests {
         // The more exact range counts, not the kinder one.
         check(&["application/json;q=0, */*"], Some(Format::Ndjson));
         check(&["application/*;q=0.1, text/*;q=0.2, application/json;q=0.15"], Some(Format::Csv));
+    }
+
+    #[test]
+    fn people_get_a_page_and_programs_do_not() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for (accept, expect) in [
+            (&[browser][..], Some(true)),
+            (&["text/html"], Some(true)),
+            (&[], Some(false)),
+            (&["*/*"], Some(false)),
+            (&["application/json", "text/html;q=0.9"], Some(false)),
+            (&["text/csv"], None),
+            (&["text/html;q=0"], None),
+        ] {
+            assert_eq!(wants_html(accept.iter().copied()), expect, "{accept:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! What is served over HTTP: statements at `/v1/sql`, health and metrics at `/livez`, `/readyz` and `/metrics`.
+//! What is served over HTTP: statements at `/v1/sql`, what there is at `/v1/products`, health and metrics at `/livez`, `/readyz` and `/metrics`.
 
 mod accept;
 mod cache;
 mod door;
 mod parameters;
 mod problem;
+mod products;
 mod sql;
 mod stream;
 
@@ -44,6 +45,8 @@ pub(super) async fn serve(
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readiness).with_state(Arc::clone(&pages)))
         .route("/metrics", get(metrics).with_state(pages))
+        .route("/v1/products", get(products::list).with_state(Arc::clone(&sql)))
+        .route("/v1/products/{domain}/{product}", get(products::one).with_state(Arc::clone(&sql)))
         .route("/v1/sql", post(sql::answer).with_state(sql))
         .layer(from_fn(keep));
     let served = router.into_make_service_with_connect_info::<Peer>();

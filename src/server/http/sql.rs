@@ -155,7 +155,7 @@ impl Sql {
 }
 
 /// Who is answered at all, before anything is read of what they say.
-fn guard(peer: &Peer, request: &axum::extract::Request, named: bool) -> Result<(), Problem> {
+pub(super) fn guard(peer: &Peer, request: &axum::extract::Request, named: bool) -> Result<(), Problem> {
     if !peer.is_local() && !named {
         return Err(Error::new(Class::Denied, "a mesh without `auth` is served on its own machine alone").into());
     }

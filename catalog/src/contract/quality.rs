@@ -1,0 +1,311 @@
+//! The rules of quality that a contract states of its data, as far as they are looked at here.
+//!
+//! ```text
+//! quality: [{ metric: rowCount, mustBeGreaterThan: 0 }]                                        of a schema object
+//! quality: [{ metric: invalidValues, arguments: { validValues: [a, b] }, mustBe: 0 }]          of a property
+//! quality: [{ type: sql, query: "SELECT count(*) FROM ${object} WHERE …", mustBeLessThan: 5 }]  of either
+//! ```
+//!
+//! A rule counts something, and says what must hold of the number. Texts and the rules of other programs are kept with
+//! the document and not run. Nothing here looks at a table.
+
+use std::fmt;
+
+use regex::Regex;
+
+use crate::document::fields::{Fields, list, text, texts};
+use crate::document::yaml::{Kind, Node};
+use crate::document::{Place, Report, Severity, quote};
+
+/// A rule about a table, or about a column of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Its own name, where it has one.
+    pub name: Option<String>,
+    /// What is counted.
+    pub check: Check,
+    /// The column that it stands at.
+    pub column: Option<String>,
+    /// What must hold of the number; all of them.
+    pub bounds: Vec<Bound>,
+    /// Whether the number is a share of all rows, in percent.
+    pub percent: bool,
+    /// How grave it is by the contract when it does not hold.
+    pub severity: Severity,
+    /// The dimension of quality, as the standard has them.
+    pub dimension: Option<String>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// `rowCount`
+    Rows,
+    /// `nullValues`
+    Nulls,
+    /// `missingValues`: NULLs, and the values that mean as much.
+    Missing(Vec<Literal>),
+    /// `invalidValues`: values that are none of these, or do not match. A NULL is not invalid.
+    Invalid {
+        /// The values that are valid, where they are listed.
+        values: Option<Vec<Literal>>,
+        /// The regular expression that valid values match.
+        pattern: Option<String>,
+    },
+    /// `duplicateValues`: values, of these columns together, that more than one row has. NULLs are none.
+    Duplicates(Vec<String>),
+    /// The number that a query gives, with placeholders as they are written.
+    Sql(String),
+}
+
+/// A value as a contract writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Literal {
+    /// A number or a truth value.
+    Plain(String),
+    /// A text.
+    Text(String),
+}
+
+/// What must hold of a number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bound {
+    /// The operator, as the standard calls it.
+    pub operator: &'static str,
+    /// With what it compares, one number or two.
+    pub with: Vec<f64>,
+}
+
+const OPERATORS: [&str; 8] = [
+    "mustBe",
+    "mustNotBe",
+    "mustBeGreaterThan",
+    "mustBeGreaterOrEqualTo",
+    "mustBeLessThan",
+    "mustBeLessOrEqualTo",
+    "mustBeBetween",
+    "mustNotBeBetween",
+];
+
+impl Bound {
+    /// Whether it holds of a number.
+    pub fn holds(&self, number: f64) -> bool {
+        match (self.operator, self.with.as_slice()) {
+            ("mustBe", [with]) => number == *with,
+            ("mustNotBe", [with]) => number != *with,
+            ("mustBeGreaterThan", [with]) => number > *with,
+            ("mustBeGreaterOrEqualTo", [with]) => number >= *with,
+            ("mustBeLessThan", [with]) => number < *with,
+            ("mustBeLessOrEqualTo", [with]) => number <= *with,
+            ("mustBeBetween", [least, most]) => (*least..=*most).contains(&number),
+            ("mustNotBeBetween", [least, most]) => !(*least..=*most).contains(&number),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let with: Vec<String> = self.with.iter().map(f64::to_string).collect();
+        match with.as_slice() {
+            [one] => write!(f, "{}: {one}", self.operator),
+            _ => write!(f, "{}: [{}]", self.operator, with.join(", ")),
+        }
+    }
+}
+
+impl Rule {
+    /// Whether all holds that must hold of the number.
+    pub fn holds(&self, number: f64) -> bool {
+        self.bounds.iter().all(|bound| bound.holds(number))
+    }
+
+    /// What must hold, as the contract writes it.
+    pub fn expected(&self) -> String {
+        self.bounds.iter().map(Bound::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The metric, as the standard calls it.
+    pub fn metric(&self) -> &'static str {
+        match self.check {
+            Check::Rows => "rowCount",
+            Check::Nulls => "nullValues",
+            Check::Missing(_) => "missingValues",
+            Check::Invalid { .. } => "invalidValues",
+            Check::Duplicates(_) => "duplicateValues",
+            Check::Sql(_) => "sql",
+        }
+    }
+
+    /// The columns that it is about, if it does not say so in SQL.
+    pub fn columns(&self) -> Vec<&str> {
+        match &self.check {
+            Check::Duplicates(columns) => columns.iter().map(String::as_str).collect(),
+            _ => self.column.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// The rules that stand at an object, or at the property `column`.
+pub(super) fn rules(fields: &mut Fields<'_>, column: Option<&str>, report: &mut Report) -> Vec<Rule> {
+    let nodes = fields.get("quality").map(|node| list(node, "quality", report)).unwrap_or_default();
+    nodes.iter().filter_map(|node| rule(node, column, report)).collect()
+}
+
+/// Notes the rules that are about columns which are not there.
+pub(super) fn of_columns(rules: &[Rule], names: &[&str], report: &mut Report) {
+    for rule in rules {
+        for column in rule.columns().into_iter().filter(|column| !names.contains(column)) {
+            let message = format!("the rule is about the column {}, which is not there", quote(column));
+            report.warning("contract/quality", &rule.place, message).did_you_mean(column, names.iter().copied());
+        }
+    }
+}
+
+fn rule(node: &Node, column: Option<&str>, report: &mut Report) -> Option<Rule> {
+    let mut fields = Fields::of(node, "a quality rule", report)?;
+    let quiet = &mut Report::default();
+    let kind = fields.text("type", quiet);
+    let metric = fields.text("metric", quiet);
+    let old = fields.text("rule", quiet);
+    let check = match (kind, metric) {
+        (Some("sql"), _) => Some(Check::Sql(fields.required("query", report)?.to_owned())),
+        (Some("text" | "custom"), None) => return None,
+        (_, Some(metric)) => library(metric, column, &mut fields, report)?,
+        (_, None) => older(old?, column, &mut fields, report)?,
+    };
+    let Some(check) = check else {
+        let stands = if column.is_some() { "at a property" } else { "at a schema object" };
+        let what = quote(metric.or(old).unwrap_or_default());
+        report
+            .note("contract/metric", &node.place, format!("the metric {what} means nothing {stands}, and is not looked at"))
+            .help("of an object there are rowCount and duplicateValues, of a property nullValues, missingValues, invalidValues and duplicateValues; all else is for `type: sql`");
+        return None;
+    };
+    let bounds = bounds(&mut fields, &check, old.is_some(), node, report)?;
+    let percent = fields.text("unit", quiet).is_some_and(|unit| unit.eq_ignore_ascii_case("percent"));
+    let severity = match fields.text("severity", quiet).map(str::to_ascii_lowercase).as_deref() {
+        Some("error" | "critical" | "high") => Severity::Error,
+        Some("info" | "low") => Severity::Note,
+        _ => Severity::Warning,
+    };
+    Some(Rule {
+        name: fields.text("name", quiet).map(str::to_owned),
+        column: column.map(str::to_owned),
+        bounds,
+        // Of these alone there is no share.
+        percent: percent && !matches!(check, Check::Rows | Check::Sql(_)),
+        severity,
+        dimension: fields.text("dimension", quiet).map(str::to_owned),
+        place: node.place.clone(),
+        check,
+    })
+}
+
+/// A metric of the standard's library: nothing where it cannot be read, and `Some(None)` where it is not known.
+fn library(metric: &str, column: Option<&str>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<Check>> {
+    let mut arguments = match fields.get("arguments") {
+        Some(node) => Some(Fields::of(node, "`arguments`", report)?),
+        None => None,
+    };
+    let mut listed = |key: &'static str, report: &mut Report| {
+        let node = arguments.as_mut()?.get(key)?;
+        Some(list(node, key, report).iter().filter_map(literal).collect::<Vec<_>>())
+    };
+    Some(match (metric, column) {
+        ("rowCount", _) => Some(Check::Rows),
+        ("nullValues", Some(_)) => Some(Check::Nulls),
+        ("missingValues", Some(_)) => Some(Check::Missing(listed("missingValues", report).unwrap_or_default())),
+        ("invalidValues", Some(_)) => {
+            let values = listed("validValues", report);
+            let pattern = arguments.as_mut().and_then(|arguments| arguments.get("pattern"));
+            let pattern = pattern.and_then(|node| Some((text(node, "pattern", report)?, node)));
+            if let Some((pattern, node)) = pattern
+                && Regex::new(pattern).is_err()
+            {
+                let message = format!("{} is not a regular expression", quote(pattern));
+                report.warning("contract/quality", &node.place, message);
+                return None;
+            }
+            if values.is_none() && pattern.is_none() {
+                let message = "the rule does not say which values are valid";
+                report
+                    .warning("contract/quality", fields.place, message)
+                    .help("write `arguments: { validValues: […] }`, or a `pattern`");
+                return None;
+            }
+            Some(Check::Invalid { values, pattern: pattern.map(|(pattern, _)| pattern.to_owned()) })
+        }
+        ("duplicateValues", Some(column)) => Some(Check::Duplicates(vec![column.to_owned()])),
+        ("duplicateValues", None) => {
+            let node = arguments.as_mut().and_then(|arguments| arguments.get("properties"));
+            let columns = node.map(|node| texts(node, "properties", report)).unwrap_or_default();
+            if columns.is_empty() {
+                let message = "the rule does not say of which columns";
+                report
+                    .warning("contract/quality", fields.place, message)
+                    .help("write `arguments: { properties: […] }`, or let it stand at a property");
+                return None;
+            }
+            Some(Check::Duplicates(columns.into_iter().map(|(column, _)| column.to_owned()).collect()))
+        }
+        _ => None,
+    })
+}
+
+/// The names that v3.0 of the standard had for metrics.
+fn older(rule: &str, column: Option<&str>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<Check>> {
+    match (rule, column) {
+        ("validValues", Some(_)) => {
+            let values = list(fields.get("validValues")?, "validValues", report);
+            let values = Some(values.iter().filter_map(literal).collect());
+            Some(Some(Check::Invalid { values, pattern: None }))
+        }
+        ("duplicateCount", _) => library("duplicateValues", column, fields, report),
+        ("nullCheck", _) => library("nullValues", column, fields, report),
+        (metric, _) => library(metric, column, fields, report),
+    }
+}
+
+/// A value that is listed; NULL is none.
+fn literal(node: &Node) -> Option<Literal> {
+    match &node.kind {
+        Kind::Scalar { .. } if node.is_null() => None,
+        Kind::Scalar { text, .. } if node.what() == "a text" => Some(Literal::Text(text.clone())),
+        Kind::Scalar { text, .. } => Some(Literal::Plain(text.clone())),
+        Kind::List(_) | Kind::Map(_) => None,
+    }
+}
+
+/// What must hold; nothing where that cannot be told.
+fn bounds(fields: &mut Fields<'_>, check: &Check, old: bool, node: &Node, report: &mut Report) -> Option<Vec<Bound>> {
+    let written: Vec<_> =
+        OPERATORS.into_iter().filter_map(|operator| Some((operator, fields.get(operator)?))).collect();
+    if written.is_empty() && old && matches!(check, Check::Invalid { .. } | Check::Nulls) {
+        return Some(vec![Bound { operator: "mustBe", with: vec![0.0] }]);
+    }
+    let bound = |(operator, node): (&'static str, &Node)| {
+        let with = numbers(node)?;
+        let wanted = if operator.ends_with("Between") { 2 } else { 1 };
+        (with.len() == wanted).then_some(Bound { operator, with })
+    };
+    let bounds: Option<Vec<Bound>> = written.into_iter().map(bound).collect();
+    let bounds = bounds.filter(|bounds| !bounds.is_empty());
+    if bounds.is_none() {
+        report
+            .warning("contract/quality", &node.place, "the rule does not say what must hold of its number")
+            .help(format!("write a number, or two for what lies between, under one of {}", OPERATORS.join(", ")));
+    }
+    bounds
+}
+
+/// A number, or a list of numbers.
+fn numbers(node: &Node) -> Option<Vec<f64>> {
+    match &node.kind {
+        Kind::Scalar { text, .. } if node.what() == "a number" => text.parse().ok().map(|number| vec![number]),
+        Kind::List(items) => items.iter().map(|item| numbers(item)?.first().copied()).collect(),
+        _ => None,
+    }
+}

@@ -1,0 +1,234 @@
+//! Products worth trusting: rules of quality that a server checks again and again, searches, and what is withheld.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
+use iceberg::Catalog;
+use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
+use polder::inspect::hold;
+use polder::session::{Engine, Pins};
+use polder_catalog::mesh::Mesh;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::own::{self, Domain};
+
+const POLICIES: &str = r#"
+@id("seen") permit (principal, action == Action::"discover", resource == Product::"shop.people");
+@id("found") permit (principal in Group::"shop", action == Action::"discover", resource in Domain::"shop");
+@id("owned") permit (principal in Group::"shop", action == Action::"read", resource in Domain::"shop");
+@id("read") permit (principal in Group::"readers", action == Action::"read", resource in Product::"shop.people");
+@id("unread") forbid (principal in Group::"readers", action in Action::"see", resource in Column::"shop.people.salary");
+"#;
+
+fn schema() -> Schema {
+    let fields = [
+        NestedField::optional(1, "id", Type::Primitive(PrimitiveType::Long)),
+        NestedField::optional(2, "note", Type::Primitive(PrimitiveType::String)),
+        NestedField::optional(3, "salary", Type::Primitive(PrimitiveType::Long)),
+    ];
+    Schema::builder().with_fields(fields.into_iter().map(Arc::new)).build().unwrap()
+}
+
+async fn append(catalog: &dyn Catalog) {
+    own::append(catalog, "people", |name, _: &DataType| -> ArrayRef {
+        match name {
+            "note" => Arc::new(StringArray::from(vec![Some("a"), None])),
+            _ => Arc::new(Int64Array::from(vec![1, 2])),
+        }
+    })
+    .await;
+}
+
+/// A mesh whose product `people` has rules and texts, and whose product `late` falls short of a standard.
+async fn shop() -> (TempDir, Arc<Engine>, Arc<dyn Catalog>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mesh = json!({
+        "mesh": "small", "groups": ["shop", "readers"],
+        "standards": { "require": { "product": ["description"] }, "severity": { "require": "error" } },
+    });
+    let users: [(&str, &[&str], Value); 3] =
+        [("owner", &["shop"], json!({})), ("reader", &["readers"], json!({})), ("guest", &[], json!({}))];
+    let tables = [("people", schema()), ("late", schema()), ("hidden", schema())];
+    own::write_mesh(dir.path(), mesh, &users, &[Domain { name: "shop", tables: &tables, policies: POLICIES }]);
+    let change = |product: &str, with: &dyn Fn(&mut Value)| {
+        let path = dir.path().join(format!("shop/products/{product}.odcs.yaml"));
+        let mut contract: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        with(&mut contract["schema"][0]);
+        fs::write(path, contract.to_string()).unwrap();
+    };
+    change("people", &|object| {
+        object["description"] = json!("Everybody who works in the shop.");
+        object["quality"] = json!([
+            { "metric": "rowCount", "mustBeGreaterThan": 2, "name": "enough", "dimension": "coverage" },
+            { "type": "sql", "query": "SELECT max(id) FROM ${object}", "mustBe": 2 },
+        ]);
+        object["properties"][1]["quality"] = json!([{ "metric": "nullValues", "mustBe": 0, "unit": "percent" }]);
+        object["properties"][1]["description"] = json!("What they wished for.");
+        object["properties"][2]["description"] = json!("Their pay, a treasure.");
+    });
+    change("hidden", &|object| object["description"] = json!("Wishes and treasure."));
+    let mesh = Mesh::load(dir.path()).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    let engine = Engine::start(mesh, polder::session::Options { threads: Some(2), ..Default::default() }).unwrap();
+    let catalog = own::catalog(&engine, "shop").await;
+    own::create(&*catalog, "people", &schema()).await;
+    append(&*catalog).await;
+    (dir, engine, catalog)
+}
+
+async fn ask(engine: &Arc<Engine>, user: &str, sql: &str) -> Vec<String> {
+    let principal = engine.mesh().principal(user).unwrap();
+    let planned = engine.plan(&principal, sql, &Pins::new()).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let batches: Vec<_> = planned.run().unwrap().try_collect().await.unwrap();
+    let options = FormatOptions::default().with_null("NULL");
+    let mut lines = Vec::new();
+    for batch in &batches {
+        let columns: Vec<_> =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
+        for row in 0..batch.num_rows() {
+            lines.push(columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | "));
+        }
+    }
+    lines
+}
+
+const QUALITY: &str =
+    "SELECT rule, \"column\", state, measured, unit, expected FROM mesh.quality ORDER BY checked, metric";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_checked_when_something_changed_and_their_past_is_for_those_who_see_all() {
+    let (_dir, engine, catalog) = shop().await;
+    assert!(ask(&engine, "owner", QUALITY).await.is_empty(), "nothing was checked yet");
+    hold(&engine).await;
+    let first = [
+        "nullValues | note | failed | 50.0 | percent | mustBe: 0",
+        "enough | NULL | failed | 2.0 | NULL | mustBeGreaterThan: 2",
+        "sql | NULL | passed | NULL | NULL | mustBe: 2",
+    ];
+    assert_eq!(ask(&engine, "owner", QUALITY).await, first, "a number that is no count is not told");
+    let health = "SELECT product, state, quality FROM mesh.health WHERE product = 'people'";
+    assert_eq!(ask(&engine, "owner", health).await, ["people | ok | failed"]);
+    hold(&engine).await;
+    assert_eq!(ask(&engine, "owner", QUALITY).await.len(), 3, "nothing has changed");
+    append(&*catalog).await;
+    // The lake remembers for a while what the catalog said.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while ask(&engine, "owner", QUALITY).await.len() < 6 && std::time::Instant::now() < until {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        hold(&engine).await;
+    }
+    let now = ask(&engine, "owner", QUALITY).await;
+    assert_eq!(now.len(), 6, "{now:#?}");
+    assert_eq!(now[4], "enough | NULL | passed | 4.0 | NULL | mustBeGreaterThan: 2");
+    for restricted in ["reader", "guest"] {
+        let told = ask(&engine, restricted, QUALITY).await;
+        assert_eq!(told.len(), 3, "the last state alone: {told:#?}");
+        assert!(told.iter().all(|line| line.contains(" | NULL | ") && !line.contains("50.0")), "{told:#?}");
+        let times = "SELECT count(checked), count(snapshot), count(measured) FROM mesh.quality";
+        assert_eq!(ask(&engine, restricted, times).await, ["0 | 0 | 0"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_withheld_is_told_to_its_owners_alone() {
+    let (_dir, engine, _) = shop().await;
+    let health = "SELECT product, reason FROM mesh.health WHERE state = 'withheld'";
+    let told = ask(&engine, "owner", health).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("late@1 | ") && told[0].contains("standards/require"), "{told:?}");
+    for other in ["reader", "guest"] {
+        assert!(ask(&engine, other, health).await.is_empty(), "{other}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_finds_what_is_shown_and_nothing_else_has_a_say() {
+    let (_dir, engine, _) = shop().await;
+    let search = |words: &str| format!("SELECT product, \"column\", score, uri FROM mesh.search('{words}')");
+    let note = "people | note | 2 | polder://small/shop/people@1#note";
+    let own = |score| format!("people | NULL | {score} | polder://small/shop/people@1");
+    assert_eq!(ask(&engine, "reader", &search("WISHED")).await, [note.to_owned(), own(1)]);
+    assert_eq!(ask(&engine, "reader", &search("people note")).await, [own(11), note.replace("| 2 |", "| 11 |")]);
+    let of_pay = ["people | salary | 2 | polder://small/shop/people@1#salary".to_owned(), own(1)];
+    let hidden = "hidden | NULL | 2 | polder://small/shop/hidden@1".to_owned();
+    let of_owner = ask(&engine, "owner", &search("treasure")).await;
+    assert_eq!(
+        of_owner,
+        [hidden, of_pay[0].clone(), of_pay[1].clone()],
+        "those that are found equally well by their names"
+    );
+    for other in ["reader", "guest"] {
+        assert!(ask(&engine, other, &search("treasure")).await.is_empty(), "{other}: it is denied");
+        assert!(ask(&engine, other, &search("salary")).await.is_empty(), "{other}: its name is denied too");
+        assert!(ask(&engine, other, &search("people salary")).await.is_empty(), "{other}");
+    }
+    assert!(ask(&engine, "owner", &search("")).await.is_empty());
+    let named = "SELECT search.product FROM mesh.search('wished') WHERE \"column\" IS NULL";
+    assert_eq!(ask(&engine, "owner", named).await, ["people"]);
+    let principal = engine.mesh().principal("owner").unwrap();
+    for refused in ["mesh.search(note)", "mesh.search('a', 'b')", "mesh.search()", "shop.search('a')", "search('a')"] {
+        let sql = format!("SELECT * FROM {refused}");
+        assert!(engine.plan(&principal, &sql, &Pins::new()).await.is_err(), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_tells_what_one_may_discover_and_the_same_of_all_else() {
+    let (_dir, engine, _) = shop().await;
+    let who = |user: &str| engine.mesh().principal(user).unwrap();
+    let listed = engine.pages(&who("guest")).await.unwrap();
+    assert_eq!(listed.iter().map(|page| page.uri.as_str()).collect::<Vec<_>>(), ["polder://small/shop/people@1"]);
+    let page = engine.page(&who("reader"), "shop", "people@1").await.unwrap();
+    assert_eq!((page.product.as_str(), page.owner.as_str()), ("people", "shop"));
+    let access: Vec<(&str, &str)> =
+        page.columns.iter().map(|column| (column.name.as_str(), column.access.as_str())).collect();
+    assert_eq!(access, [("id", "raw"), ("note", "raw"), ("salary", "denied")]);
+    let told = |name: &'static str| {
+        let (engine, guest) = (Arc::clone(&engine), who("guest"));
+        async move { engine.page(&guest, "shop", name).await.unwrap_err().to_string().replace(name, "…") }
+    };
+    let nothing = told("nothin").await;
+    for hidden in ["hidden", "late", "late@1", "people@2"] {
+        assert_eq!(told(hidden).await.split('\n').next(), nothing.split('\n').next(), "{hidden}");
+    }
+}
+
+#[test]
+fn the_tags_that_derived_columns_inherit_are_written_where_they_lack() {
+    let dir = tempfile::tempdir().unwrap();
+    let mesh = json!({ "mesh": "small", "tags": { "pii": {}, "pay": {} } });
+    let tables = [("people", schema())];
+    own::write_mesh(dir.path(), mesh, &[], &[Domain { name: "shop", tables: &tables, policies: "" }]);
+    let people = dir.path().join("shop/products/people.odcs.yaml");
+    let text = fs::read_to_string(&people).unwrap();
+    let text = text.replacen("\"name\": \"note\",", "\"name\": \"note\", \"tags\": [\"pii\", \"pay\"],", 1);
+    fs::write(&people, text).unwrap();
+    let derived = "apiVersion: v3.1.0 # as it is\nkind: DataContract\nid: notes\nversion: 1.0.0\nstatus: active\nschema:\n  \
+                   - name: notes\n    customProperties: [{ property: polder.query, value: \"SELECT id, note FROM people\" }]\n    \
+                   properties:\n      - { name: id, physicalType: long }\n      - name:   note   # said\n        physicalType: string\n";
+    let file = dir.path().join("shop/products/notes.odcs.yaml");
+    fs::write(&file, derived).unwrap();
+    let check = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_polder"));
+        let output = command.args(["check", "--offline"]).args(more).arg(dir.path()).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = check(&[]);
+    assert!(code == 1 && said.contains("derived/untagged"), "{said}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), derived, "nothing is written unasked");
+    let (code, said) = check(&["--fix"]);
+    assert_eq!(code, 0, "{said}");
+    let fixed = fs::read_to_string(&file).unwrap();
+    let tags: Vec<&str> = fixed.lines().filter(|line| line.contains("tags:")).collect();
+    assert_eq!(tags.len(), 1, "{fixed}");
+    assert!(tags[0].contains("pii") && tags[0].contains("pay"), "{fixed}");
+    let rest: Vec<&str> = fixed.lines().filter(|line| !line.contains("tags:")).map(str::trim_end).collect();
+    assert!(fixed.contains("# as it is") && fixed.contains("name:   note   # said"), "{fixed}");
+    assert_eq!(rest.join("\n").replace("        name:", "      - name:"), derived.trim_end(), "{fixed}");
+    assert!(Path::new(&file).exists());
+}
