@@ -77,13 +77,22 @@ pub enum Data {
     Query(Query),
 }
 
-/// The query of a derived product (`polder.query`). It is planned by the engine, with the rights of whoever asks.
+/// The query of a derived product. It is planned by the engine, with the rights of whoever asks.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// Its text.
-    pub text: String,
-    /// Where it stands.
+    /// Where its text is had.
+    pub text: Text,
+    /// Where it stands, or is named.
     pub place: Place,
+}
+
+/// Where the text of a query is had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// It stands in the contract (`polder.query`).
+    Here(String),
+    /// It is that of a view in the domain's catalog: `namespace.view`.
+    View(String),
 }
 
 impl PartialEq for Query {
@@ -100,6 +109,14 @@ impl Contract {
     pub fn table(&self) -> Option<&str> {
         match &self.data {
             Data::Table(table) => Some(table),
+            Data::Query(_) => None,
+        }
+    }
+
+    /// What it is called in the domain's catalog: its table, or its view.
+    pub fn physical(&self) -> Option<&str> {
+        match &self.data {
+            Data::Table(name) | Data::Query(Query { text: Text::View(name), .. }) => Some(name),
             Data::Query(_) => None,
         }
     }

@@ -128,6 +128,8 @@ pub struct Rest {
     pub vended: bool,
     /// Where its tables may lie; anywhere in a bucket, and nowhere on this machine, unless it is said.
     pub location: Option<String>,
+    /// What those call it who make views in it.
+    pub known_as: Vec<String>,
 }
 
 /// How a catalog of AWS is asked in its own way.

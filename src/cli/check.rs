@@ -95,7 +95,7 @@ async fn looked_into(mesh: Mesh, offline: bool, sample: usize, summary: &mut Str
         return Ok(Vec::new());
     }
     let engine = Engine::start(mesh, Options::default())?;
-    let mut findings = derived::flaws(&engine).await?;
+    let mut findings = derived::flaws(&engine, offline).await?;
     if !offline {
         let (of_tables, said) = live::found(&engine, sample).await;
         findings.extend(of_tables);

@@ -22,6 +22,7 @@ use super::catalog::sql::Sql;
 use super::catalog::{Found, PATIENCE, Pinned, Tables};
 use super::error::LakeError;
 use super::store::{self, Connections, Limits};
+use super::view::View;
 use super::{OpenStore, told, variable};
 use crate::error::Error;
 
@@ -37,6 +38,8 @@ pub(super) struct DomainLake {
     pub(super) staleness: Duration,
     /// What the catalog said of its tables, for as long as it may be that old.
     found: Option<Cache<TableIdent, Arc<Found>>>,
+    /// The same of its views.
+    views: Option<Cache<TableIdent, Arc<View>>>,
     pub(super) stores: Mutex<HashMap<String, OpenStore>>,
     pub(super) connections: Arc<Connections>,
     /// For the requests to all of its stores.
@@ -70,10 +73,6 @@ impl DomainLake {
         };
         let staleness = domain.asking.staleness.unwrap_or_else(|| catalog.staleness());
         let patience = domain.asking.timeout.unwrap_or(PATIENCE);
-        let found = (!staleness.is_zero()).then(|| {
-            let weigh = |_: &TableIdent, found: &Arc<Found>| u32::try_from(found.bytes()).unwrap_or(u32::MAX);
-            Cache::builder().max_capacity(FOUND).weigher(weigh).time_to_live(staleness).build()
-        });
         let breaker = Arc::new(Breaker::new(name, Part::Catalog, patience));
         let reading = Arc::new(Breaker::new(name, Part::Store, patience));
         let limits = Limits::of(&domain.storage);
@@ -83,7 +82,8 @@ impl DomainLake {
             breaker,
             reading,
             staleness,
-            found,
+            found: (!staleness.is_zero()).then(|| remembering(staleness, Found::bytes)),
+            views: (!staleness.is_zero()).then(|| remembering(staleness, View::bytes)),
             stores: Mutex::default(),
             connections: Arc::new(Connections::new(limits)),
             places: Arc::new(Semaphore::new(limits.requests)),
@@ -102,10 +102,39 @@ impl DomainLake {
             let missing = || LakeError::NoTable { domain: domain.name.to_string(), table: name.to_owned() };
             found.map(Arc::new).ok_or_else(|| told(domain, missing()))
         };
-        match &self.found {
-            Some(known) => known.try_get_with(table.clone(), ask).await.map_err(|error| Error::clone(&error)),
-            None => ask.await,
+        known(self.found.as_ref(), table, ask).await
+    }
+
+    /// What the catalog says of a view, asked in the same way.
+    pub(super) async fn view(&self, domain: &Domain, name: &str, view: &TableIdent) -> Result<Arc<View>, Error> {
+        let told = |error| told(domain, error);
+        if !self.catalog.has_views() {
+            return Err(told(LakeError::Viewless { domain: domain.name.to_string() }));
         }
+        let missing = || LakeError::NoView { domain: domain.name.to_string(), view: name.to_owned() };
+        let ask = async {
+            let found = self.breaker.ask(self.catalog.view(view)).await.map_err(told)?;
+            found.map(Arc::new).ok_or_else(|| told(missing()))
+        };
+        known(self.views.as_ref(), view, ask).await
+    }
+}
+
+/// What is remembered for as long as it may be old.
+fn remembering<T: Send + Sync + 'static>(staleness: Duration, bytes: fn(&T) -> usize) -> Cache<TableIdent, Arc<T>> {
+    let weigh = move |_: &TableIdent, what: &Arc<T>| u32::try_from(bytes(what)).unwrap_or(u32::MAX);
+    Cache::builder().max_capacity(FOUND).weigher(weigh).time_to_live(staleness).build()
+}
+
+/// What is remembered, or else asked once for all who want to know at a time.
+async fn known<T: Send + Sync + 'static>(
+    remembered: Option<&Cache<TableIdent, Arc<T>>>,
+    table: &TableIdent,
+    ask: impl Future<Output = Result<Arc<T>, Error>>,
+) -> Result<Arc<T>, Error> {
+    match remembered {
+        Some(known) => known.try_get_with(table.clone(), ask).await.map_err(|error| Error::clone(&error)),
+        None => ask.await,
     }
 }
 

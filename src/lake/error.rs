@@ -35,8 +35,12 @@ pub enum LakeError {
     TableName { domain: String, table: String },
     #[error("the catalog of domain `{domain}` has no table `{table}`")]
     NoTable { domain: String, table: String },
-    #[error("`{table}` is a view in the catalog of domain `{domain}`, which is not supported yet")]
+    #[error("`{table}` is a view in the catalog of domain `{domain}`, and no table")]
     View { domain: String, table: String },
+    #[error("there is no view `{view}` in the catalog of domain `{domain}`")]
+    NoView { domain: String, view: String },
+    #[error("the catalog of domain `{domain}` is none whose views are read")]
+    Viewless { domain: String },
     #[error("`{table}` in the catalog of domain `{domain}` cannot be read: {what}")]
     Unfit { domain: String, table: String, what: &'static str },
     #[error("metadata file `{file}` of table `{table}` in domain `{domain}` cannot be understood")]
@@ -96,6 +100,8 @@ impl From<LakeError> for Error {
             LakeError::TableName { .. }
             | LakeError::NoTable { .. }
             | LakeError::View { .. }
+            | LakeError::NoView { .. }
+            | LakeError::Viewless { .. }
             | LakeError::Unfit { .. }
             | LakeError::Metadata { .. }
             | LakeError::Outside { .. } => Class::Drift,
@@ -113,6 +119,12 @@ impl From<LakeError> for Error {
             | LakeError::Read { .. }
             | LakeError::Unread { .. } => Class::Storage,
         };
-        Self::new(class, error.to_string())
+        let told = Self::new(class, error.to_string());
+        match error {
+            LakeError::View { .. } | LakeError::Viewless { .. } => {
+                told.help("views of REST catalogs are read, with `physicalType: view` beside `physicalName`")
+            }
+            _ => told,
+        }
     }
 }

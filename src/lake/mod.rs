@@ -11,10 +11,12 @@ mod health;
 pub mod memory;
 pub mod metadata;
 mod registry;
+mod renewing;
 mod root;
 mod storage;
 mod store;
 mod vended;
+mod view;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +37,7 @@ use domain::{DomainLake, fingerprint};
 use error::LakeError;
 use memory::Memory;
 use metadata::{Beyond, Decoded, Undecoded};
+use renewing::Renewing;
 use root::Root;
 use storage::LakeStorage;
 use store::Opening;
@@ -43,6 +46,7 @@ use vended::Lent;
 pub use catalog::STALENESS;
 pub use catalog::breaker::Ailing;
 pub use cause::cause;
+pub use view::{Text, View};
 
 /// The scheme of every store's URL: a scan of a lake is known by it, and nothing else has it.
 pub const SCHEME: &str = "polder-lake";
@@ -193,6 +197,16 @@ impl Lake {
         })
     }
 
+    /// What `view` (`namespace.view`) of `domain` is now, or was a moment ago.
+    ///
+    /// # Errors
+    /// `Storage` when the catalog cannot be reached, `Drift` when it has no such view.
+    pub async fn view(&self, domain: &Domain, view: &str) -> Result<Arc<View>, Error> {
+        let told = |error| told(domain, error);
+        let ident = table_ident(domain.name.as_str(), view).map_err(told)?;
+        self.domain(domain).map_err(told)?.view(domain, view, &ident).await
+    }
+
     /// What the catalog of `domain` demands of the readers of a table now, or a moment ago.
     ///
     /// # Errors
@@ -337,6 +351,10 @@ impl Lake {
             let lent =
                 Arc::new(Lent::new(lease.clone(), Arc::clone(&lake.catalog), Arc::clone(&lake.breaker), table.clone()));
             let store = opening.open(&root, Some((lease, &lent)))?;
+            let store: Arc<dyn ObjectStore> = match lease.logs_in() {
+                true => Arc::new(Renewing::new(store, Arc::clone(&lent))),
+                false => store,
+            };
             Ok((store, Some(lent), root))
         })?;
         if let Some(lent) = &open.lent {

@@ -65,7 +65,7 @@ async fn a_catalog_of_an_older_writer_opens_and_a_view_is_no_table() {
     };
     run("UPDATE iceberg_tables SET iceberg_type = 'VIEW'").await;
     let error = shop.lake.open(&shop.domain, "ns.t").await.unwrap_err();
-    assert_eq!(error.message, "`ns.t` is a view in the catalog of domain `shop`, which is not supported yet");
+    assert_eq!(error.message, "`ns.t` is a view in the catalog of domain `shop`, and no table");
     run("UPDATE iceberg_tables SET iceberg_type = NULL").await;
     shop.open("t").await;
     run("ALTER TABLE iceberg_tables DROP COLUMN iceberg_type").await;

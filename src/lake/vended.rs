@@ -8,8 +8,9 @@
 //! it. What is lent is never printed.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use iceberg::TableIdent;
@@ -30,6 +31,8 @@ use super::root::{Bucket, Root};
 
 /// A lease is renewed this long before it ends, or after nine tenths of a short one.
 const MARGIN: Duration = Duration::from_secs(60);
+/// What a store refuses is asked for again no more often than this.
+const PAUSE: Duration = Duration::from_secs(2);
 /// What else of a lease opens a store; of two spellings the later one wins.
 const PLACES: [&str; 4] = ["s3.endpoint", "client.region", "s3.region", "s3.path-style-access"];
 
@@ -196,6 +199,9 @@ impl Lease {
 pub(super) struct Lent {
     now: Mutex<Lease>,
     renewing: tokio::sync::Mutex<()>,
+    /// How often it was renewed because the store refused it, and when that was tried last.
+    renewals: AtomicU64,
+    tried: Mutex<Option<Instant>>,
     catalog: Arc<dyn Tables>,
     breaker: Arc<Breaker>,
     table: TableIdent,
@@ -209,7 +215,9 @@ impl fmt::Debug for Lent {
 
 impl Lent {
     pub(super) fn new(lease: Lease, catalog: Arc<dyn Tables>, breaker: Arc<Breaker>, table: TableIdent) -> Self {
-        Self { now: Mutex::new(lease), renewing: tokio::sync::Mutex::default(), catalog, breaker, table }
+        let (now, renewing, renewals, tried) =
+            (Mutex::new(lease), Default::default(), Default::default(), Mutex::default());
+        Self { now, renewing, renewals, tried, catalog, breaker, table }
     }
 
     /// Takes a lease that came with another answer, if it is good for longer.
@@ -222,6 +230,32 @@ impl Lent {
 
     pub(super) fn is_for(&self, table: &TableIdent) -> bool {
         self.table == *table
+    }
+
+    /// How often a lease that the store refused was replaced.
+    pub(super) fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Acquire)
+    }
+
+    /// Replaces a lease that the store refused, where this was not done since `before`, and says whether there is another
+    /// one. A store that refuses everything makes nobody ask the catalog more than now and then.
+    pub(super) async fn renew(&self, before: u64) -> bool {
+        let _one_asks = self.renewing.lock().await;
+        if self.renewals() != before {
+            return true;
+        }
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner).replace(Instant::now());
+        if tried.is_some_and(|tried| tried.elapsed() < PAUSE) {
+            return false;
+        }
+        let lease = match self.breaker.ask(self.catalog.find(&self.table)).await {
+            Ok(Some(found)) => found.lease.filter(Lease::logs_in),
+            Ok(None) | Err(_) => None,
+        };
+        let Some(lease) = lease else { return false };
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+        self.renewals.fetch_add(1, Ordering::AcqRel);
+        true
     }
 
     fn now(&self) -> Lease {

@@ -1,4 +1,5 @@
-//! A derived product: its data is a query over other products, planned with the grants of whoever asks.
+//! A derived product: its data is a query over other products, its contract's own or that of a view in its catalog,
+//! planned with the grants of whoever asks.
 //!
 //! ```text
 //! sales.revenue --Plans::plan--> plan over governed tables --fit--> the contract's columns --guard--> table
@@ -15,6 +16,7 @@
 mod declared;
 mod fit;
 mod tags;
+mod view;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +45,7 @@ use crate::scan::ScanColumn;
 pub use declared::Flaw;
 use fit::{Fitted, Misfit};
 pub use tags::Untagged;
+pub use view::{Names, Said};
 
 /// How deep derived products may lie in each other.
 const DEEPEST: usize = 8;
@@ -106,12 +109,11 @@ pub enum Unplanned {
 
 /// Plans queries of derived products. The session does.
 pub trait Plans: fmt::Debug + Send + Sync {
-    /// Plans a query whose plain names lie in `schema`, for the resolver's principal.
+    /// Plans a query for the resolver's principal.
     fn plan<'a>(
         &'a self,
         resolver: &'a Resolver,
-        schema: &'a str,
-        sql: &'a str,
+        said: Said<'a>,
         over: Over,
     ) -> BoxFuture<'a, Result<Inner, Unplanned>>;
 
@@ -131,6 +133,8 @@ pub(super) struct Deriving {
     above: Vec<ProductRef>,
     /// Whether nothing is decided: contracts alone are looked at.
     declared: bool,
+    /// Whether no catalog is asked, not even for what a view says.
+    offline: bool,
     /// How many queries were planned for the outermost of these.
     planned: Arc<AtomicUsize>,
 }
@@ -179,8 +183,8 @@ impl Resolver {
     }
 
     /// The same that looks at contracts alone, and at those of all products.
-    fn as_declared(&self) -> Self {
-        self.with(Deriving { declared: true, ..self.deriving.clone() })
+    fn as_declared(&self, offline: bool) -> Self {
+        self.with(Deriving { declared: true, offline, ..self.deriving.clone() })
     }
 
     /// Whether contracts alone are looked at.
@@ -297,7 +301,10 @@ impl Resolver {
     ) -> Result<Inner, Error> {
         let known = ProductRef { product: name.product.clone(), major: Some(product.contract.major) };
         let inside = self.inside(&known)?;
-        let planned = self.plans()?.plan(&inside, domain.name.as_str(), &query.text, over).await;
+        let planned = match self.said(domain, product, query).await {
+            Ok(said) => self.plans()?.plan(&inside, said, over).await,
+            Err(unplanned) => Err(unplanned),
+        };
         let error = match planned {
             Ok(inner) if inner.beneath.weight > WIDEST => return Err(too_much(name)),
             Ok(inner) if inner.beneath.tables.iter().any(|(_, _, table)| !table.is_product()) => {

@@ -61,7 +61,9 @@ use denial::Wanted;
 use derived::Deriving;
 use explanation::leaves;
 
-pub use derived::{Beneath, Flaw, Inner, Over, Plans, Scanned, Unplanned, Untagged, WIDEST, expanded, weight};
+pub use derived::{
+    Beneath, Flaw, Inner, Names, Over, Plans, Said, Scanned, Unplanned, Untagged, WIDEST, expanded, weight,
+};
 pub use health::Seen;
 pub use page::{Link, Page, PageColumn};
 pub use quality::Held;

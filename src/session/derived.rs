@@ -25,15 +25,16 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 
 use super::Request;
-use super::gate::{Admitted, Gated, admit};
+use super::foreign::{self, Manner};
+use super::gate::{Gated, admit};
 use super::interrupt::interruptible;
 use super::planning::{failed, finish, followed, undenied, unfollowed};
 use super::tables::{Prepared, prepare};
-use crate::error::{Class, Error};
+use crate::error::Error;
 use crate::guard::flow::{Flow, Source as FlowSource, carried};
 use crate::guard::steady::Spares;
 use crate::guard::{QueryExec, Seal, Source, is_leakproof};
-use crate::resolve::{Beneath, Inner, Over, Plans, Resolver, Scanned, Unplanned, weight};
+use crate::resolve::{Beneath, Inner, Over, Plans, Resolver, Said, Scanned, Unplanned, weight};
 
 /// Plans the queries of derived products.
 #[derive(Debug)]
@@ -46,19 +47,23 @@ impl Derivations {
         Self { base }
     }
 
-    async fn query(&self, resolver: &Resolver, schema: &str, sql: &str, over: Over) -> Result<Inner, Unplanned> {
-        let refused = |what: &str| Unplanned::Plan(Error::new(Class::BadRequest, what));
-        let Gated { statement, parameters } = admit(sql).map_err(Unplanned::Plan)?;
-        let Admitted::Query(query) = statement else { return Err(refused("it is no query")) };
-        if !parameters.is_empty() {
-            return Err(refused("it has parameters"));
-        }
-        let request = Request { schema: Some(schema.to_owned()), pins: resolver.pins().clone(), ..Request::new(sql) };
+    async fn query(&self, resolver: &Resolver, said: Said<'_>, over: Over) -> Result<Inner, Unplanned> {
+        let (query, schema, manner) = match said {
+            Said::Here(schema, sql) => {
+                (admit(sql).and_then(Gated::lasting).map_err(Unplanned::Plan)?, schema.to_owned(), Manner::Own)
+            }
+            Said::View(view, names) => {
+                let (query, manner) = foreign::read(&view, &names)?;
+                (query, foreign::NOWHERE.to_owned(), manner)
+            }
+        };
+        let request = Request { schema: Some(schema), pins: resolver.pins().clone(), ..Request::new("") };
         let prepared = prepare(resolver, query, &request, self.base.clone(), over).await;
         let Prepared { state, statement, tables, denials } = prepared.map_err(Unplanned::Table)?;
         let planned = state.statement_to_plan(statement).await;
         let plan = planned.map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         undenied(&plan, denials, &tables).map_err(Unplanned::Plan)?;
+        foreign::check(&plan, manner).map_err(Unplanned::Plan)?;
         let flow = followed(&plan, &tables).map_err(Unplanned::Plan)?;
         let weight = weight(&plan, &tables).map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         let carried = carried(&plan).map_err(|unknown| Unplanned::Plan(unfollowed(&unknown)))?;
@@ -70,11 +75,10 @@ impl Plans for Derivations {
     fn plan<'a>(
         &'a self,
         resolver: &'a Resolver,
-        schema: &'a str,
-        sql: &'a str,
+        said: Said<'a>,
         over: Over,
     ) -> BoxFuture<'a, Result<Inner, Unplanned>> {
-        Box::pin(self.query(resolver, schema, sql, over))
+        Box::pin(self.query(resolver, said, over))
     }
 
     fn source(&self, product: &str, plan: LogicalPlan, beneath: Arc<Beneath>) -> Result<Source, Error> {

@@ -298,13 +298,14 @@ impl Engine {
         self.apart(async move { Ok(super::gate::admit(&sql)?.parameters.len()) }).await
     }
 
-    /// What is wrong with derived products, as far as contracts tell. It is for those who own them.
+    /// What is wrong with derived products, as far as contracts tell, and views, for which catalogs are asked unless this is
+    /// `offline`. It is for those who own them.
     ///
     /// # Errors
     /// When the engine fails on it.
-    pub async fn flaws(self: &Arc<Self>) -> Result<Vec<(ProductRef, Flaw)>, Error> {
+    pub async fn flaws(self: &Arc<Self>, offline: bool) -> Result<Vec<(ProductRef, Flaw)>, Error> {
         let resolver = self.resolver(&anonymous());
-        self.apart(async move { Ok(resolver.flaws().await) }).await
+        self.apart(async move { Ok(resolver.flaws(offline).await) }).await
     }
 
     /// The longest time that a statement may take.

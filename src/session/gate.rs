@@ -65,6 +65,20 @@ pub struct Gated {
     pub parameters: Vec<String>,
 }
 
+impl Gated {
+    /// The query that stands for itself, whenever it is planned.
+    ///
+    /// # Errors
+    /// `BadRequest` for what is no query, or has parameters.
+    pub fn lasting(self) -> Result<Box<Query>, Error> {
+        match self.statement {
+            Admitted::Query(query) if self.parameters.is_empty() => Ok(query),
+            Admitted::Query(_) => Err(Error::new(Class::BadRequest, "it has parameters")),
+            _ => Err(Error::new(Class::BadRequest, "it is no query")),
+        }
+    }
+}
+
 /// Parses and admits one statement.
 ///
 /// # Errors
@@ -79,6 +93,16 @@ pub fn admit(sql: &str) -> Result<Gated, Error> {
         (_, true) => return Err(refused("EXPLAIN POLICY of anything but a query", "explain a SELECT")),
     };
     Ok(Gated { statement, parameters })
+}
+
+/// Parses and admits the query of a view, whose text was read already.
+///
+/// # Errors
+/// As for a statement, and for what is no query.
+pub fn view(mut tokens: Vec<TokenWithSpan>) -> Result<Box<Query>, Error> {
+    cost::bound(&tokens)?;
+    let parameters = parameters::number(&mut tokens)?;
+    Gated { statement: parse(tokens)?, parameters }.lasting()
 }
 
 fn parse(tokens: Vec<TokenWithSpan>) -> Result<Admitted, Error> {

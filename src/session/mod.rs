@@ -25,6 +25,7 @@ mod dialect;
 mod engine;
 mod explain;
 mod failure;
+mod foreign;
 mod functions;
 mod gate;
 mod health;

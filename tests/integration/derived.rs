@@ -416,7 +416,7 @@ fn a_column_without_the_tags_of_what_it_is_made_of_is_not_served() {
     check(OWNER, "SELECT max(id) FROM sales.length", &["17"]);
     // Its owner is told before anybody asks, whoever may see what.
     let sales = sales();
-    let flaws = sales.runtime.block_on(sales.engine.flaws()).unwrap();
+    let flaws = sales.runtime.block_on(sales.engine.flaws(true)).unwrap();
     let told: Vec<String> = flaws
         .iter()
         .map(|(name, flaw)| match flaw {

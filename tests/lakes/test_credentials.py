@@ -103,15 +103,29 @@ def test_keys_are_lent_again_by_a_catalog_whose_token_has_ended_too(ends, mesh_o
     assert desk.given > 1 and lender.given > 1
 
 
-def test_keys_whose_end_nobody_told_end_the_query_by_name(ends, mesh_of, serve, asking):
+def test_keys_whose_end_nobody_told_are_asked_for_again_when_they_are_refused(ends, mesh_of, serve, asking):
     catalog, store = ends
     lender = Lender(catalog, store, lifetime=4, says_when=False)
     connection = asking(serve(mesh_of(catalog, {"allow_http": True})))
     with store.suffering(Slow(1.5)):
-        assert_exact_or_clear(ask(connection, SQL), EXPECTED, "orchard")
-    # New ones come with the next question.
-    assert eventually(lambda: ask(connection, SQL).is_exact(EXPECTED))
-    assert lender.given > 1
+        outcome = ask(connection, SQL)
+    assert outcome.seconds > lender.lifetime, "the keys did not end in the meantime"
+    assert outcome.is_exact(EXPECTED), outcome.error
+    assert lender.given > 1 and lender.refused > 0
+
+
+def test_keys_that_are_taken_back_are_asked_for_again(ends, mesh_of, serve, asking):
+    catalog, store = ends
+    lender = Lender(catalog, store, lifetime=3600)
+    connection = asking(serve(mesh_of(catalog, {"allow_http": True})))
+    assert ask(connection, SQL).is_exact(EXPECTED)
+    lender.live.clear()
+    assert ask(connection, SQL).is_exact(EXPECTED)
+    # What refuses all keys is not asked for others again and again.
+    lender.live, lender.lifetime = {}, -1
+    given = lender.given
+    assert_is_clear(ask(connection, SQL).error, "orchard")
+    assert lender.given <= given + 2
 
 
 def test_keys_that_nobody_lends_again_end_the_query_by_name(ends, mesh_of, serve, asking):

@@ -145,7 +145,7 @@ pub(super) const PAGES: &[Page] = &[
         "contract/query",
         "a derived product has no query, or has a table beside it",
         "Its data is what its query makes of other products, under the names that the query gives.",
-        "Keep `polder.query` or `physicalName`; derived columns have neither a physical name nor a field id.",
+        "Keep `polder.query` or `physicalName`; `physicalType: view` tells a view from a table. Derived columns have neither a physical name nor a field id.",
     ),
     page(
         "contract/rights",

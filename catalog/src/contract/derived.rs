@@ -7,11 +7,19 @@
 //!       - { property: polder.query, value: "SELECT region, sum(total) AS total FROM orders GROUP BY region" }
 //! ```
 //!
+//! Or the query is that of a view in the domain's catalog, which `physicalType: view` tells from a table:
+//!
+//! ```text
+//!   - name: revenue
+//!     physicalName: sales.revenue
+//!     physicalType: view
+//! ```
+//!
 //! The text is carried and not understood here. Who asks needs the rights for all that it reads.
 
 use std::collections::BTreeMap;
 
-use super::{Column, Data, Query};
+use super::{Column, Data, Query, Text};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Report, quote};
@@ -27,13 +35,14 @@ pub(super) fn query(
     report: &mut Report,
 ) -> Option<Query> {
     let node = properties.get(QUERY).copied();
+    let view = view(fields, report);
     if let Some(rights) = properties.get(RIGHTS) {
         check_rights(rights, report);
-        if node.is_none() {
+        if node.is_none() && view.is_none() {
             report.error("contract/rights", &rights.place, "`polder.rights` means nothing without `polder.query`");
         }
     }
-    let node = node?;
+    let Some(node) = node else { return view };
     if fields.get("physicalName").is_some() {
         report
             .error("contract/query", fields.key_place("physicalName"), "a derived product has no table of its own")
@@ -43,7 +52,20 @@ pub(super) fn query(
     if written.trim().is_empty() {
         report.error("contract/query", &node.place, "`polder.query` holds no query");
     }
-    Some(Query { text: written.to_owned(), place: node.place.clone() })
+    Some(Query { text: Text::Here(written.to_owned()), place: node.place.clone() })
+}
+
+/// The view that a schema object names, if its `physicalType` says that it is one.
+fn view(fields: &mut Fields<'_>, report: &mut Report) -> Option<Query> {
+    // Tools write it in both cases, and what a table is called there is nothing to us.
+    match &fields.get("physicalType")?.kind {
+        Kind::Scalar { text, .. } if text.eq_ignore_ascii_case("view") => {}
+        _ => return None,
+    }
+    let place = fields.key_place("physicalName").clone();
+    let name = fields.required("physicalName", report)?;
+    super::read::in_catalog(name, "view", &place, report);
+    Some(Query { text: Text::View(name.to_owned()), place })
 }
 
 /// With whose rights the query runs.

@@ -299,13 +299,17 @@ fn data(fields: &mut Fields<'_>, properties: &BTreeMap<String, &Node>, report: &
         return Some(Data::Query(query));
     }
     let table = fields.required("physicalName", report)?;
-    if table.split('.').count() < 2 || table.split('.').any(|part| part.trim().is_empty()) {
-        let message = format!("{} names no table", quote(table));
-        report
-            .error("contract/table", fields.key_place("physicalName"), message)
-            .help("write `namespace.table` as it stands in the domain's catalog");
-    }
+    in_catalog(table, "table", fields.key_place("physicalName"), report);
     Some(Data::Table(table.to_owned()))
+}
+
+/// Holds a name against what a catalog can have.
+pub(super) fn in_catalog(name: &str, kind: &str, place: &Place, report: &mut Report) {
+    if name.split('.').count() < 2 || name.split('.').any(|part| part.trim().is_empty()) {
+        report
+            .error("contract/table", place, format!("{} names no {kind}", quote(name)))
+            .help(format!("write `namespace.{kind}` as it stands in the domain's catalog"));
+    }
 }
 
 /// In policies a leaf's address is its path with dots, which a column named `a.b` could take from a field.

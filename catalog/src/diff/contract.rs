@@ -10,7 +10,7 @@
 
 use super::{ContractChange, Outgrown};
 use crate::contract::kind::agree;
-use crate::contract::{Column, Contract, Data, Status, Type};
+use crate::contract::{Column, Contract, Data, Query, Status, Text, Type};
 use crate::document::Place;
 use crate::mesh::declared::Declared;
 use crate::mesh::{Mesh, Product};
@@ -45,6 +45,9 @@ pub(super) fn changes(pair: (Option<&Product>, Option<&Product>), declared: &Dec
             let what = match (before, after) {
                 (Data::Table(before), Data::Table(after)) => {
                     format!("is read from table `{after}`, and was from `{before}`")
+                }
+                (Data::Query(_), Data::Query(Query { text: Text::View(view), .. })) => {
+                    format!("is read from view `{view}`, and was made by another query")
                 }
                 (Data::Query(_), Data::Query(_)) => "is made by another query".to_owned(),
                 (Data::Query(_), Data::Table(table)) => format!("is read from table `{table}`, and was derived"),

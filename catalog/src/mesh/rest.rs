@@ -38,11 +38,12 @@ pub(super) fn catalog(
     let headers = headers(fields, tree, report);
     let vended = fields.truth("vended_credentials", report).unwrap_or(true);
     let location = location_of(fields, tree, report);
+    let known_as = fields.texts("known_as", report).into_iter().map(|(name, _)| name.to_owned()).collect();
     let uri = uri?;
     if !matches!(login, Login::Nobody) || !headers.is_empty() {
         closed(&uri, fields.key_place("uri"), report);
     }
-    Some(CatalogConfig::Rest(Box::new(Rest { uri, warehouse, prefix, login, headers, vended, location })))
+    Some(CatalogConfig::Rest(Box::new(Rest { uri, warehouse, prefix, login, headers, vended, location, known_as })))
 }
 
 /// Where the tables may lie of a catalog that says itself where they do.

@@ -1,7 +1,7 @@
 //! What a valid mesh serves, and to whom.
 
 use super::*;
-use crate::contract::{LogicalType, PhysicalType, Reference, Status, Type};
+use crate::contract::{LogicalType, PhysicalType, Reference, Status, Text, Type};
 use crate::mesh::{AwsTables, CatalogConfig, Login, PurposeError, Setting};
 use crate::name::DomainName;
 use crate::policy::{Help, Helpful};
@@ -537,7 +537,7 @@ fn a_derived_product_has_a_query_and_no_table() {
     let contract = &mesh.product(&ProductRef::parse("shop", "towns").unwrap()).unwrap().contract;
     assert_eq!(contract.table(), None);
     let query = contract.query().unwrap();
-    assert_eq!(query.text, "SELECT city FROM customers");
+    assert_eq!(query.text, Text::Here("SELECT city FROM customers".into()));
     assert_eq!(query.place.to_string(), "shop/products/towns.odcs.yaml:11:57");
     assert_eq!(contract.columns[0].declassified.as_deref(), Some("a town is nobody"));
 }

@@ -32,7 +32,7 @@ pub async fn tags(dir: &Path) -> Result<(), Failure> {
 async fn missing(engine: &std::sync::Arc<Engine>) -> Result<BTreeMap<String, Vec<(Place, String)>>, Failure> {
     let mesh = engine.mesh();
     let mut files: BTreeMap<String, Vec<(Place, String)>> = BTreeMap::new();
-    for (name, flaw) in engine.flaws().await? {
+    for (name, flaw) in engine.flaws(false).await? {
         let Flaw::Untagged(untagged) = flaw else { continue };
         let columns = mesh.product(&name).map(|product| product.contract.columns.as_slice()).unwrap_or_default();
         let Some(column) = columns.iter().find(|column| column.name == untagged.column) else { continue };

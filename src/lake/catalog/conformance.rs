@@ -97,6 +97,11 @@ async fn conforms(kind: impl Kind) {
         let error = catalog.find(&ident("ns", "v")).await.unwrap_err();
         assert!(matches!(error, LakeError::View { .. }), "{error}");
     }
+    if catalog.has_views() {
+        let view = catalog.view(&ident("ns", "v")).await.unwrap().unwrap();
+        assert_eq!((view.texts[0].sql.as_str(), view.columns), ("SELECT a FROM t", vec!["a".to_owned()]));
+        assert_eq!(catalog.view(&ident("ns", "other")).await.unwrap(), None);
+    }
     if kind.has_other_formats() {
         let error = catalog.find(&ident("ns", "h")).await.unwrap_err();
         assert!(matches!(error, LakeError::Unfit { .. }) && error.to_string().contains("`ns.h`"), "{error}");
@@ -205,12 +210,18 @@ impl Kind for OverRest {
                 let tables = TABLES.map(|(.., location)| vec![(200, table(location))]);
                 answers.extend(paths.into_iter().zip(tables));
                 let view = "/catalog/v1/wh/1/namespaces/ns/views/v";
-                answers.push((view, vec![(200, json!({ "metadata-location": "s3://wares/v", "metadata": {} }))]));
+                let text = json!({ "type": "sql", "dialect": "spark", "sql": "SELECT a FROM t" });
+                let version =
+                    json!({ "version-id": 1, "schema-id": 0, "default-namespace": ["ns"], "representations": [text] });
+                let schema = json!({ "schema-id": 0, "fields": [{ "name": "a" }] });
+                let metadata = json!({ "current-version-id": 1, "versions": [version], "schemas": [schema] });
+                answers.push((view, vec![(200, json!({ "metadata-location": "s3://wares/v", "metadata": metadata }))]));
                 let missing =
                     (404, json!({ "error": { "code": 404, "type": "NoSuchTableException", "message": "no" } }));
                 for path in [
                     "/catalog/v1/wh/1/namespaces/ns/tables/v",
                     "/catalog/v1/wh/1/namespaces/ns/tables/other",
+                    "/catalog/v1/wh/1/namespaces/ns/views/other",
                     "/catalog/v1/wh/1/namespaces/other/tables/t",
                     "/catalog/v1/wh/1/namespaces/north/tables/t",
                     "/catalog/v1/wh/1/namespaces/NS/tables/t",

@@ -37,6 +37,7 @@ use serde_json::Value;
 use self::breaker::Part;
 use super::error::LakeError;
 use super::vended::Lease;
+use super::view::View;
 pub(super) use pinned::Pinned;
 
 /// How long a catalog or a store may take to answer, unless its domain says another time.
@@ -76,6 +77,16 @@ impl Found {
 pub(super) trait Tables: Debug + Send + Sync {
     /// What it says of a table now; nothing for one that it does not have.
     async fn find(&self, table: &TableIdent) -> Result<Option<Found>, LakeError>;
+
+    /// What it says of a view now; nothing for one that it does not have.
+    async fn view(&self, _view: &TableIdent) -> Result<Option<View>, LakeError> {
+        Ok(None)
+    }
+
+    /// Whether it can have views that are read here.
+    fn has_views(&self) -> bool {
+        false
+    }
 
     /// How old an answer of it may be before it is asked again.
     fn staleness(&self) -> Duration {

@@ -38,6 +38,7 @@ fn silent(listener: &std::net::TcpListener) -> CatalogConfig {
         headers: Default::default(),
         vended: false,
         location: None,
+        known_as: Vec::new(),
     }))
 }
 

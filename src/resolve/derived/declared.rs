@@ -12,7 +12,7 @@ use super::super::system::Row;
 use super::super::table_part;
 use super::tags::Untagged;
 use super::{Beneath, Over, Resolver};
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::guard::flow::Source as FlowSource;
 
 /// What is wrong with a derived product.
@@ -25,12 +25,14 @@ pub enum Flaw {
 }
 
 impl Resolver {
-    /// What is wrong with each derived product, as far as contracts tell.
-    pub async fn flaws(&self) -> Vec<(ProductRef, Flaw)> {
+    /// What is wrong with each derived product, as far as contracts tell, and views, unless this is `offline`.
+    pub async fn flaws(&self, offline: bool) -> Vec<(ProductRef, Flaw)> {
         let mut found = Vec::new();
         for (name, product) in self.mesh.products() {
-            match self.declared_beneath(&name, product).await {
+            match self.declared_beneath(&name, product, offline).await {
                 None => {}
+                // Nobody was asked.
+                Some(Err(error)) if offline && error.class == Class::Storage => {}
                 Some(Err(error)) => found.push((name, Flaw::Query(error))),
                 Some(Ok(beneath)) => {
                     let untagged = self.untagged(product, &beneath);
@@ -42,10 +44,15 @@ impl Resolver {
     }
 
     /// What a derived product is made of, whoever asks.
-    async fn declared_beneath(&self, name: &ProductRef, product: &Product) -> Option<Result<Beneath, Error>> {
+    async fn declared_beneath(
+        &self,
+        name: &ProductRef,
+        product: &Product,
+        offline: bool,
+    ) -> Option<Result<Beneath, Error>> {
         let query = product.contract.query()?;
         let domain = self.mesh.domain(name.product.domain())?;
-        let planned = Box::pin(self.as_declared().planned(name, domain, product, query, Over::Outlines)).await;
+        let planned = Box::pin(self.as_declared(offline).planned(name, domain, product, query, Over::Outlines)).await;
         Some(planned.and_then(|inner| {
             let made = |column: &&polder_catalog::contract::Column| {
                 inner.plan.schema().fields().iter().any(|field| *field.name() == column.name)
@@ -78,7 +85,7 @@ impl Resolver {
         let shown = |product: &Product| self.mesh.may_discover(&self.principal, product) == Discovery::Shown;
         let mut rows = Vec::new();
         for (name, _, product) in self.discoverable() {
-            let Some(Ok(beneath)) = self.declared_beneath(&name, product).await else { continue };
+            let Some(Ok(beneath)) = self.declared_beneath(&name, product, false).await else { continue };
             let row = |column: Option<&str>, source: &FlowSource| {
                 let (_, _, table) = beneath.tables.iter().find(|(scan, ..)| *scan == source.table)?;
                 let from = table.wanted.as_ref()?.product();

@@ -90,6 +90,15 @@ pub fn measure(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
     }
     let tokens = dialect::tokens(sql)
         .map_err(|error| Error::new(Class::BadRequest, format!("the statement cannot be parsed: {error}")))?;
+    bound(&tokens)?;
+    Ok(tokens)
+}
+
+/// Checks what is to be parsed.
+///
+/// # Errors
+/// `Limit`.
+pub fn bound(tokens: &[TokenWithSpan]) -> Result<(), Error> {
     let count = |wanted: fn(&Token) -> bool| tokens.iter().filter(|token| wanted(&token.token)).count();
     let words = count(|token| !matches!(token, Token::Whitespace(_)));
     let operators = count(|token| match token {
@@ -121,7 +130,7 @@ pub fn measure(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
                 .help("an IN list takes the place of many comparisons"));
         }
     }
-    Ok(tokens)
+    Ok(())
 }
 
 /// Checks what a parsed query would build and read.

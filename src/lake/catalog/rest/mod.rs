@@ -35,6 +35,7 @@ use super::{Found, STALENESS, Tables};
 use crate::lake::error::LakeError;
 use crate::lake::metadata::MAX_BYTES;
 use crate::lake::vended::{Lease, Loan};
+use crate::lake::view::View;
 
 /// For how long the catalog is believed about where its tables are asked for.
 const ROUTE: Duration = Duration::from_secs(300);
@@ -236,6 +237,26 @@ impl Rest {
         Ok(Found { location, metadata: Some(metadata), restrictions, lease, asked })
     }
 
+    /// The answer for one thing in a namespace, if the catalog has it.
+    async fn had(&self, route: &Arc<Route>, kind: &str, table: &TableIdent) -> Result<Option<Bytes>, LakeError> {
+        let sent = self.thing(route, kind, table).await;
+        let Ok(Sent { status, bytes, .. }) = sent.as_ref() else {
+            self.forget(route).await;
+            return sent.map(|_| None);
+        };
+        if status.is_success() {
+            return sent.map(|sent| Some(sent.bytes));
+        }
+        // It may have moved.
+        self.forget(route).await;
+        // Also a server that is no catalog answers 404; a catalog says what is missing.
+        let says_why = || serde_json::from_slice::<Value>(bytes).is_ok_and(|answer| answer.get("error").is_some());
+        if *status != StatusCode::NOT_FOUND || !says_why() {
+            return Err(answered(&self.domain, *status));
+        }
+        Ok(None)
+    }
+
     /// One thing in a namespace: a table, or a view.
     async fn thing(&self, route: &Route, kind: &str, table: &TableIdent) -> Result<Sent, LakeError> {
         let namespace = table.namespace().join(&route.separator);
@@ -249,27 +270,23 @@ impl Tables for Rest {
     async fn find(&self, table: &TableIdent) -> Result<Option<Found>, LakeError> {
         let asked = Instant::now();
         let route = self.route().await?;
-        let Sent { status, bytes, .. } = match self.thing(&route, "tables", table).await {
-            Ok(sent) => sent,
-            Err(error) => {
-                self.forget(&route).await;
-                return Err(error);
-            }
-        };
-        if status.is_success() {
+        if let Some(bytes) = self.had(&route, "tables", table).await? {
             return self.read(&bytes, asked).map(Some);
-        }
-        // It may have moved.
-        self.forget(&route).await;
-        // Also a server that is no catalog answers 404; a catalog says what is missing.
-        let says_why = || serde_json::from_slice::<Value>(&bytes).is_ok_and(|answer| answer.get("error").is_some());
-        if status != StatusCode::NOT_FOUND || !says_why() {
-            return Err(answered(&self.domain, status));
         }
         if route.views && self.thing(&route, "views", table).await.is_ok_and(|sent| sent.status.is_success()) {
             return Err(LakeError::View { domain: self.domain.clone(), table: table.to_string() });
         }
         Ok(None)
+    }
+
+    async fn view(&self, view: &TableIdent) -> Result<Option<View>, LakeError> {
+        let route = self.route().await?;
+        let Some(bytes) = self.had(&route, "views", view).await? else { return Ok(None) };
+        View::decode(&bytes).map(Some).ok_or_else(|| garbled(&self.domain, "it is no view"))
+    }
+
+    fn has_views(&self) -> bool {
+        true
     }
 
     fn staleness(&self) -> Duration {

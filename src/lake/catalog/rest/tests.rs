@@ -62,6 +62,7 @@ impl Server {
             headers: BTreeMap::new(),
             vended: true,
             location: None,
+            known_as: Vec::new(),
         }
     }
 
