@@ -15,7 +15,7 @@ pub(crate) mod planted;
 pub(crate) mod reach;
 pub mod restriction;
 mod scope;
-mod source;
+pub(crate) mod source;
 mod uid;
 mod validate;
 

@@ -3,6 +3,7 @@
 mod broken;
 mod claims;
 mod codes;
+mod customs;
 mod detected;
 pub(crate) mod dice;
 mod documents;

@@ -41,6 +41,12 @@ pub(super) const PAGES: &[Page] = &[
         "Write one of `standards.classifications` of mesh.yaml, at least as strict as that of the tag.",
     ),
     page(
+        "standards/custom",
+        "a product or column falls short of a standard of the mesh's own",
+        "The mesh asks it of every product, for the reason that the standard gives.",
+        "The finding says what to write, or where the standard stands.",
+    ),
+    page(
         "standards/identifier",
         "a column that carries a canonical identifier's tag has another type or pattern",
         "Products of different domains can be joined only if what identifies a thing looks the same everywhere.",
@@ -75,6 +81,12 @@ pub(super) const PAGES: &[Page] = &[
         "the contract keeps its data shorter or longer than the mesh allows",
         "Keeping too little breaks those who rely on it, and keeping too much breaks the law.",
         "Change `retention` in `slaProperties` to lie within `standards.retention` of mesh.yaml.",
+    ),
+    page(
+        "standards/rule",
+        "a file in `standards/` holds what is no standard",
+        "A standard that is not understood could be the one that counts, so that nothing is served without it.",
+        "Write `forbid (principal, action == Action::\"publish\", resource is Product) when { … };` with an `@id`.",
     ),
     page(
         "standards/sla",

@@ -55,7 +55,8 @@ pub(super) fn load(sources: &Sources<'_>) -> Option<Loaded> {
         None => return Some(Loaded { of_mesh: report.into_findings(), undeclared: true, ..Loaded::default() }),
     };
     let undeclared = report.is_broken();
-    let mut candidates = candidates(sources, &declared)?;
+    let custom = standards::Custom::read(tree, &mut report);
+    let mut candidates = candidates(sources, &declared, &custom)?;
     for (name, place, message) in alias::across(candidates.values().filter_map(|c| c.domain.as_ref())) {
         if let Some(candidate) = candidates.get_mut(&name) {
             candidate.report.error("domain/shared-place", &place, message);
@@ -146,7 +147,11 @@ fn withhold(domain: &mut Domain, report: &Report, withheld: &mut BTreeMap<Produc
 }
 
 /// Every domain, read and held against what needs no other domain; `None` when a thread failed.
-fn candidates(sources: &Sources<'_>, declared: &Declared) -> Option<BTreeMap<DomainName, Candidate>> {
+fn candidates(
+    sources: &Sources<'_>,
+    declared: &Declared,
+    custom: &standards::Custom,
+) -> Option<BTreeMap<DomainName, Candidate>> {
     let trees = sources.domains.iter().filter_map(|(name, tree)| Some((name, (*tree)?))).collect();
     let candidates = each(trees, |(name, tree): (&DomainName, Tree<'_>)| {
         let mut report = Report::new(Some(name.clone()));
@@ -154,6 +159,7 @@ fn candidates(sources: &Sources<'_>, declared: &Declared) -> Option<BTreeMap<Dom
         if let Some(domain) = &domain {
             alias::within(domain, declared, &mut report);
             standards::check(domain, declared, &mut report);
+            custom.check(domain, &mut report);
         }
         (name.clone(), Candidate { domain, report })
     });

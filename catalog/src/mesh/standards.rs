@@ -4,10 +4,12 @@
 //! naming, require, classifications     how things are called, and what must be said of them
 //! a tag's type, pattern, classification  a canonical identifier is the same in every domain
 //! sla, retention, licences             what must be promised, and what may be
+//! standards/*.cedar                    what else the mesh asks of contracts
 //! ```
 //!
 //! What falls short is a warning, unless `severity` makes an error of it: then the product is not served.
 
+mod custom;
 mod level;
 mod read;
 mod reference;
@@ -21,6 +23,7 @@ use crate::document::{Help, Place, Report, Severity, quote};
 use crate::policy::Mask;
 use crate::starter::is_todo;
 
+pub(crate) use self::custom::Custom;
 pub(crate) use self::level::{Bounds, Level};
 pub(crate) use self::read::{Standard, Standards, read};
 pub(crate) use self::reference::across;

@@ -1,3 +1,5 @@
+//! What a view is read as, and what is refused.
+
 use super::*;
 
 fn names() -> Names {
