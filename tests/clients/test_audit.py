@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import shutil
 import subprocess
 import threading
 import uuid
@@ -214,3 +215,25 @@ def test_queries_tell_ones_own_and_the_audits_readers_everybodys(serve, ways):
     assert json.loads(post(server, sql, "analyst-eu")[2]) == [{"principal": "analyst-eu"} | row]
     seen = json.loads(post(server, sql, None, headers=basic("otto", "guest"))[2])
     assert seen == [{"principal": user} | row for user in ["analyst-eu", "analyst-us"]]
+
+
+def test_a_change_that_breaks_somebody_names_them(serve, log, mesh, tmp_path):
+    server = serve("--audit", str(log))
+    for user in ("analyst-eu", "analyst-us"):
+        with open_connection(server, user) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT city FROM storefront.customers" if user == "analyst-us" else CUSTOMERS)
+            cursor.fetch_arrow_table()
+    server.stop()
+    after = shutil.copytree(mesh, tmp_path / "after", ignore=shutil.ignore_patterns("lake"))
+    (contract,) = (after / "storefront" / "products").glob("customers*.odcs.yaml")
+    lines = contract.read_text().split("\n")
+    begin = next(at for at, line in enumerate(lines) if "name: email" in line)
+    indent = len(lines[begin]) - len(lines[begin].lstrip())
+    end = next(at for at in range(begin + 1, len(lines)) if lines[at].strip() and len(lines[at]) - len(lines[at].lstrip()) <= indent)
+    contract.write_text("\n".join(lines[:begin] + lines[end:]))
+    command = [binary(), "diff", "--audit", str(log), str(mesh), str(after)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START)
+    assert done.returncode == 1, done.stderr
+    said = [line for line in done.stdout.split("\n") if "email" in line or "analyst" in line]
+    assert any("analyst-eu" in line for line in said), done.stdout
+    assert not any("analyst-us" in line for line in said), done.stdout
