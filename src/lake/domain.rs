@@ -4,7 +4,7 @@
 //! fingerprint, secrets included, so that a rotated key is used.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use iceberg::TableIdent;
@@ -40,6 +40,8 @@ pub(super) struct DomainLake {
     found: Option<Cache<TableIdent, Arc<Found>>>,
     /// The same of its views.
     views: Option<Cache<TableIdent, Arc<View>>>,
+    /// What its views said last, however long ago.
+    viewed: Mutex<HashMap<TableIdent, Arc<View>>>,
     pub(super) stores: Mutex<HashMap<String, OpenStore>>,
     pub(super) connections: Arc<Connections>,
     /// For the requests to all of its stores.
@@ -83,6 +85,7 @@ impl DomainLake {
             reading,
             staleness,
             found: (!staleness.is_zero()).then(|| remembering(staleness, Found::bytes)),
+            viewed: Mutex::default(),
             views: (!staleness.is_zero()).then(|| remembering(staleness, View::bytes)),
             stores: Mutex::default(),
             connections: Arc::new(Connections::new(limits)),
@@ -116,7 +119,18 @@ impl DomainLake {
             let found = self.breaker.ask(self.catalog.view(view)).await.map_err(told)?;
             found.map(Arc::new).ok_or_else(|| told(missing()))
         };
-        known(self.views.as_ref(), view, ask).await
+        let found = known(self.views.as_ref(), view, ask).await?;
+        self.viewed().insert(view.clone(), Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// What a view said last, for whoever must not wait for the catalog.
+    pub(super) fn viewed_last(&self, view: &TableIdent) -> Option<Arc<View>> {
+        self.viewed().get(view).cloned()
+    }
+
+    fn viewed(&self) -> MutexGuard<'_, HashMap<TableIdent, Arc<View>>> {
+        self.viewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -207,6 +207,12 @@ impl Lake {
         self.domain(domain).map_err(told)?.view(domain, view, &ident).await
     }
 
+    /// What `view` was when somebody read it last, if anybody did. No catalog is asked.
+    pub fn viewed_last(&self, domain: &Domain, view: &str) -> Option<Arc<View>> {
+        let ident = table_ident(domain.name.as_str(), view).ok()?;
+        self.domain(domain).ok()?.viewed_last(&ident)
+    }
+
     /// What the catalog of `domain` demands of the readers of a table now, or a moment ago.
     ///
     /// # Errors

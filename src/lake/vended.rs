@@ -244,14 +244,16 @@ impl Lent {
         if self.renewals() != before {
             return true;
         }
-        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner).replace(Instant::now());
-        if tried.is_some_and(|tried| tried.elapsed() < PAUSE) {
+        let tried = || self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if tried().is_some_and(|tried| tried.elapsed() < PAUSE) {
             return false;
         }
         let lease = match self.breaker.ask(self.catalog.find(&self.table)).await {
             Ok(Some(found)) => found.lease.filter(Lease::logs_in),
             Ok(None) | Err(_) => None,
         };
+        // Behind the answer, so that who waited for one that did not come does not ask as well.
+        *tried() = Some(Instant::now());
         let Some(lease) = lease else { return false };
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = lease;
         self.renewals.fetch_add(1, Ordering::AcqRel);

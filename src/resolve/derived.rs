@@ -27,7 +27,7 @@ use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use futures::future::BoxFuture;
-use polder_catalog::contract::{Contract, Query};
+use polder_catalog::contract::{Contract, Query, Text};
 use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, ColumnGrant, Grants};
@@ -133,7 +133,7 @@ pub(super) struct Deriving {
     above: Vec<ProductRef>,
     /// Whether nothing is decided: contracts alone are looked at.
     declared: bool,
-    /// Whether no catalog is asked, not even for what a view says.
+    /// Whether no catalog is asked, not even for what a view says now.
     offline: bool,
     /// How many queries were planned for the outermost of these.
     planned: Arc<AtomicUsize>,
@@ -320,6 +320,14 @@ impl Resolver {
                     Over::Tables => self.denied(name, domain, product, query).await.unwrap_or_else(|| self.kept(name)),
                     Over::Outlines => self.kept(name),
                 },
+                // What a view says is in nobody's contract, so it is told to those alone who look after the mesh.
+                Class::UnknownName | Class::BadRequest | Class::Limit
+                    if matches!(query.text, Text::View(_)) && !self.is_declared() =>
+                {
+                    tracing::warn!(product = %name, error = %error.message, "a view is not read");
+                    invalid(name, "its view is none that is read here")
+                        .help("`polder check` says why, and what is read")
+                }
                 Class::UnknownName | Class::BadRequest => invalid(name, &error.message),
                 Class::Storage | Class::Drift => {
                     Error { message: format!("`{name}` cannot be read: {}", error.message), ..error }

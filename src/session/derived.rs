@@ -20,12 +20,14 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 
 use super::Request;
-use super::foreign::{self, Manner};
+use super::foreign::{self, Manner, Read};
 use super::gate::{Gated, admit};
 use super::interrupt::interruptible;
 use super::planning::{failed, finish, followed, undenied, unfollowed};
@@ -48,22 +50,23 @@ impl Derivations {
     }
 
     async fn query(&self, resolver: &Resolver, said: Said<'_>, over: Over) -> Result<Inner, Unplanned> {
-        let (query, schema, manner) = match said {
+        let (Read { query, manner, bare }, schema) = match said {
             Said::Here(schema, sql) => {
-                (admit(sql).and_then(Gated::lasting).map_err(Unplanned::Plan)?, schema.to_owned(), Manner::Own)
+                let query = admit(sql).and_then(Gated::lasting).map_err(Unplanned::Plan)?;
+                (Read { query, manner: Manner::Own, bare: false }, schema)
             }
-            Said::View(view, names) => {
-                let (query, manner) = foreign::read(&view, &names)?;
-                (query, foreign::NOWHERE.to_owned(), manner)
-            }
+            Said::View(view, names) => (foreign::read(&view, &names)?, foreign::NOWHERE),
         };
-        let request = Request { schema: Some(schema), pins: resolver.pins().clone(), ..Request::new("") };
+        let request = Request { schema: Some(schema.to_owned()), pins: resolver.pins().clone(), ..Request::new("") };
         let prepared = prepare(resolver, query, &request, self.base.clone(), over).await;
         let Prepared { state, statement, tables, denials } = prepared.map_err(Unplanned::Table)?;
         let planned = state.statement_to_plan(statement).await;
         let plan = planned.map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         undenied(&plan, denials, &tables).map_err(Unplanned::Plan)?;
-        foreign::check(&plan, manner).map_err(Unplanned::Plan)?;
+        foreign::check(&plan, manner, bare).map_err(Unplanned::Plan)?;
+        // Its types are those that its rows will have: branches and unions of several types agree on one here.
+        let coerced = TypeCoercion::new().analyze(plan, state.config_options());
+        let plan = coerced.map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         let flow = followed(&plan, &tables).map_err(Unplanned::Plan)?;
         let weight = weight(&plan, &tables).map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         let carried = carried(&plan).map_err(|unknown| Unplanned::Plan(unfollowed(&unknown)))?;

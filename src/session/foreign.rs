@@ -49,18 +49,28 @@ impl Manner {
     }
 }
 
-/// The query of a view over products, and in whose manner it was written.
+/// What is read of a view.
+pub(super) struct Read {
+    /// Its query, over products.
+    pub(super) query: Box<Query>,
+    /// In whose manner it was written.
+    pub(super) manner: Manner,
+    /// Whether a query inside of it has a column that does not say where it is from.
+    pub(super) bare: bool,
+}
+
+/// Reads a view.
 ///
 /// # Errors
 /// A table that is no product, and for the plan whatever else is not read.
-pub(super) fn read(view: &View, names: &Names) -> Result<(Box<Query>, Manner), Unplanned> {
+pub(super) fn read(view: &View, names: &Names) -> Result<Read, Unplanned> {
     let (text, manner) = choose(&view.texts).map_err(Unplanned::Plan)?;
-    let tokens = words::read(text, manner, names).map_err(Unplanned::Plan)?;
+    let (tokens, written) = words::read(text, manner, names).map_err(Unplanned::Plan)?;
     let mut query = gate::view(tokens).map_err(Unplanned::Plan)?;
-    sense::check(&mut query, manner).map_err(Unplanned::Plan)?;
-    names::resolve(&mut query, view, names)?;
+    let bare = sense::check(&mut query, manner).map_err(Unplanned::Plan)?;
+    names::resolve(&mut query, view, names, manner, &written)?;
     let query = named(query, view, manner, names).map_err(Unplanned::Plan)?;
-    Ok((query, manner))
+    Ok(Read { query, manner, bare })
 }
 
 /// The text that is read.
@@ -82,7 +92,14 @@ fn named(query: Box<Query>, view: &View, manner: Manner, names: &Names) -> Resul
     let spell = |name: &String| if manner == Manner::Own { name.clone() } else { names.spelled(name) };
     let columns: Vec<String> = view.columns.iter().map(spell).collect();
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let has_star = sense::has_star(&query);
     let outer = match &view.made {
+        _ if columns.is_empty() => return Ok(query),
+        _ if !has_star => {
+            let columns: Vec<_> = columns.iter().map(|name| quoted(name)).collect();
+            format!("SELECT * FROM (SELECT 1) AS \"view\" ({})", columns.join(", "))
+        }
+        None => return Ok(query),
         Some(made) if made.len() != columns.len() => {
             return Err(Error::new(Class::BadRequest, "the view does not say what its columns are called"));
         }
@@ -90,11 +107,6 @@ fn named(query: Box<Query>, view: &View, manner: Manner, names: &Names) -> Resul
             let pairs = made.iter().map(spell).zip(&columns);
             let pairs: Vec<_> = pairs.map(|(made, name)| format!("{} AS {}", quoted(&made), quoted(name))).collect();
             format!("SELECT {} FROM (SELECT 1) AS \"view\"", pairs.join(", "))
-        }
-        None if sense::has_star(&query) || columns.is_empty() => return Ok(query),
-        None => {
-            let columns: Vec<_> = columns.iter().map(|name| quoted(name)).collect();
-            format!("SELECT * FROM (SELECT 1) AS \"view\" ({})", columns.join(", "))
         }
     };
     let bug = || Error::new(Class::Bug, "the columns of a view could not be named");

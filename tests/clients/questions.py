@@ -3,7 +3,6 @@
 What the two read differently for reasons of their own is not asked:
 
 - `/`: whole numbers are divided as such in one and as floats in the other.
-- `INTERSECT ALL`, `EXCEPT ALL`: DataFusion has them as joins, which do not count.
 - sums and averages of floats that are not small multiples of 1/8, whose last digits depend on the order of rows.
 - averages of decimals: a decimal in one, a float in the other.
 - ORDER BY without NULLS FIRST or LAST, and LIMIT without a total order.

@@ -114,6 +114,8 @@ fn write(dir: &Path) {
         ("books", "SELECT id FROM vault.ledger", vec![id.clone()]),
         ("nothing", "SELECT id FROM vault.nothing", vec![id.clone()]),
         ("narrow", "SELECT id FROM shop.people", vec![column("id", "int", &[])]),
+        ("halves", "SELECT id FROM shop.people UNION ALL SELECT id * 0.5 FROM shop.people", vec![id.clone()]),
+        ("some", "SELECT CASE WHEN id > 5 THEN id ELSE id * 0.5 END AS id FROM shop.people", vec![id.clone()]),
         ("short", "SELECT id FROM shop.people", vec![id.clone(), city]),
         ("misspelt", "SELECT idd AS id FROM shop.people", vec![id.clone()]),
         ("changing", "DROP TABLE shop.people", vec![id.clone()]),
@@ -287,6 +289,9 @@ fn a_query_that_does_not_keep_its_contract_is_drift() {
         error.message
     };
     at("narrow", "column `id` has type `Int64`, and the contract says `int`");
+    // Nothing is cut off: the whole of it has the wider type.
+    at("halves", "column `id` has type `Float64`, and the contract says `long`");
+    at("some", "column `id` has type `Float64`, and the contract says `long`");
     at("short", "column `city` is missing");
     at("misspelt", "there is no column `idd`");
     at("changing", "read only");

@@ -80,12 +80,12 @@ impl Resolver {
         Some((name, product, Grants { columns, rows: Rows::All }))
     }
 
-    /// The rows of `mesh.lineage`.
+    /// The rows of `mesh.lineage`. It tells of all domains and waits for none: of a view, what it said last.
     pub(in crate::resolve) async fn lineage(&self) -> Vec<Row> {
         let shown = |product: &Product| self.mesh.may_discover(&self.principal, product) == Discovery::Shown;
         let mut rows = Vec::new();
         for (name, _, product) in self.discoverable() {
-            let Some(Ok(beneath)) = self.declared_beneath(&name, product, false).await else { continue };
+            let Some(Ok(beneath)) = self.declared_beneath(&name, product, true).await else { continue };
             let row = |column: Option<&str>, source: &FlowSource| {
                 let (_, _, table) = beneath.tables.iter().find(|(scan, ..)| *scan == source.table)?;
                 let from = table.wanted.as_ref()?.product();

@@ -31,6 +31,8 @@ pub struct Names {
     catalogs: Vec<String>,
     /// The products of each table and view of the catalog.
     products: BTreeMap<String, BTreeSet<ProductRef>>,
+    /// Those whose contracts call columns by other names than their tables do.
+    renamed: BTreeSet<ProductRef>,
     /// The columns of all these and of the view's own contract, by their names in lower case.
     columns: BTreeMap<String, BTreeSet<String>>,
 }
@@ -41,7 +43,8 @@ impl Names {
             CatalogConfig::Rest(rest) => rest.known_as.clone(),
             _ => Vec::new(),
         };
-        let mut names = Self { catalogs, products: BTreeMap::new(), columns: BTreeMap::new() };
+        let (products, renamed, columns) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut names = Self { catalogs, products, renamed, columns };
         names.spell(&own.columns);
         let (plain, majors): (Vec<_>, Vec<_>) = resolver
             .mesh
@@ -59,7 +62,10 @@ impl Names {
         let Some(table) = product.contract.physical() else { return };
         let products = self.products.entry(table.to_owned()).or_default();
         if name.major.is_none() || !products.iter().any(|other| other.product == name.product) {
-            products.insert(name);
+            products.insert(name.clone());
+            if product.contract.columns.iter().any(renames) {
+                self.renamed.insert(name);
+            }
             self.spell(&product.contract.columns);
         }
     }
@@ -68,7 +74,8 @@ impl Names {
     #[cfg(test)]
     pub fn new(catalogs: &[&str], tables: &[(&str, &str, &[&str])]) -> Self {
         let catalogs = catalogs.iter().map(|name| (*name).to_owned()).collect();
-        let mut names = Self { catalogs, products: BTreeMap::new(), columns: BTreeMap::new() };
+        let (products, renamed, columns) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut names = Self { catalogs, products, renamed, columns };
         for (table, product, columns) in tables {
             if let Ok(product) = ProductRef::parse("shop", product) {
                 names.products.entry((*table).to_owned()).or_default().insert(product);
@@ -101,6 +108,12 @@ impl Names {
     /// `BadRequest` where it cannot be told what it means, `UnknownName` where that is no product.
     pub fn product(&self, view: &View, name: &[String]) -> Result<&ProductRef, Error> {
         let written = name.join(".");
+        if name.iter().chain(&view.namespace).any(|part| part.contains('.')) {
+            return Err(Error::new(
+                Class::BadRequest,
+                format!("it reads `{written}`, and a dot in a name parts it in two"),
+            ));
+        }
         let own = |catalog: &String| self.catalogs.iter().any(|known| known.eq_ignore_ascii_case(catalog));
         let full = match name {
             [] => return Err(Error::new(Class::BadRequest, "it reads what has no name")),
@@ -115,22 +128,27 @@ impl Names {
             [table] => view.namespace.iter().chain([table]).cloned().collect::<Vec<_>>().join("."),
             _ => written.clone(),
         };
-        let alike = || {
-            let mut alike = self.products.iter().filter(|(table, _)| table.eq_ignore_ascii_case(&full));
-            alike.next().filter(|_| alike.next().is_none()).map(|(_, products)| products)
-        };
-        let products = self.products.get(&full).or_else(alike);
+        let products = self.products.get(&full);
         match products.map(|products| products.iter().collect::<Vec<_>>()).as_deref() {
+            Some([product]) if self.renamed.contains(product) => Err(Error::new(
+                Class::BadRequest,
+                format!("it reads `{written}`, whose columns have other names in the contract than in the table"),
+            )),
             Some([product]) => Ok(product),
             None | Some([]) => {
                 Err(Error::new(Class::UnknownName, format!("it reads `{written}`, which is no product of its domain")))
             }
             Some(several) => Err(Error::new(
-                Class::BadRequest,
+                Class::UnknownName,
                 format!("it reads `{written}`, of which there are {} products", several.len()),
             )),
         }
     }
+}
+
+/// Whether a column, or a field of it, has another name in the table.
+fn renames(column: &Column) -> bool {
+    column.name != column.physical_name || column.fields.iter().any(renames)
 }
 
 impl Resolver {
@@ -143,8 +161,10 @@ impl Resolver {
     ) -> Result<Said<'a>, Unplanned> {
         Ok(match &query.text {
             Text::Here(text) => Said::Here(domain.name.as_str(), text),
-            Text::View(_) if self.deriving.offline => {
-                return Err(Unplanned::Table(Error::new(Class::Storage, "its catalog is not asked")));
+            Text::View(view) if self.deriving.offline => {
+                let unasked = || Unplanned::Table(Error::new(Class::Storage, "its catalog is not asked"));
+                let view = self.lake.viewed_last(domain, view).ok_or_else(unasked)?;
+                Said::View(view, Names::of(self, domain, &product.contract))
             }
             Text::View(view) => {
                 let view = self.lake.view(domain, view).await.map_err(Unplanned::Table)?;

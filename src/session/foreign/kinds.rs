@@ -1,7 +1,7 @@
 //! In a view no value is read as one of another kind: how that is done differs from dialect to dialect.
 //!
 //! `'9' < 10` compares numbers in Spark and texts here; the day of a moment depends on the session's time zone; a fraction
-//! that becomes a whole number is cut off or rounded.
+//! that becomes a whole number is cut off or rounded; `-0.0` is 0 in some, and `NaN` is itself.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -12,38 +12,102 @@ use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Logical
 use super::Manner;
 use crate::error::{Class, Error};
 
-/// Looks through a plan before anything in it is cast.
-pub(in crate::session) fn check(plan: &LogicalPlan, manner: Manner) -> Result<(), Error> {
+/// Looks through a plan before anything in it is cast. A column in a subquery that is one of the query around it may have been
+/// meant as one of its own table that no contract has, where `bare` says that it does not tell.
+pub(in crate::session) fn check(plan: &LogicalPlan, manner: Manner, bare: bool) -> Result<(), Error> {
     if manner == Manner::Own {
         return Ok(());
     }
-    let mut mixed = false;
+    let (mut mixed, mut outer) = (false, false);
     let walked = plan.apply_with_subqueries(|node| {
         let mut schema = DFSchema::empty();
         for input in node.inputs() {
             schema.merge(input.schema());
         }
-        if let LogicalPlan::Join(join) = node {
-            for (left, right) in &join.on {
-                mixed |= Family::of(left, &schema)?.meets(Family::of(right, &schema)?);
-            }
-        }
+        mixed |= node_mixes(node, &schema)?;
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
-                mixed |= mixes(expr, &schema)?;
+                outer |= matches!(expr, Expr::OuterReferenceColumn(..));
+                mixed |= mixes(expr, &schema)? || works_on_floats(expr, &schema)?;
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     });
-    match (walked, mixed) {
-        (Ok(_), false) => Ok(()),
-        (Ok(_), true) => {
-            let what =
-                "the view reads texts, moments or fractions as something else, which may mean something else here";
-            Err(Error::new(Class::BadRequest, what))
+    let said = match (walked, mixed, outer && bare) {
+        (Ok(_), false, false) => return Ok(()),
+        (Ok(_), false, true) => "the view has a subquery whose columns do not say which table they are from",
+        (Ok(_), true, _) => {
+            "the view reads texts, moments, decimals or floating numbers in a way that may mean something else here"
         }
-        (Err(_), _) => Err(Error::new(Class::BadRequest, "it is not known what the view compares")),
-    }
+        (Err(_), ..) => "it is not known what the view compares",
+    };
+    Err(Error::new(Class::BadRequest, said))
+}
+
+/// Whether a node puts together or tells apart what differs from dialect to dialect: `-0.0` and `NaN` most of all.
+fn node_mixes(node: &LogicalPlan, schema: &DFSchema) -> DfResult<bool> {
+    let float = |expr: &Expr| expr.get_type(schema).map(|kind| kind.is_floating());
+    let any = |exprs: &mut dyn Iterator<Item = &Expr>| -> DfResult<bool> {
+        for expr in exprs {
+            if float(expr)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    Ok(match node {
+        LogicalPlan::Join(join) => {
+            for (left, right) in &join.on {
+                if Family::of(left, schema)?.meets(Family::of(right, schema)?) || float(left)? || float(right)? {
+                    return Ok(true);
+                }
+            }
+            false
+        }
+        LogicalPlan::Aggregate(aggregate) => any(&mut aggregate.group_expr.iter())?,
+        LogicalPlan::Sort(sort) => any(&mut sort.expr.iter().map(|by| &by.expr))?,
+        LogicalPlan::Distinct(distinct) => {
+            distinct.input().schema().fields().iter().any(|field| field.data_type().is_floating())
+        }
+        LogicalPlan::Union(union) => {
+            let mut inputs = union.inputs.iter().map(|input| {
+                input.schema().fields().iter().map(|field| Family::of_type(field.data_type())).collect::<Vec<_>>()
+            });
+            let first = inputs.next().unwrap_or_default();
+            inputs.any(|other| first.iter().zip(&other).any(|(one, other)| one.meets(*other)))
+        }
+        _ => false,
+    })
+}
+
+/// Whether an expression does more with floating numbers than to show, count or add them up, or divides what is no whole
+/// number.
+fn works_on_floats(expr: &Expr, schema: &DFSchema) -> DfResult<bool> {
+    let allowed = match expr {
+        Expr::Column(_) | Expr::Alias(_) | Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::Cast(_) => return Ok(false),
+        Expr::AggregateFunction(function) => {
+            let name = function.func.name();
+            if name == "avg" {
+                for arg in &function.params.args {
+                    if arg.get_type(schema)?.is_decimal() {
+                        return Ok(true);
+                    }
+                }
+            }
+            matches!(name, "avg" | "sum") || name == "count" && !function.params.distinct
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide | Operator::Modulo, right }) => {
+            return Ok(!(left.get_type(schema)?.is_integer() && right.get_type(schema)?.is_integer()));
+        }
+        _ => false,
+    };
+    let mut works = false;
+    expr.apply_children(|child| {
+        // What a subquery makes is looked at where it is made.
+        works |= !allowed && child.get_type(schema)?.is_floating();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(works)
 }
 
 /// Kinds of values that are read as each other in many ways.
@@ -111,13 +175,14 @@ fn mixes(expr: &Expr, schema: &DFSchema) -> DfResult<bool> {
             }
             _ => Ok(false),
         },
-        // `DATE '2026-01-31'` is planned as one.
+        // `DATE '2026-01-31'` is planned as one, and `0.5` is made one.
         Expr::Cast(Cast { expr, field }) if matches!(expr.as_ref(), Expr::Literal(..)) => {
-            Ok(*field.data_type() != DataType::Date32)
+            Ok(!matches!(field.data_type(), DataType::Date32 | DataType::Decimal128(..)))
         }
         Expr::Cast(Cast { expr, field }) => {
             let kind = expr.get_type(schema)?;
             let loses = field.data_type().is_integer() && !kind.is_integer();
+            let loses = loses || field.data_type().is_decimal() || kind.is_floating();
             Ok(loses || Family::of_type(&kind).meets(Family::of_type(field.data_type())))
         }
         _ => Ok(false),

@@ -2,33 +2,36 @@
 //!
 //! ```text
 //! FROM sales.orders JOIN people p ON …  ->  FROM "shop"."orders" AS "orders" JOIN "shop"."customers" AS "p" ON …
-//! SELECT sales.orders.id                ->  SELECT "orders"."id"
 //! ```
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableAlias,
-    TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::Manner;
+use super::words::Written;
 use crate::error::{Class, Error};
 use crate::lake::View;
 use crate::resolve::{Names, Unplanned};
 use crate::session::gate::normal;
 
 /// Puts products in the place of tables.
-pub(super) fn resolve(query: &mut Query, view: &View, names: &Names) -> Result<(), Unplanned> {
+pub(super) fn resolve(
+    query: &mut Query,
+    view: &View,
+    names: &Names,
+    manner: Manner,
+    written: &Written,
+) -> Result<(), Unplanned> {
     let mut given = Given::default();
     let _ = Visit::visit(query, &mut given);
-    let mut tables = Tables { view, names, given: given.0, qualified: BTreeSet::new() };
+    let mut tables = Tables { view, names, manner, written, given: given.0 };
     match VisitMut::visit(query, &mut tables) {
         ControlFlow::Break(unplanned) => Err(unplanned),
-        ControlFlow::Continue(()) => {
-            let _ = VisitMut::visit(query, &mut Qualifiers(tables.qualified));
-            Ok(())
-        }
+        ControlFlow::Continue(()) => Ok(()),
     }
 }
 
@@ -41,7 +44,7 @@ impl Visitor for Given {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let given = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.0.extend(given.map(|given| normal(&given.alias.name)));
+        self.0.extend(given.map(|given| given.alias.name.value.to_lowercase()));
         ControlFlow::Continue(())
     }
 }
@@ -49,9 +52,25 @@ impl Visitor for Given {
 struct Tables<'a> {
     view: &'a View,
     names: &'a Names,
+    manner: Manner,
+    written: &'a Written,
     given: BTreeSet<String>,
-    /// Names of more than one part under which no alias stands.
-    qualified: BTreeSet<Vec<String>>,
+}
+
+impl Tables<'_> {
+    /// A part of a table's name, as a catalog has it: Spark asks for it as it is written, and Trino in lower case.
+    fn part(&self, part: &str) -> Result<String, Unplanned> {
+        let lower = part.to_lowercase();
+        match (self.manner, self.written.get(&lower).map(|written| written.iter().collect::<Vec<_>>()).as_deref()) {
+            (Manner::Own, _) => Ok(part.to_owned()),
+            (Manner::Trino, _) => Ok(lower),
+            (Manner::Spark, Some([only])) => Ok((*only).clone()),
+            (Manner::Spark, _) => {
+                let what = format!("the view writes `{lower}` in several ways");
+                Err(Unplanned::Plan(Error::new(Class::BadRequest, what)))
+            }
+        }
+    }
 }
 
 fn parts(name: &ObjectName) -> Vec<String> {
@@ -63,10 +82,14 @@ impl VisitorMut for Tables<'_> {
 
     fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Unplanned> {
         let TableFactor::Table { name, alias, .. } = table else { return ControlFlow::Continue(()) };
-        let written = parts(name);
+        let spelled = parts(name);
+        let written = match spelled.iter().map(|part| self.part(part)).collect::<Result<Vec<_>, _>>() {
+            Ok(written) => written,
+            Err(unplanned) => return ControlFlow::Break(unplanned),
+        };
         let found = self.names.product(self.view, &written);
-        if let [plain] = written.as_slice()
-            && self.given.contains(plain)
+        if let [plain] = spelled.as_slice()
+            && self.given.contains(&plain.to_lowercase())
         {
             // It lies in the namespace as well, and where one hides the other is not looked into.
             return match found {
@@ -84,52 +107,13 @@ impl VisitorMut for Tables<'_> {
         };
         let quoted = |name: &str| Ident::with_quote('"', name);
         if alias.is_none()
-            && let Some(last) = written.last()
+            && let Some(last) = spelled.last()
         {
             *alias = Some(TableAlias { explicit: true, name: quoted(last), columns: Vec::new(), at: None });
-            if written.len() > 1 {
-                self.qualified.insert(written);
-            }
         }
         let table = crate::resolve::table_part(product);
         let named = [product.product.domain().as_str(), &table];
         *name = ObjectName(named.map(|part| ObjectNamePart::Identifier(quoted(part))).to_vec());
-        ControlFlow::Continue(())
-    }
-}
-
-/// Names of columns that say where their table lies say its name alone.
-struct Qualifiers(BTreeSet<Vec<String>>);
-
-impl Qualifiers {
-    /// How many of the first of these are too much.
-    fn beyond(&self, written: &[String]) -> usize {
-        let told = self.0.iter().filter(|table| written.starts_with(table)).map(|table| table.len() - 1);
-        told.max().unwrap_or(0)
-    }
-}
-
-impl VisitorMut for Qualifiers {
-    type Break = ();
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        for item in &mut select.projection {
-            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item {
-                let beyond = self.beyond(&parts(name));
-                name.0.drain(..beyond);
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::CompoundIdentifier(name) = expr {
-            let written: Vec<String> = name.iter().map(normal).collect();
-            // The last part is a column whatever else it is called.
-            let most = written.len().saturating_sub(1);
-            let beyond = self.beyond(written.get(..most).unwrap_or_default());
-            name.drain(..beyond);
-        }
         ControlFlow::Continue(())
     }
 }

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, GroupByExpr, LimitClause, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Visit, Visitor,
+    self, Expr, GroupByExpr, LimitClause, Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier,
+    TableFactor, Visit, Visitor,
 };
 
 use super::version::Version;
@@ -199,6 +200,15 @@ impl Visitor for Parts {
 fn body_is_a_query(body: &SetExpr) -> ControlFlow<&'static str> {
     match body {
         SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
+        // DataFusion makes joins of them, which do not count how often a row is there.
+        SetExpr::SetOperation {
+            op: SetOperator::Except | SetOperator::Minus,
+            set_quantifier: SetQuantifier::All,
+            ..
+        } => ControlFlow::Break("EXCEPT ALL"),
+        SetExpr::SetOperation { op: SetOperator::Intersect, set_quantifier: SetQuantifier::All, .. } => {
+            ControlFlow::Break("INTERSECT ALL")
+        }
         SetExpr::SetOperation { op: _, set_quantifier: _, left, right } => {
             body_is_a_query(left)?;
             body_is_a_query(right)

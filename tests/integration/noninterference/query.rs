@@ -334,8 +334,7 @@ impl Writer<'_> {
             listed("", items, format!("{from}{filter}"))
         };
         let ((one, items), (other, _)) = (side(), side());
-        let operator =
-            *self.chance.pick(&["UNION", "UNION", "UNION ALL", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
+        let operator = *self.chance.pick(&["UNION", "UNION", "UNION ALL", "INTERSECT", "EXCEPT"]);
         (format!("{one} {operator} {other}"), items)
     }
 
