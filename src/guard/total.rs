@@ -16,7 +16,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 use super::leakproof::{is_short, widened};
 
 /// Functions that are total on values of the types that they take.
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 17] = [
     "btrim",
     "character_length",
     "coalesce",
@@ -33,6 +33,7 @@ const FUNCTIONS: [&str; 16] = [
     "starts_with",
     "strpos",
     "upper",
+    "||",
 ];
 
 /// Aggregates that are.

@@ -29,6 +29,7 @@ use futures::future::BoxFuture;
 use super::Request;
 use super::foreign::{self, Manner, Read};
 use super::gate::{Gated, admit};
+use super::growth::{apportioned, bounded};
 use super::interrupt::interruptible;
 use super::planning::{failed, finish, followed, undenied, unfollowed};
 use super::tables::{Prepared, prepare};
@@ -86,7 +87,10 @@ impl Plans for Derivations {
 
     fn source(&self, product: &str, plan: LogicalPlan, beneath: Arc<Beneath>) -> Result<Source, Error> {
         let failed = |error: DataFusionError| failed(&error, &beneath.tables);
-        let spares = self.base.optimize(&plan).and_then(|plan| Spares::of(&plan)).map_err(failed)?;
+        let spares = bounded(plan.clone())
+            .and_then(|plan| self.base.optimize(&plan))
+            .and_then(|plan| Spares::of(&plan))
+            .map_err(failed)?;
         let schema = Arc::clone(plan.schema().inner());
         let seal = Seal::default();
         let derived = Derived { product: product.to_owned(), plan, schema, beneath, seal: seal.clone() };
@@ -187,7 +191,7 @@ impl TableProvider for Derived {
         let providers = tables.iter().map(|(_, _, table)| &table.provider);
         // Boxed, since what is inside may be derived as well.
         let finished = Box::pin(finish(state, &asked, providers, tables)).await;
-        let (_, plan) = finished.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let (_, plan, _) = finished.map_err(|error| DataFusionError::External(Box::new(error)))?;
         let of_all = DFSchema::try_from(Arc::clone(&self.schema))?;
         let below = filters.iter().map(|filter| create_physical_expr(filter, &of_all, &ExecutionProps::new()));
         let below = below.collect::<DfResult<_>>()?;
@@ -195,7 +199,7 @@ impl TableProvider for Derived {
             Some(places) => Arc::new(self.schema.project(places)?),
             None => Arc::clone(&self.schema),
         };
-        let (plan, seal) = (interruptible(plan)?, self.seal.clone());
+        let (plan, seal) = (interruptible(apportioned(plan)?)?, self.seal.clone());
         Ok(Arc::new(QueryExec::new(&self.product, schema, plan, seal, below)))
     }
 

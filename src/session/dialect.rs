@@ -11,14 +11,42 @@
 //! ```
 
 use std::any::TypeId;
+use std::cell::Cell;
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace, Word};
 
-/// The generic dialect with table versions.
+/// The generic dialect with table versions, for one statement.
+///
+/// The parser takes a word such as `CAST` for a name where what follows cannot be read, and reads all of that again: each
+/// level of nesting doubles the time, and a statement of a hundred words with a slip of the pen at its end takes hours. So
+/// the beginnings of expressions are counted.
 #[derive(Debug)]
-pub(super) struct Versioned;
+pub(super) struct Versioned {
+    /// How many more may be read.
+    left: Cell<usize>,
+}
+
+/// How many beginnings of expressions may be read for each word; a statement that is read once has one at most.
+const AGAIN: usize = 8;
+
+/// How many may be read in any statement.
+const READ: usize = 10_000;
+
+impl Versioned {
+    /// The dialect for a statement of so many words and signs.
+    pub(super) fn of(words: usize) -> Self {
+        Self { left: Cell::new(words.saturating_mul(AGAIN).saturating_add(READ)) }
+    }
+
+    /// Whether reading was given up, since it took too long.
+    pub(super) fn gave_up(&self) -> bool {
+        self.left.get() == 0
+    }
+}
 
 /// Everything in which the generic dialect differs from the defaults.
 macro_rules! generic {
@@ -31,6 +59,11 @@ macro_rules! generic {
 
             fn supports_table_versioning(&self) -> bool {
                 true
+            }
+
+            fn parse_prefix(&self, _: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+                self.left.set(self.left.get().saturating_sub(1));
+                self.gave_up().then_some(Err(ParserError::RecursionLimitExceeded))
             }
 
             fn is_delimited_identifier_start(&self, ch: char) -> bool {
@@ -128,7 +161,7 @@ generic! {
 /// # Errors
 /// For what is no word and no sign.
 pub(super) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
-    let mut tokens = Tokenizer::new(&Versioned, sql).tokenize_with_location()?;
+    let mut tokens = Tokenizer::new(&Versioned::of(sql.len()), sql).tokenize_with_location()?;
     // From the end, so that what follows a word is known.
     let mut next = [Next::default(), Next::default(), Next::default()];
     for token in tokens.iter_mut().rev() {
@@ -190,7 +223,8 @@ mod tests {
     use super::*;
 
     fn parsed(sql: &str) -> String {
-        let mut parser = DFParserBuilder::new(tokens(sql).unwrap()).with_dialect(&Versioned).build().unwrap();
+        let dialect = Versioned::of(sql.len());
+        let mut parser = DFParserBuilder::new(tokens(sql).unwrap()).with_dialect(&dialect).build().unwrap();
         parser.parse_statements().map_or_else(|error| format!("error: {error}"), |all| all[0].to_string())
     }
 

@@ -127,6 +127,9 @@ pub(super) fn running(error: &DataFusionError, guarded: Option<&Guarded>) -> Err
 }
 
 fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
+    if let Some(grown) = super::growth::grown(root) {
+        return grown;
+    }
     // What a scan or a lake found wrong keeps its own class and words.
     if let Some(error) = cause(root) {
         return match guarded {
@@ -171,6 +174,10 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
         // The pattern stands in the statement; the text that follows would quote it over several lines.
         DataFusionError::External(cause) if cause.to_string().starts_with("regex parse error") => {
             Error::new(Class::BadRequest, "a regular expression of the statement cannot be read")
+        }
+        // It comes as an error of DataFusion's own, and has the pattern in it at most.
+        DataFusionError::Internal(text) if text.contains("Regular expression did not compile") => {
+            Error::new(Class::Limit, "a regular expression of the statement needs more memory than it may have")
         }
         _ => bug(root),
     }

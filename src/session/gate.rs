@@ -106,12 +106,16 @@ pub fn view(mut tokens: Vec<TokenWithSpan>) -> Result<Box<Query>, Error> {
 }
 
 fn parse(tokens: Vec<TokenWithSpan>) -> Result<Admitted, Error> {
+    let dialect = Versioned::of(tokens.len());
     let mut statements = DFParserBuilder::new(tokens)
-        .with_dialect(&Versioned)
+        .with_dialect(&dialect)
         .with_recursion_limit(DEEPEST)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| Error::new(Class::BadRequest, syntax(&error.strip_backtrace())))?;
+        .map_err(|error| match dialect.gave_up() {
+            true => Error::new(Class::Limit, "the statement is nested too deeply to be read, or cannot be parsed"),
+            false => Error::new(Class::BadRequest, syntax(&error.strip_backtrace())),
+        })?;
     match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => admit_statement(statement),
         (None, _) => Err(Error::new(Class::BadRequest, "there is no statement")),
@@ -491,6 +495,20 @@ mod tests {
         check("SELECT repeat('x', 2000000000)", Err("more than 10000 times"));
         check("SELECT repeat(repeat('x', 1000), 1000)", Err("more than 10000 times"));
         check("SELECT array_repeat(1, a) FROM d.p", Err("a plain number"));
+        for (open, close) in [("CAST(", " AS INT)"), ("POSITION(", " IN 1)"), ("CASE ", " END"), ("CEIL(", ")")] {
+            let wrong = format!("SELECT {}1 1{}", open.repeat(60), close.repeat(60));
+            assert!(admit(&wrong).is_err(), "{wrong} is refused, and soon");
+        }
+        check(&format!("SELECT {}1 1{}", "CAST(".repeat(60), " AS INT)".repeat(60)), Err("nested too deeply"));
+        for frame in [
+            "ORDER BY a",
+            "PARTITION BY a",
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+            "ORDER BY a ROWS 5000 PRECEDING",
+        ] {
+            check(&format!("SELECT array_agg(a) OVER ({frame}) FROM d.p"), Err("gathers"));
+        }
+        check("SELECT string_agg(a, ',') OVER (ORDER BY a ROWS BETWEEN 5 PRECEDING AND 5 FOLLOWING) FROM d.p", Ok(()));
         let list = format!("SELECT 1 IN (1{})", ", 1".repeat(10_000));
         assert!(admit(&list).is_ok(), "a long list is no chain");
     }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{End, Feeder, Queue, Unwanted, queue};
+use super::growth::apportioned;
 use super::interrupt::interruptible;
 use super::limits::{Allowance, scanned};
 use super::running::{Leave, Registered, Stopper};
@@ -277,7 +278,7 @@ async fn pass<P: Packer>(
         let error = failure::running(&error, guarded.as_ref());
         if valued { failure::valued(error) } else { error }
     };
-    let started = interruptible(plan).and_then(|plan| execute_stream(plan, context));
+    let started = apportioned(plan).and_then(interruptible).and_then(|plan| execute_stream(plan, context));
     let mut batches = started.map_err(failed)?;
     while let Some(batch) = batches.next().await {
         // A parameter may be NULL, so that the announced columns may be where these are not.

@@ -26,6 +26,7 @@ use futures::StreamExt;
 use polder_catalog::name::ProductName;
 
 use super::gate::{Admitted, Gated, admit};
+use super::growth::{apportioned, bounded};
 use super::interrupt::interruptible;
 use super::tables::catalog_of;
 use super::travel::Named;
@@ -100,9 +101,14 @@ async fn ready(
         return Err(refused("it gives no number"));
     }
     let counts = (0..logical.schema().fields().len()).all(|place| counts(&logical, place));
-    let logical = state.optimize(&logical).map_err(|error| told(&error))?;
+    let optimized = bounded(logical).and_then(|logical| state.optimize(&logical)).and_then(bounded);
+    let logical = optimized.map_err(|error| told(&error))?;
     let plan = state.query_planner().create_physical_plan(&logical, &state).await.map_err(|error| told(&error))?;
-    Ok(Ready { plan: interruptible(plan).map_err(|error| told(&error))?, context: state.task_ctx(), counts })
+    Ok(Ready {
+        plan: apportioned(plan).and_then(interruptible).map_err(|error| told(&error))?,
+        context: state.task_ctx(),
+        counts,
+    })
 }
 
 async fn row(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Vec<Option<f64>>, Error> {

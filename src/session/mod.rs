@@ -28,6 +28,8 @@ mod failure;
 mod foreign;
 mod functions;
 mod gate;
+#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
+mod growth;
 mod health;
 #[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
 mod interrupt;

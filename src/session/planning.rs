@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::caution::cautious;
 use super::failure::Guarded;
 use super::gate::{Admitted, Gated, admit};
+use super::growth::{bounded, narrowed};
 use super::life::Life;
 use super::outer::outer_names;
 use super::parameters::{Bound, Unbound, bind, counted};
@@ -359,7 +360,9 @@ async fn query_plan(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -
     let tables = with_all_beneath(&typed, tables)?;
     let (logical, valued) = valued.map_or((typed, false), |valued| (valued, true));
     let finished = finish(&state, &logical, tables.iter().map(|(_, _, table)| &table.provider), &tables).await;
-    let (logical, physical) = finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
+    let (logical, physical, narrowed) =
+        finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
+    let state = narrowed.unwrap_or(state);
     Ok(Ready { state, logical, physical, tables, flow, parameters: offered, valued })
 }
 
@@ -460,20 +463,24 @@ pub(super) async fn finish(
     logical: &LogicalPlan,
     providers: impl IntoIterator<Item = &Arc<dyn TableProvider>>,
     tables: &[Scanned],
-) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>), Error> {
+) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>, Option<SessionState>), Error> {
     let failed = |error| failed(&error, tables);
     let cleared = Cleared::of(providers).map_err(|refusal| unverified(&refusal))?;
-    let mut logical = state.optimize(logical).map_err(failed)?;
+    // What is computed while it is optimized is bounded as well, and so is what comes of that.
+    let mut logical = bounded(logical.clone()).and_then(|logical| state.optimize(&logical)).map_err(failed)?;
     let restricted = tables.iter().any(|(_, _, table)| table.restricted);
     if restricted {
         logical = row_by_row(logical).map_err(failed)?;
     }
+    let logical = bounded(logical).map_err(failed)?;
     cleared.verify(&logical).map_err(|refusal| unverified(&refusal))?;
-    let cautious = cautious(state, &logical, restricted).map_err(failed)?;
-    let state = cautious.as_ref().unwrap_or(state);
-    let physical = state.query_planner().create_physical_plan(&logical, state).await.map_err(failed)?;
+    let narrowed = narrowed(state, &logical).map_err(failed)?;
+    let running = narrowed.as_ref().unwrap_or(state);
+    let cautious = cautious(running, &logical, restricted).map_err(failed)?;
+    let planning = cautious.as_ref().unwrap_or(running);
+    let physical = planning.query_planner().create_physical_plan(&logical, planning).await.map_err(failed)?;
     cleared.verify_physical(&physical).map_err(|refusal| unverified(&refusal))?;
-    Ok((logical, physical))
+    Ok((logical, physical, narrowed))
 }
 
 fn unverified(refusal: &Refusal) -> Error {
@@ -489,7 +496,8 @@ async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, life: 
     let logical = LogicalPlanBuilder::scan("answer", provider_as_source(Arc::clone(&table)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
-    let (logical, physical) = finish(&state, &logical, [&table], &[]).await?;
+    let (logical, physical, narrowed) = finish(&state, &logical, [&table], &[]).await?;
+    let state = narrowed.unwrap_or(state);
     let parameters = Arc::new(Schema::empty());
     let (tables, flow) = (Vec::new(), Flow::default());
     Ok(Ready { state, logical, physical, tables, flow, parameters, valued: false }.planned(engine, life))

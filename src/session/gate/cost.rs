@@ -67,6 +67,12 @@ const UNNESTED: u64 = 1_000_000;
 /// The functions that take a type as a text, which is the argument behind the value.
 const CASTS: [&str; 2] = ["arrow_cast", "arrow_try_cast"];
 
+/// The aggregates that gather values. As windows they do so for each row anew, and no pool counts that.
+const GATHERING: [&str; 2] = ["array_agg", "string_agg"];
+
+/// The most rows before or behind each that they may gather.
+const GATHERED: f64 = 1_000.0;
+
 /// The widest values of fixed width. One NULL takes as much as any other, and lists of fixed length multiply it: a type of a
 /// few letters would take more memory than there is.
 const WIDEST: usize = 1024;
@@ -263,6 +269,11 @@ impl Scale {
         if is(&CASTS) {
             return cast(function);
         }
+        if is(&GATHERING) && function.over.as_ref().is_some_and(|window| !is_narrow(window)) {
+            return ControlFlow::Break(
+                "a window that gathers lists or texts of more than 1000 rows before or behind each",
+            );
+        }
         if is(&SERIES) {
             let Some(length) = length(function) else {
                 return ControlFlow::Break(
@@ -295,6 +306,19 @@ impl Scale {
             None => ControlFlow::Break("a size that is not a plain number, in `repeat`, `lpad` and the like,"),
         }
     }
+}
+
+/// Whether a window has so few rows for each row, as it stands in the statement.
+fn is_narrow(window: &ast::WindowType) -> bool {
+    let ast::WindowType::WindowSpec(ast::WindowSpec { window_frame: Some(frame), .. }) = window else { return false };
+    let near = |bound: &ast::WindowFrameBound| match bound {
+        ast::WindowFrameBound::CurrentRow => true,
+        ast::WindowFrameBound::Preceding(Some(rows)) | ast::WindowFrameBound::Following(Some(rows)) => {
+            number(rows).is_some_and(|rows| rows <= GATHERED)
+        }
+        ast::WindowFrameBound::Preceding(None) | ast::WindowFrameBound::Following(None) => false,
+    };
+    frame.units == ast::WindowFrameUnits::Rows && near(&frame.start_bound) && frame.end_bound.as_ref().is_none_or(near)
 }
 
 /// The arguments that a function is called with, in their order.

@@ -1,0 +1,290 @@
+//! How many bytes a call may make at most, told from its arguments before it is made.
+//!
+//! ```text
+//! repeat(t, 1000)               as often as it says: bytes of t × 1000
+//! replace(t, 'ab', 'xyz…')      as often as `ab` fits
+//! concat(t, u), make_array(…)   all that goes in
+//! ```
+//!
+//! What a function makes of a byte is taken for the most that it may be; where a list has no plain length, for all of it.
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::ColumnarValue;
+
+/// The functions whose result may be larger than each of their arguments, by the names that DataFusion gives them.
+pub(super) const GROWING: [&str; 41] = [
+    "array_append",
+    "array_concat",
+    "array_intersect",
+    "array_pop_front",
+    "array_prepend",
+    "array_repeat",
+    "array_replace",
+    "array_replace_all",
+    "array_replace_n",
+    "array_resize",
+    "array_to_string",
+    "array_union",
+    "arrays_zip",
+    "concat",
+    "concat_ws",
+    "encode",
+    "decode",
+    "generate_series",
+    "levenshtein",
+    "lower",
+    "lpad",
+    "make_array",
+    "make_map",
+    "map",
+    "named_struct",
+    "overlay",
+    "quote_literal",
+    "range",
+    "regexp_match",
+    "regexp_replace",
+    "repeat",
+    "replace",
+    "rpad",
+    "split_part",
+    "string_to_array",
+    "struct",
+    "to_char",
+    "to_hex",
+    "translate",
+    "upper",
+    "initcap",
+];
+
+/// The bytes of one number that is written out.
+const WRITTEN: u64 = 40;
+
+/// The arguments of a call over so many rows.
+pub(super) struct Arguments<'a> {
+    pub(super) values: &'a [ColumnarValue],
+    pub(super) rows: u64,
+}
+
+impl Arguments<'_> {
+    /// The bytes that a call makes at most.
+    pub(super) fn made_by(&self, function: &str) -> u64 {
+        let all = || (0..self.values.len()).fold(0_u64, |sum, place| sum.saturating_add(self.bytes(place)));
+        match function {
+            "repeat" | "array_repeat" => {
+                let wide = if function == "repeat" { self.bytes(0) } else { self.bytes(0).max(self.rows * 8) };
+                // A list that is repeated `-1` times is empty.
+                wide.saturating_mul(self.number(1).unwrap_or(u64::MAX))
+            }
+            "lpad" | "rpad" => {
+                let widest = if self.values.len() > 2 { self.widest(2).min(4) } else { 1 };
+                self.bytes(0).saturating_add(self.times(self.number(1), widest.max(1)))
+            }
+            "array_resize" => self.bytes(0).saturating_add(self.times(self.number(1), self.widest(2).max(8))),
+            "range" | "generate_series" => self.times(self.length(), 16),
+            "replace" => {
+                let shortest = self.shortest(1).max(1);
+                let places = self.bytes(0).saturating_add(self.rows) / shortest;
+                self.bytes(0).saturating_add(places.saturating_mul(self.widest(2)))
+            }
+            "regexp_replace" => self.replaced(),
+            "array_replace" | "array_replace_all" | "array_replace_n" => {
+                let values = self.elements(0).saturating_mul(self.widest(2));
+                self.bytes(0).saturating_add(values)
+            }
+            "array_to_string" => {
+                let (apart, null) = (self.widest(1), if self.values.len() > 2 { self.widest(2) } else { 0 });
+                let each = apart.saturating_add(null).saturating_add(WRITTEN);
+                self.bytes(0).saturating_add(self.elements(0).saturating_mul(each))
+            }
+            "concat_ws" => {
+                let between = (self.values.len() as u64).saturating_mul(self.bytes(0));
+                all().saturating_add(between)
+            }
+            // A letter is a pair of digits in hexadecimal, another letter of up to four bytes, or a list's value with its place.
+            "encode" | "quote_literal" | "to_hex" => self.bytes(0).saturating_mul(2),
+            "translate" | "upper" | "lower" | "initcap" => self.bytes(0).saturating_mul(3),
+            "string_to_array" => self.bytes(0).saturating_mul(5),
+            // A sign for a part of a date becomes its name.
+            "to_char" => self.rows.saturating_mul(self.widest(1)).saturating_mul(16),
+            _ => all(),
+        }
+    }
+
+    /// The steps that a call takes, where these grow faster than what goes in.
+    pub(super) fn steps_of(&self, function: &str) -> u64 {
+        match function {
+            "levenshtein" => self.rows.saturating_mul(self.widest(0)).saturating_mul(self.widest(1)),
+            _ => 0,
+        }
+    }
+
+    /// Without the flag `g` one place of each row is replaced; what it is replaced with may quote what was found.
+    fn replaced(&self) -> u64 {
+        let everywhere = match self.values.get(3) {
+            Some(ColumnarValue::Scalar(flags)) => flags.try_as_str().flatten().is_some_and(|flags| flags.contains('g')),
+            Some(ColumnarValue::Array(_)) => true,
+            None => false,
+        };
+        let (text, with) = (self.bytes(0), self.widest(2));
+        let quotes = match self.values.get(2) {
+            Some(ColumnarValue::Scalar(with)) => {
+                with.try_as_str().flatten().map_or(0, |with| with.matches(['\\', '$']).count() as u64)
+            }
+            _ => with / 2,
+        };
+        let places = if everywhere { text.saturating_add(self.rows) } else { self.rows };
+        text.saturating_add(places.saturating_mul(with)).saturating_add(text.saturating_mul(quotes))
+    }
+
+    fn times(&self, number: Option<u64>, bytes: u64) -> u64 {
+        self.rows.saturating_mul(number.unwrap_or(u64::MAX)).saturating_mul(bytes)
+    }
+
+    /// The bytes of an argument, in all rows.
+    fn bytes(&self, place: usize) -> u64 {
+        match self.values.get(place) {
+            Some(ColumnarValue::Array(array)) => bytes(array),
+            Some(ColumnarValue::Scalar(value)) => self.rows.saturating_mul(width(value)),
+            None => 0,
+        }
+    }
+
+    /// The bytes of the widest value of an argument.
+    fn widest(&self, place: usize) -> u64 {
+        match self.values.get(place) {
+            Some(ColumnarValue::Array(array)) => lengths(array).max().unwrap_or_else(|| bytes(array)),
+            Some(ColumnarValue::Scalar(value)) => width(value),
+            None => 0,
+        }
+    }
+
+    fn shortest(&self, place: usize) -> u64 {
+        match self.values.get(place) {
+            Some(ColumnarValue::Array(array)) => lengths(array).min().unwrap_or_default(),
+            Some(ColumnarValue::Scalar(value)) => width(value),
+            None => 0,
+        }
+    }
+
+    /// How many values the lists of an argument hold.
+    fn elements(&self, place: usize) -> u64 {
+        match self.values.get(place) {
+            Some(ColumnarValue::Array(array)) => elements(array),
+            Some(ColumnarValue::Scalar(value)) => {
+                self.rows.saturating_mul(value.to_array().map_or(u64::MAX, |array| elements(&array)))
+            }
+            None => 0,
+        }
+    }
+
+    /// An argument that says how often; none where it is too large for what there is.
+    fn number(&self, place: usize) -> Option<u64> {
+        let largest = |array: &ArrayRef| {
+            let numbers = datafusion::arrow::compute::cast(array, &DataType::Int64).ok()?;
+            let numbers = numbers.as_primitive_opt::<datafusion::arrow::datatypes::Int64Type>()?;
+            let most = numbers.iter().flatten().max().unwrap_or_default();
+            Some(u64::try_from(most).unwrap_or_default())
+        };
+        match self.values.get(place)? {
+            ColumnarValue::Array(array) => largest(array),
+            ColumnarValue::Scalar(value) => largest(&value.to_array().ok()?),
+        }
+    }
+
+    /// How long a series is from its ends, where they are numbers that stand in the statement. Others are as long as what the
+    /// gate lets through.
+    fn length(&self) -> Option<u64> {
+        let end = |place: usize| match self.values.get(place) {
+            Some(ColumnarValue::Scalar(value)) => match value.cast_to(&DataType::Int64) {
+                Ok(ScalarValue::Int64(number)) => number,
+                _ => None,
+            },
+            _ => None,
+        };
+        let (start, stop, step) = match self.values.len() {
+            1 => (Some(0), end(0), Some(1)),
+            2 => (end(0), end(1), Some(1)),
+            _ => (end(0), end(1), end(2)),
+        };
+        let (Some(start), Some(stop)) = (start, stop) else { return Some(0) };
+        Some(stop.abs_diff(start) / step.unwrap_or(1).unsigned_abs().max(1) + 1)
+    }
+}
+
+/// The bytes of one value.
+pub(super) fn width(value: &ScalarValue) -> u64 {
+    match value.try_as_str() {
+        Some(text) => text.map_or(0, str::len) as u64,
+        None => value.size() as u64,
+    }
+}
+
+/// The bytes that the values of an array have, whatever else their buffers hold.
+pub(super) fn bytes(array: &ArrayRef) -> u64 {
+    let places = (array.len() as u64).saturating_mul(4);
+    match array.data_type() {
+        DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView => lengths(array).fold(places, u64::saturating_add),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            inner(list.values(), list.value_offsets().first(), list.value_offsets().last(), places)
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            inner(list.values(), list.value_offsets().first(), list.value_offsets().last(), places)
+        }
+        DataType::Struct(_) => array.as_struct().columns().iter().map(bytes).fold(places, u64::saturating_add),
+        _ => array.to_data().get_slice_memory_size().map_or(u64::MAX, |bytes| bytes as u64),
+    }
+}
+
+fn inner<O: Copy + TryInto<usize>>(values: &ArrayRef, first: Option<&O>, last: Option<&O>, places: u64) -> u64 {
+    let place = |offset: Option<&O>| offset.and_then(|offset| (*offset).try_into().ok());
+    match (place(first), place(last)) {
+        (Some(first), Some(last)) if first <= last && last <= values.len() => {
+            places.saturating_add(bytes(&values.slice(first, last - first)))
+        }
+        _ => places,
+    }
+}
+
+/// How many bytes each text of an array has; nothing of what is no text.
+fn lengths(array: &ArrayRef) -> Box<dyn Iterator<Item = u64> + '_> {
+    fn apart<O: Copy + Into<i64>>(offsets: &[O]) -> Box<dyn Iterator<Item = u64> + '_> {
+        let pairs = offsets.iter().zip(offsets.iter().skip(1));
+        Box::new(pairs.map(|(from, to)| (*to).into().abs_diff((*from).into())))
+    }
+    match array.data_type() {
+        DataType::Utf8 => apart(array.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => apart(array.as_string::<i64>().value_offsets()),
+        DataType::Binary => apart(array.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => apart(array.as_binary::<i64>().value_offsets()),
+        DataType::Utf8View => Box::new(array.as_string_view().lengths().map(u64::from)),
+        DataType::BinaryView => Box::new(array.as_binary_view().lengths().map(u64::from)),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// How many values the lists of an array hold.
+pub(super) fn elements(array: &ArrayRef) -> u64 {
+    match array.data_type() {
+        DataType::List(_) => {
+            let offsets = array.as_list::<i32>().value_offsets();
+            offsets.last().zip(offsets.first()).map_or(0, |(last, first)| u64::from(last.abs_diff(*first)))
+        }
+        DataType::LargeList(_) => {
+            let offsets = array.as_list::<i64>().value_offsets();
+            offsets.last().zip(offsets.first()).map_or(0, |(last, first)| last.abs_diff(*first))
+        }
+        DataType::FixedSizeList(_, length) => {
+            (array.len() as u64).saturating_mul(u64::try_from(*length).unwrap_or_default())
+        }
+        _ => array.len() as u64,
+    }
+}

@@ -1,0 +1,217 @@
+//! Memory that no pool counts, bounded: what expressions make, what lists become when they are unnested, what windows hold,
+//! and what joins repeat.
+//!
+//! ```text
+//! repeat(a, 1000)        a call is told how much it would make before it makes it, and refused above a limit     [call]
+//! a || b                 the same, as a call                                                                    [joined]
+//! repeat(a, 1000), 'x…'  statements that make wide values work on fewer rows at once                            [narrow]
+//! unnest(a)              an operator that multiplies what it is given is given it in portions                   [portions]
+//! max(a) OVER ()         what a window holds of its input is counted by the statement's pool                    [held]
+//! ```
+//!
+//! DataFusion's pool counts what sorts, joins and groups keep. A batch that an expression makes of another is counted by
+//! nobody, and one call of `repeat` can make more than there is; so can `replace`, and any function that doubles its text
+//! when it is nested by subqueries.
+
+mod call;
+mod estimate;
+mod held;
+mod joined;
+mod narrow;
+mod portions;
+mod wrapper;
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::ExecutionPlan;
+
+pub(super) use narrow::narrowed;
+
+use crate::error::{Class, Error};
+
+/// The most bytes that one call may make of a batch.
+pub(super) const MOST: u64 = 64 << 20;
+
+/// The plan, whose growing calls are bounded. What it means, and the names of its columns, stay.
+pub(super) fn bounded(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|plan| {
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(bounded_expr(expr)?.update_data(|expr| name.restore(expr)))
+        })
+    })?;
+    Ok(plan.data)
+}
+
+fn bounded_expr(expr: Expr) -> Result<Transformed<Expr>> {
+    expr.transform_up(|expr| {
+        Ok(match expr {
+            Expr::ScalarFunction(function) if call::grows(&function.func) => {
+                Transformed::yes(Expr::ScalarFunction(call::bounded(function)))
+            }
+            Expr::BinaryExpr(binary) if joined::joins(&binary) => Transformed::yes(joined::bounded(binary)),
+            expr => Transformed::no(expr),
+        })
+    })
+}
+
+/// The plan, in which operators that multiply are given portions, and windows are counted.
+pub(super) fn apportioned(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = plan.transform_up(|plan| {
+        let measured = portions::of(&plan).or_else(|| held::of(&plan));
+        let Some(work) = measured else { return Ok(Transformed::no(plan)) };
+        let children = plan.children().into_iter();
+        let children = children.map(|child| wrapper::Watched::over(Arc::clone(child), work.clone())).collect();
+        Ok(Transformed::yes(plan.with_new_children(children)?))
+    })?;
+    Ok(plan.data)
+}
+
+/// The error of something that would have grown too large.
+fn too_large(what: &str) -> DataFusionError {
+    let error = Error::new(Class::Limit, format!("{what} would make more than {} MiB at once", MOST >> 20));
+    DataFusionError::External(Box::new(Grown(error.help("ask for shorter values, or for fewer of them in a row"))))
+}
+
+/// What is told of it, which holds no value and may be read by everybody.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Grown(Error);
+
+/// The error of ours behind an error of DataFusion's, if something would have grown too large.
+pub(super) fn grown(error: &DataFusionError) -> Option<Error> {
+    let DataFusionError::External(cause) = error else { return None };
+    cause.downcast_ref::<Grown>().map(|Grown(error)| error.clone())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, StringArray};
+    use datafusion::arrow::record_batch::RecordBatch;
+    use datafusion::physical_expr::ScalarFunctionExpr;
+    use datafusion::physical_plan::execute_stream;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+    use futures::{StreamExt, TryStreamExt};
+
+    use super::estimate::{Arguments, bytes};
+    use super::*;
+
+    /// A table of texts, empty ones, long ones and NULL among them.
+    fn texts() -> RecordBatch {
+        let (long, wide) = ("abcabc-".repeat(100), "é漢".repeat(50));
+        let texts = StringArray::from(vec![Some("abc"), None, Some(""), Some(long.as_str()), Some(wide.as_str())]);
+        RecordBatch::try_from_iter([("t", Arc::new(texts) as ArrayRef)]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_call_makes_more_than_was_estimated() {
+        let batch = texts();
+        let context = SessionContext::new();
+        context.register_batch("texts", batch.clone()).unwrap();
+        for call in [
+            "repeat(t, 7)",
+            "lpad(t, 900)",
+            "rpad(t, 900, 'é')",
+            "lpad(t, 900, t)",
+            "concat(t, t, '-', t)",
+            "concat_ws('-----', t, t, t)",
+            "replace(t, 'a', 'xxxxxxxxxxxxx')",
+            "replace(t, '', 'xxxxxxxxxxxxx')",
+            "replace(t, 'abc', t)",
+            "translate(t, 'abc', 'éé漢')",
+            "overlay(t PLACING 'xxxxxxxxxxxxxxxxx' FROM 1 FOR 0)",
+            "regexp_replace(t, 'a|b|', 'yyyyyyyyyyyyy', 'g')",
+            "regexp_replace(t, '(.*)', '\\1\\1\\1\\1')",
+            "regexp_replace(t, '(a)', '${1}${1}${1}-', 'g')",
+            "regexp_match(t, '(a)(b)')",
+            "encode(t, 'hex')",
+            "upper(t)",
+            "make_array(t, t, t)",
+            "array_repeat(t, 9)",
+            "array_repeat(1, 9)",
+            "array_append(make_array(t), 'xxxxxxxxxxx')",
+            "array_concat(make_array(t, t), make_array(t))",
+            "array_resize(make_array(1, 2), 500, 9)",
+            "array_replace_all(make_array('a', 'a', 'a'), 'a', t)",
+            "array_to_string(make_array(t, t, NULL), '------', 'nothing')",
+            "array_to_string(make_array(1, 2, length(t)), ',')",
+            "string_to_array(t, 'b')",
+            "range(1, 700)",
+            "generate_series(1, 900, 2)",
+            "struct(t, t)",
+            "named_struct('a', t, 'b', 'xxxxxxxxxxxxx')",
+            "to_char(DATE '2024-09-25', '%A %B %c %A %B %c')",
+        ] {
+            let logical = context.sql(&format!("SELECT {call} FROM texts")).await.unwrap().into_unoptimized_plan();
+            let logical =
+                context.state().analyzer().execute_and_check(logical, context.state().config_options(), |_, _| {});
+            let logical = logical.unwrap();
+            let [expr] = <[Expr; 1]>::try_from(logical.expressions()).unwrap();
+            let schema = logical.inputs().first().unwrap().schema().as_ref().clone();
+            let expr = context.create_physical_expr(expr.unalias(), &schema).unwrap();
+            let made = expr.evaluate(&batch).unwrap().into_array(batch.num_rows()).unwrap();
+            let function = expr.downcast_ref::<ScalarFunctionExpr>().unwrap();
+            let values: Vec<_> = function.args().iter().map(|arg| arg.evaluate(&batch).unwrap()).collect();
+            let estimated = Arguments { values: &values, rows: batch.num_rows() as u64 }.made_by(function.fun().name());
+            assert!(bytes(&made) <= estimated + 200, "{call} makes {} bytes and not {estimated}", bytes(&made));
+        }
+    }
+
+    /// What becomes of a query over the texts: its rows, or its error.
+    async fn run(sql: &str) -> Result<Vec<RecordBatch>> {
+        let config = SessionConfig::new().with_target_partitions(2);
+        let context = SessionContext::new_with_config(config);
+        context.register_batch("texts", texts()).unwrap();
+        let plan = context.sql(sql).await.unwrap().into_unoptimized_plan();
+        let plan = bounded(context.state().optimize(&bounded(plan)?)?)?;
+        let state = narrowed(&context.state(), &plan)?.unwrap_or_else(|| context.state());
+        let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
+        execute_stream(apportioned(plan)?, state.task_ctx())?.boxed().try_collect().await
+    }
+
+    #[tokio::test]
+    async fn what_grows_too_large_is_refused_by_the_name_of_what_makes_it() {
+        let level = |inner: String, make: &str| format!("SELECT {make} AS t FROM ({inner}) AS q");
+        for (make, name) in [
+            ("concat(t, t, t, t, t, t, t, t)", "`concat`"),
+            ("t || t || t || t || t || t || t || t", "`||`"),
+            ("replace(t, 'a', 'aaaaaaaaaaaaaaaaaaaaa')", "`replace`"),
+        ] {
+            for from in ["SELECT t FROM texts", "SELECT 'abc' AS t"] {
+                let sql = (0..12).fold(from.to_owned(), |inner, _| level(inner, make));
+                let error = run(&format!("SELECT length(t) FROM ({sql}) AS q")).await.unwrap_err();
+                let error = grown(error.find_root()).unwrap();
+                assert_eq!(error.class, Class::Limit);
+                assert!(error.message.contains(name), "{error}");
+            }
+        }
+        let error = run("SELECT unnest(range(1, 9000000)), repeat(t, 1000) FROM texts").await.unwrap_err();
+        assert_eq!(grown(error.find_root()).unwrap().class, Class::Limit);
+    }
+
+    #[tokio::test]
+    async fn what_is_done_in_portions_is_what_it_would_be_at_once() {
+        let counted = |batches: Vec<RecordBatch>| batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+        let sql = "SELECT unnest(range(0, 50000)) AS n, t FROM texts";
+        assert_eq!(counted(run(sql).await.unwrap()), 250_000);
+        let sql = "SELECT repeat(t, 5000) AS wide FROM texts CROSS JOIN unnest(range(0, 200)) AS r(n) WHERE length(repeat(t, 5000)) > 9";
+        assert_eq!(counted(run(sql).await.unwrap()), 600);
+        let sql = "SELECT string_agg(t, ',') OVER () || t AS all_of_it FROM texts";
+        assert_eq!(counted(run(sql).await.unwrap()), 5);
+    }
+
+    #[tokio::test]
+    async fn texts_are_joined_as_they_were_and_named_as_they_were() {
+        let batches = run("SELECT t || '!' , 'a' || NULL, 1 || t FROM texts ORDER BY length(t) LIMIT 1").await.unwrap();
+        let rows = datafusion::arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
+        assert!(rows.contains("texts.t || Utf8(\"!\")"), "{rows}");
+        assert!(rows.contains("| !"), "{rows}");
+    }
+}

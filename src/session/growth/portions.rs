@@ -1,0 +1,163 @@
+//! Operators that multiply what they are given are given it in portions.
+//!
+//! ```text
+//! UnnestExec                     8192 rows with lists of 10 000 values each become one batch of 82 million rows
+//! CrossJoinExec, joins           a text of 10 MB is repeated in each of the 8192 rows of a batch
+//! ProjectionExec, FilterExec…    what calls that grow make of a batch is as large as the batch
+//! ```
+//!
+//! A portion is a part of a batch that shares its buffers. What is too much in a single row is refused.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec,
+};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::unnest::UnnestExec;
+
+use super::call::is_bounded;
+use super::estimate::{bytes, elements};
+use super::joined::is_joined;
+use super::wrapper::Work;
+use super::{MOST, too_large};
+
+/// The bytes of a portion for calls that grow.
+const PORTION: u64 = 8 << 20;
+
+/// The rows that an unnested portion may have, roughly.
+const UNNESTED: u64 = 64 << 10;
+
+/// The bytes of a join's batch, of what it repeats.
+const REPEATED: u64 = 2 * MOST;
+
+/// What is to be done with the inputs of an operator, if it multiplies.
+pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Work> {
+    if let Some(unnest) = plan.downcast_ref::<UnnestExec>() {
+        let lists = unnest.list_column_indices().iter().map(|list| list.index_in_input_schema).collect();
+        return Some(Work::Unnest(lists));
+    }
+    if plan.is::<HashJoinExec>()
+        || plan.is::<NestedLoopJoinExec>()
+        || plan.is::<CrossJoinExec>()
+        || plan.is::<SortMergeJoinExec>()
+        || plan.is::<PiecewiseMergeJoinExec>()
+    {
+        return Some(Work::Repeat);
+    }
+    expressions(plan).iter().any(grows).then_some(Work::Compute)
+}
+
+fn expressions(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn PhysicalExpr>> {
+    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        projection.expr().iter().map(|expr| Arc::clone(&expr.expr)).collect()
+    } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        vec![Arc::clone(filter.predicate())]
+    } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        let groups = aggregate.group_expr().expr().iter().map(|(expr, _)| Arc::clone(expr));
+        groups.chain(aggregate.aggr_expr().iter().flat_map(|aggregate| aggregate.expressions())).collect()
+    } else {
+        Vec::new()
+    }
+}
+
+fn grows(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let mut found = false;
+    // Nothing in it fails.
+    let _ = expr.apply(|expr| {
+        let call = expr.downcast_ref::<ScalarFunctionExpr>();
+        found |= call.is_some_and(|call| is_bounded(call.fun()) || is_joined(call.fun()));
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found
+}
+
+/// The rows of a batch that go on together, as many as fit; more than one unless there is one.
+pub(super) fn computed(batch: &RecordBatch) -> usize {
+    let all = batch.columns().iter().map(bytes).fold(0, u64::saturating_add);
+    share(batch.num_rows(), all, PORTION)
+}
+
+/// The same for an operator that unnests these columns.
+///
+/// # Errors
+/// `Limit`, when a single row would become too much.
+pub(super) fn unnested(batch: &RecordBatch, lists: &[usize]) -> Result<usize> {
+    let rows = batch.num_rows();
+    let values: u64 =
+        lists.iter().filter_map(|place| batch.columns().get(*place)).map(elements).max().unwrap_or_default();
+    let fewer = share(rows, values, UNNESTED);
+    // What stands beside a list is repeated for each of its values.
+    for row in 0..rows {
+        let one = batch.slice(row, 1);
+        let longest = lists.iter().filter_map(|place| one.columns().get(*place)).map(list).max().unwrap_or_default();
+        if longest <= UNNESTED {
+            continue;
+        }
+        let beside = one.columns().iter().enumerate().filter(|(place, _)| !lists.contains(place));
+        let beside = beside.map(|(_, column)| bytes(column)).fold(0, u64::saturating_add);
+        if longest.saturating_mul(beside) > MOST {
+            return Err(too_large("`unnest`"));
+        }
+    }
+    let beside = batch.columns().iter().enumerate().filter(|(place, _)| !lists.contains(place));
+    let beside = beside.map(|(_, column)| bytes(column)).fold(0, u64::saturating_add) / (rows as u64).max(1);
+    let each = (values / (rows as u64).max(1)).max(1);
+    Ok(fewer.min(share(rows, each.saturating_mul(beside).saturating_mul(rows as u64), PORTION * 2)))
+}
+
+fn list(column: &ArrayRef) -> u64 {
+    elements(column)
+}
+
+/// Refuses what a join would repeat in a whole batch and is too wide for that. Views of texts share them.
+///
+/// # Errors
+/// `Limit`.
+pub(super) fn repeated(batch: &RecordBatch, rows: usize) -> Result<()> {
+    let widest = batch.columns().iter().map(widest).fold(0, u64::saturating_add);
+    match widest.saturating_mul(rows as u64) > REPEATED {
+        true => Err(too_large("a join with values so wide")),
+        false => Ok(()),
+    }
+}
+
+fn widest(column: &ArrayRef) -> u64 {
+    fn apart<O: Copy + Into<i64>>(offsets: &[O]) -> u64 {
+        let pairs = offsets.iter().zip(offsets.iter().skip(1));
+        pairs.map(|(from, to)| (*to).into().abs_diff((*from).into())).max().unwrap_or_default()
+    }
+    let of_values = |values: &ArrayRef, longest: u64| {
+        let each = bytes(values).checked_div(values.len() as u64).unwrap_or_default();
+        longest.saturating_mul(each.max(1))
+    };
+    match column.data_type() {
+        DataType::Utf8 => apart(column.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => apart(column.as_string::<i64>().value_offsets()),
+        DataType::Binary => apart(column.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => apart(column.as_binary::<i64>().value_offsets()),
+        DataType::List(_) => {
+            of_values(column.as_list::<i32>().values(), apart(column.as_list::<i32>().value_offsets()))
+        }
+        DataType::LargeList(_) => {
+            of_values(column.as_list::<i64>().values(), apart(column.as_list::<i64>().value_offsets()))
+        }
+        DataType::Struct(_) => column.as_struct().columns().iter().map(widest).fold(0, u64::saturating_add),
+        _ => 0,
+    }
+}
+
+/// How many of `rows` go together, when `all` of something is to become portions of `most`.
+fn share(rows: usize, all: u64, most: u64) -> usize {
+    let portions = usize::try_from(all.div_ceil(most)).unwrap_or(usize::MAX).max(1);
+    (rows / portions).max(1)
+}

@@ -1,0 +1,109 @@
+//! An input of an operator, watched: its batches go on in portions, are refused, or are counted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{held, portions};
+
+/// What is done with the batches of an input.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    /// They are cut for calls that grow.
+    Compute,
+    /// They are cut for an operator that unnests these columns.
+    Unnest(Vec<usize>),
+    /// They are refused where a join cannot repeat them.
+    Repeat,
+    /// They are counted as held.
+    Hold,
+}
+
+/// The input of an operator.
+#[derive(Debug)]
+pub(super) struct Watched {
+    input: Arc<dyn ExecutionPlan>,
+    work: Work,
+}
+
+impl Watched {
+    pub(super) fn over(input: Arc<dyn ExecutionPlan>, work: Work) -> Arc<dyn ExecutionPlan> {
+        Arc::new(Self { input, work })
+    }
+}
+
+impl DisplayAs for Watched {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+/// It is put in when a plan starts, so that no optimizer meets it: what it does not say is not asked.
+impl ExecutionPlan for Watched {
+    fn name(&self) -> &'static str {
+        "Watched"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        match children.pop() {
+            Some(input) => Ok(Self::over(input, self.work.clone())),
+            None => internal_err!("an input is watched, and there is none"),
+        }
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let rows = context.session_config().batch_size();
+        let batches = self.input.execute(partition, Arc::clone(&context))?;
+        let schema = batches.schema();
+        let stream = match self.work.clone() {
+            // Some operators make batches of more rows than they are told to.
+            Work::Compute => {
+                batches.map_ok(move |batch| cut(portions::computed(&batch).min(rows), batch)).try_flatten().boxed()
+            }
+            Work::Unnest(lists) => batches
+                .map(move |batch| batch.and_then(|batch| Ok(cut(portions::unnested(&batch, &lists)?, batch))))
+                .try_flatten()
+                .boxed(),
+            Work::Repeat => batches
+                .map(move |batch| batch.and_then(|batch| portions::repeated(&batch, rows).map(|()| batch)))
+                .boxed(),
+            Work::Hold => {
+                let reservation = MemoryConsumer::new("window").register(context.memory_pool());
+                batches
+                    .map(move |batch| {
+                        let batch = batch?;
+                        reservation.try_grow(batch.get_array_memory_size().saturating_mul(held::TIMES))?;
+                        Ok(batch)
+                    })
+                    .boxed()
+            }
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+}
+
+/// A batch in portions of so many rows.
+fn cut(rows: usize, batch: RecordBatch) -> impl futures::Stream<Item = Result<RecordBatch>> + Send {
+    let all = batch.num_rows();
+    let starts = (0..all.max(1)).step_by(rows.max(1));
+    stream::iter(starts.map(move |start| Ok(batch.slice(start, rows.max(1).min(all - start)))))
+}
