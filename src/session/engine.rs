@@ -14,7 +14,6 @@ use datafusion::prelude::SessionConfig;
 use polder_catalog::mesh::{Mesh, ResourceGroup};
 use polder_catalog::name::ProductRef;
 use polder_catalog::principal::Principal;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::alike::Alike;
 use super::derived::Derivations;
@@ -22,6 +21,7 @@ use super::life::Life;
 use super::limits::{Allowance, Lanes, Place, count_processors};
 use super::redact::Names;
 use super::running::{Basis, Running};
+use super::threads::{Threads, Work};
 use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure, record};
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
@@ -29,9 +29,6 @@ use crate::lake::Lake;
 use crate::observe::{Observer, Statement};
 use crate::resolve::{Flaw, Resolver, Seen, survey};
 use crate::served::{Served, Serving, anonymous};
-
-/// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
-const STACK: usize = 64 << 20;
 
 /// Executing threads for each partition that a query may have. A join without an equality computes for seconds between
 /// two points at which it can be stopped and holds its thread meanwhile; the spare ones keep other queries going.
@@ -73,41 +70,6 @@ pub struct Engine {
     memory: usize,
     /// Where they spill to.
     spill: DiskManagerMode,
-}
-
-/// Threads of the engine's own. They end with the engine, also when that happens on one of a runtime's threads,
-/// where a plain `Runtime` must not be dropped.
-#[derive(Debug)]
-struct Threads(Option<tokio::runtime::Runtime>);
-
-impl Threads {
-    fn start(name: &str, threads: usize) -> Result<Self, Error> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name(name)
-            .thread_stack_size(STACK)
-            .enable_all()
-            .build()
-            .map_err(|error| Error::new(Class::Limit, format!("the engine's threads cannot be started: {error}")))?;
-        Ok(Self(Some(runtime)))
-    }
-
-    /// Starts `work`; dropping the handle ends it.
-    fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<AbortOnDropHandle<T>, Error> {
-        let runtime = self.0.as_ref().ok_or_else(|| Error::new(Class::Cancelled, "the engine has stopped"))?;
-        Ok(AbortOnDropHandle::new(runtime.spawn(work)))
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl Engine {
@@ -383,10 +345,7 @@ impl Engine {
     }
 
     /// Starts `work` on the executing threads; dropping the handle ends it.
-    pub(super) fn execute(
-        &self,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<AbortOnDropHandle<()>, Error> {
+    pub(super) fn execute(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<Work<()>, Error> {
         self.execution.spawn(work)
     }
 }

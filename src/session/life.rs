@@ -15,13 +15,13 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::growth::apportioned;
 use super::interrupt::interruptible;
 use super::limits::{Allowance, scanned};
 use super::running::{Leave, Registered, Stopper};
+use super::threads::Work;
 use super::{Engine, Planned, failure};
 use crate::error::{Class, Error};
 use crate::lake::STALENESS;
@@ -101,7 +101,7 @@ pub struct Rows<T = RecordBatch> {
     /// Those that wait; none once the query has ended.
     parcels: Option<Queue<T>>,
     registered: Arc<Registered>,
-    driver: AbortOnDropHandle<()>,
+    driver: Work<()>,
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
     patience: Option<Duration>,
@@ -145,7 +145,7 @@ pub(super) fn start<P: Packer>(
     let registered = Arc::new(engine.running.register(planned.basis.clone()));
     let told = Told { entry: Arc::clone(&entry), commit };
     let driver = engine.execute(drive(planned, packer, Arc::clone(&registered), feeder, told))?;
-    registered.statement.driven_by(driver.abort_handle());
+    registered.statement.driven_by(driver.ender());
     Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout, patience, entry })
 }
 
@@ -317,7 +317,7 @@ impl<T> Rows<T> {
     /// Ends the query and what waits of it, with an error.
     fn end(&mut self, error: Error) -> Poll<Option<Result<T, Error>>> {
         self.entry.ended(Outcome::Failed(error.class));
-        self.driver.abort();
+        self.driver.ender().end();
         self.parcels = None;
         Poll::Ready(Some(Err(error)))
     }

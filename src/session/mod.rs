@@ -51,6 +51,7 @@ mod running;
 mod sample;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod tables;
+mod threads;
 mod travel;
 
 use std::collections::BTreeMap;

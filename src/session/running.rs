@@ -16,8 +16,8 @@ use std::task::Waker;
 
 use futures::task::AtomicWaker;
 use polder_catalog::principal::Principal;
-use tokio::task::AbortHandle;
 
+use super::threads::Ender;
 use crate::resolve::Relied;
 use crate::served::{Served, Serving, anonymous};
 
@@ -54,7 +54,7 @@ pub(super) struct Statement {
     revoked: AtomicBool,
     stopped: AtomicBool,
     reader: AtomicWaker,
-    driver: OnceLock<AbortHandle>,
+    driver: OnceLock<Ender>,
 }
 
 /// A statement's place among those that run, until it is dropped.
@@ -156,7 +156,7 @@ impl Drop for Registered {
 
 impl Statement {
     /// The task that executes it, so that a reader who does not read cannot keep it alive.
-    pub(super) fn driven_by(&self, driver: AbortHandle) {
+    pub(super) fn driven_by(&self, driver: Ender) {
         let ended = || self.revoked.load(Ordering::SeqCst) || self.stopped.load(Ordering::SeqCst);
         if self.driver.set(driver).is_ok() && ended() {
             self.stop();
@@ -171,7 +171,7 @@ impl Statement {
 
     fn stop(&self) {
         if let Some(driver) = self.driver.get() {
-            driver.abort();
+            driver.end();
         }
     }
 

@@ -41,8 +41,9 @@ class Watch:
             try:
                 connection.request("POST", "/v1/sql", HEALTHY, basic("analyst-us"))
                 answer = connection.getresponse()
-                if (answer.status, len(json.loads(answer.read()))) != (200, 1):
-                    self.wrong.append(answer.status)
+                body = json.loads(answer.read())
+                if (answer.status, len(body)) != (200, 1):
+                    self.wrong.append((answer.status, body))
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.wrong.append(error)
                 return

@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::Array;
+use datafusion::arrow::compute::concat;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
@@ -21,11 +23,19 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, StructFieldMapping,
 };
 
+use super::super::failure;
+use super::super::threads::unwanted;
 use super::estimate::{Arguments, GROWING, width};
-use super::{MOST, bounded_expr, too_large};
+use super::{MOST, bounded_expr, portions, told, too_large};
 
-/// The most steps of one call, which cannot be stopped while it is made: some seconds.
+/// The most steps of one call: some seconds.
 const STEPS: u64 = 500_000_000;
+
+/// The bytes that are made between two points at which a call can be ended: some hundredths of a second.
+const PORTION: u64 = 4 << 20;
+
+/// As often can a call be ended that takes the most steps.
+const PORTIONS: u64 = 50;
 
 /// Whether a function is to be measured and is not yet.
 pub(super) fn grows(function: &ScalarUDF) -> bool {
@@ -42,18 +52,50 @@ pub(super) fn is_bounded(function: &ScalarUDF) -> bool {
     function.inner().is::<Bounded>()
 }
 
-/// Refuses what would be too much.
+/// What a call makes, in portions between which it can be ended.
 ///
 /// # Errors
-/// `Limit`, with the name of the function.
-pub(super) fn measure(name: &str, args: &ScalarFunctionArgs) -> Result<()> {
+/// `Limit` with the name of the function, when it would be too much, and whatever the call fails with.
+pub(super) fn made(
+    name: &str,
+    args: ScalarFunctionArgs,
+    call: impl Fn(ScalarFunctionArgs) -> Result<ColumnarValue>,
+) -> Result<ColumnarValue> {
     let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-    let rows = if constant { 1 } else { args.number_rows as u64 };
-    let arguments = Arguments { values: &args.args, rows };
-    match arguments.made_by(name) > MOST || arguments.steps_of(name) > STEPS {
-        true => Err(too_large(&format!("`{name}`"))),
-        false => Ok(()),
+    let rows = if constant { 1 } else { args.number_rows };
+    let arguments = Arguments { values: &args.args, rows: rows as u64 };
+    let (bytes, steps) = (arguments.made_by(name), arguments.steps_of(name));
+    if bytes > MOST || steps > STEPS {
+        return Err(too_large(&format!("`{name}`")));
     }
+    let most = portions::share(rows, bytes, PORTION).min(portions::share(rows, steps, STEPS / PORTIONS));
+    if most >= rows {
+        return wanted().and_then(|()| call(args));
+    }
+    let mut portions = Vec::new();
+    for start in (0..rows).step_by(most) {
+        wanted()?;
+        let number_rows = most.min(rows - start);
+        let part = |arg: &ColumnarValue| match arg {
+            ColumnarValue::Array(array) => ColumnarValue::Array(array.slice(start, number_rows)),
+            scalar @ ColumnarValue::Scalar(_) => scalar.clone(),
+        };
+        let part = ScalarFunctionArgs {
+            args: args.args.iter().map(part).collect(),
+            arg_fields: args.arg_fields.clone(),
+            number_rows,
+            return_field: Arc::clone(&args.return_field),
+            config_options: Arc::clone(&args.config_options),
+        };
+        portions.push(call(part)?.into_array(number_rows)?);
+    }
+    let portions: Vec<&dyn Array> = portions.iter().map(AsRef::as_ref).collect();
+    Ok(ColumnarValue::Array(concat(&portions)?))
+}
+
+/// Ends a statement that computes on, though nobody wants it.
+fn wanted() -> Result<()> {
+    if unwanted() { Err(told(failure::stopped())) } else { Ok(()) }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -106,8 +148,7 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        measure(self.name(), &args)?;
-        self.inner().invoke_with_args(args)
+        made(self.name(), args, |args| self.inner().invoke_with_args(args))
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {

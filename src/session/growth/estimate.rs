@@ -102,10 +102,10 @@ impl Arguments<'_> {
                 let between = (self.values.len() as u64).saturating_mul(self.bytes(0));
                 all().saturating_add(between)
             }
-            // A letter is a pair of digits in hexadecimal, another letter of up to four bytes, or a list's value with its place.
+            // A letter is a pair of digits in hexadecimal, another letter of up to four bytes, or a list's value: a view of it.
             "encode" | "quote_literal" | "to_hex" => self.bytes(0).saturating_mul(2),
             "translate" | "upper" | "lower" | "initcap" => self.bytes(0).saturating_mul(3),
-            "string_to_array" => self.bytes(0).saturating_mul(5),
+            "string_to_array" => self.bytes(0).saturating_mul(20),
             // A sign for a part of a date becomes its name.
             "to_char" => self.rows.saturating_mul(self.widest(1)).saturating_mul(16),
             _ => all(),

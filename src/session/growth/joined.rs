@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column, Literal};
 
-use super::call::measure;
+use super::call::made;
 
 /// Whether an operator joins texts.
 pub(super) fn joins(binary: &BinaryExpr) -> bool {
@@ -79,23 +79,26 @@ impl ScalarUDFImpl for Joined {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        measure(self.name(), &args)?;
-        let (mut fields, mut columns) = (Vec::new(), Vec::new());
-        let mut operands: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
-        for (place, arg) in args.args.into_iter().enumerate() {
-            match arg {
-                ColumnarValue::Scalar(value) => operands.push(Arc::new(Literal::new(value))),
-                ColumnarValue::Array(array) => {
-                    let name = place.to_string();
-                    operands.push(Arc::new(Column::new(&name, columns.len())));
-                    fields.push(Field::new(name, array.data_type().clone(), true));
-                    columns.push(array);
-                }
+        made(self.name(), args, joined)
+    }
+}
+
+fn joined(args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    let mut operands: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
+    for (place, arg) in args.args.into_iter().enumerate() {
+        match arg {
+            ColumnarValue::Scalar(value) => operands.push(Arc::new(Literal::new(value))),
+            ColumnarValue::Array(array) => {
+                let name = place.to_string();
+                operands.push(Arc::new(Column::new(&name, columns.len())));
+                fields.push(Field::new(name, array.data_type().clone(), true));
+                columns.push(array);
             }
         }
-        let Ok([left, right]) = <[_; 2]>::try_from(operands) else { return plan_err!("`||` has two sides") };
-        let rows = RecordBatchOptions::new().with_row_count(Some(args.number_rows));
-        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?;
-        PhysicalBinary::new(left, Operator::StringConcat, right).evaluate(&batch)
     }
+    let Ok([left, right]) = <[_; 2]>::try_from(operands) else { return plan_err!("`||` has two sides") };
+    let rows = RecordBatchOptions::new().with_row_count(Some(args.number_rows));
+    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?;
+    PhysicalBinary::new(left, Operator::StringConcat, right).evaluate(&batch)
 }

@@ -76,7 +76,11 @@ pub(super) fn apportioned(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
 /// The error of something that would have grown too large.
 fn too_large(what: &str) -> DataFusionError {
     let error = Error::new(Class::Limit, format!("{what} would make more than {} MiB at once", MOST >> 20));
-    DataFusionError::External(Box::new(Grown(error.help("ask for shorter values, or for fewer of them in a row"))))
+    told(error.help("ask for shorter values, or for fewer of them in a row"))
+}
+
+fn told(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(Grown(error)))
 }
 
 /// What is told of it, which holds no value and may be read by everybody.

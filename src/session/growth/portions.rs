@@ -157,7 +157,7 @@ fn widest(column: &ArrayRef) -> u64 {
 }
 
 /// How many of `rows` go together, when `all` of something is to become portions of `most`.
-fn share(rows: usize, all: u64, most: u64) -> usize {
+pub(super) fn share(rows: usize, all: u64, most: u64) -> usize {
     let portions = usize::try_from(all.div_ceil(most)).unwrap_or(usize::MAX).max(1);
     (rows / portions).max(1)
 }

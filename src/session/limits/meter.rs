@@ -19,6 +19,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
+use super::super::threads;
+
 tokio::task_local! {
     /// Whose time a task takes.
     static METER: Arc<Meter>;
@@ -94,6 +96,7 @@ type Anything = Box<dyn Any + Send>;
 
 impl JoinSetTracer for Inherited {
     fn trace_future(&self, work: BoxFuture<'static, Anything>) -> BoxFuture<'static, Anything> {
+        let work = threads::task(work);
         match METER.try_with(Arc::clone) {
             Ok(meter) => Box::pin(METER.scope(Arc::clone(&meter), Counted { meter, work: Box::pin(work) })),
             Err(_) => work,
@@ -101,6 +104,7 @@ impl JoinSetTracer for Inherited {
     }
 
     fn trace_block(&self, work: Box<dyn FnOnce() -> Anything + Send>) -> Box<dyn FnOnce() -> Anything + Send> {
+        let work = threads::block(work);
         match METER.try_with(Arc::clone) {
             Ok(meter) => Box::new(move || meter.counting(work)),
             Err(_) => work,
