@@ -5,7 +5,7 @@
 //!                     `-- the tasks that DataFusion starts for it    told the same
 //! ```
 //!
-//! A task is aborted where it yields. A call that makes 64 MiB of a batch does not, nor do a dozen such calls in one
+//! A task is aborted where it yields. A call that makes 32 MiB of a batch does not, nor do a dozen such calls in one
 //! projection: between these, [`unwanted`] is asked.
 
 use std::any::Any;

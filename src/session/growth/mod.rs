@@ -35,7 +35,7 @@ pub(super) use narrow::narrowed;
 use crate::error::{Class, Error};
 
 /// The most bytes that one call may make of a batch.
-pub(super) const MOST: u64 = 64 << 20;
+pub(super) const MOST: u64 = 32 << 20;
 
 /// The plan, whose growing calls are bounded. What it means, and the names of its columns, stay.
 pub(super) fn bounded(plan: LogicalPlan) -> Result<LogicalPlan> {

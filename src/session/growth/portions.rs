@@ -38,7 +38,7 @@ const PORTION: u64 = 8 << 20;
 const UNNESTED: u64 = 64 << 10;
 
 /// The bytes of a join's batch, of what it repeats.
-const REPEATED: u64 = 2 * MOST;
+const REPEATED: u64 = 4 * MOST;
 
 /// What is to be done with the inputs of an operator, if it multiplies.
 pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Work> {
