@@ -49,7 +49,7 @@ impl Budgeted {
     }
 }
 
-async fn place(places: Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+pub(super) async fn place(places: Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
     places.acquire_owned().await.map_err(|source| Error::Generic { store: "budget", source: Box::new(source) })
 }
 

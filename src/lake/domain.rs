@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::catalog::aws::{Buckets, Glue, Signer};
-use super::catalog::breaker::{Breaker, Part};
+use super::catalog::breaker::{AT_ONCE, Breaker, Part};
 use super::catalog::hive::Hive;
 use super::catalog::postgres::{Postgres, is_server};
 use super::catalog::rest::Rest;
@@ -44,8 +44,9 @@ pub(super) struct DomainLake {
     viewed: Mutex<HashMap<TableIdent, Arc<View>>>,
     pub(super) stores: Mutex<HashMap<String, OpenStore>>,
     pub(super) connections: Arc<Connections>,
-    /// For the requests to all of its stores.
+    /// For the requests to all of its stores, and for those of metadata, which wait for no data.
     pub(super) places: Arc<Semaphore>,
+    pub(super) places_of_metadata: Arc<Semaphore>,
 }
 
 /// How many bytes of what one catalog said are remembered.
@@ -90,6 +91,7 @@ impl DomainLake {
             stores: Mutex::default(),
             connections: Arc::new(Connections::new(limits)),
             places: Arc::new(Semaphore::new(limits.requests)),
+            places_of_metadata: Arc::new(Semaphore::new(AT_ONCE.min(limits.requests))),
         })
     }
 

@@ -79,13 +79,28 @@ impl LakeError {
     }
 }
 
+/// What S3 calls tokens that have ended.
+const ENDED: [&str; 3] = ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"];
+
 /// What a store does that keeps all of its files from being read.
 pub(super) fn ailment_of(error: &object_store::Error) -> Option<&'static str> {
+    match is_refusal(error) {
+        true => Some("does not take the credentials that it is asked with"),
+        false => is_generic(error).then_some("cannot be reached"),
+    }
+}
+
+/// Whether a store does not take the credentials that it is asked with. S3 says of a token that has ended that the request
+/// is a bad one.
+pub(super) fn is_refusal(error: &object_store::Error) -> bool {
+    use object_store::Error::{Generic, PermissionDenied, Unauthenticated};
     match error {
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            Some("does not take the credentials that it is asked with")
+        PermissionDenied { .. } | Unauthenticated { .. } => true,
+        Generic { source, .. } => {
+            let said = format!("{source:?}");
+            said.contains("400") && ENDED.iter().any(|code| said.contains(&format!("<Code>{code}</Code>")))
         }
-        error => is_generic(error).then_some("cannot be reached"),
+        _ => false,
     }
 }
 

@@ -8,6 +8,7 @@ mod demands;
 mod domain;
 mod error;
 mod health;
+mod local;
 pub mod memory;
 pub mod metadata;
 mod registry;
@@ -28,6 +29,7 @@ use iceberg::{Catalog, NamespaceIdent, Runtime, TableIdent};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use polder_catalog::mesh::{CatalogConfig, Domain};
+use tokio::sync::Semaphore;
 
 use crate::error::Error;
 use budget::Budgeted;
@@ -35,6 +37,7 @@ use cache::Cache as Blocks;
 use catalog::{Found, sql};
 use domain::{DomainLake, fingerprint};
 use error::LakeError;
+use local::Local;
 use memory::Memory;
 use metadata::{Beyond, Decoded, Undecoded};
 use renewing::Renewing;
@@ -80,6 +83,8 @@ pub struct Lake {
 #[derive(Debug, Clone)]
 struct OpenStore {
     store: Arc<dyn ObjectStore>,
+    /// The same for metadata, which waits for no data.
+    meta: Arc<dyn ObjectStore>,
     url: ObjectStoreUrl,
     root: Root,
     /// What its credentials come from, where a catalog lends them.
@@ -387,35 +392,37 @@ impl Lake {
         let Domain { storage, .. } = domain;
         let opening = Opening { domain: name, storage, connections: &lake.connections, variables: &variable };
         let (store, lent, root) = open(&opening)?;
-        let store = self.reached(lake, &root, store, &format!("{name} {key}"));
+        let identity = format!("{name} {key}");
+        let meta = self.reached(lake, &root, Arc::clone(&store), &identity, &lake.places_of_metadata);
+        let store = self.reached(lake, &root, store, &identity, &lake.places);
         let url = registry::store_url(name, &key).map_err(|_| bad_place(name))?;
         self.stores.add(&url, &store);
         if let Some(table) = lent_for {
             stores.retain(|_, open| !open.lent.as_ref().is_some_and(|lent| lent.is_for(table)));
         }
-        let open = OpenStore { store, url, root, lent };
+        let open = OpenStore { store, meta, url, root, lent };
         stores.insert(key, open.clone());
         Ok(open)
     }
 }
 
 impl Lake {
-    /// A store as it is asked: within the places of its domain, and only for what is not kept. A directory of this machine
-    /// is asked as it is.
+    /// A store as it is asked: within the places of its domain, and only for what is not kept. Nothing is kept of a directory of
+    /// this machine.
     fn reached(
         &self,
         lake: &DomainLake,
         root: &Root,
         store: Arc<dyn ObjectStore>,
         identity: &str,
+        places: &Arc<Semaphore>,
     ) -> Arc<dyn ObjectStore> {
         let store = match (&self.between, root) {
-            (None, Root::Directory(_)) => return store,
+            (None, Root::Directory(_)) => return Arc::new(Local::new(store, Arc::clone(places))),
             (None, _) => store,
             (Some(between), _) => between.before(store),
         };
-        let store: Arc<dyn ObjectStore> =
-            Arc::new(Budgeted::new(store, Arc::clone(&lake.places), Arc::clone(&lake.reading)));
+        let store: Arc<dyn ObjectStore> = Arc::new(Budgeted::new(store, Arc::clone(places), Arc::clone(&lake.reading)));
         match &self.cache {
             Some(cache) => cache.over(store, identity),
             None => store,
@@ -430,7 +437,7 @@ fn variable(name: &str) -> Option<String> {
 
 impl OpenStore {
     fn storage(&self) -> LakeStorage {
-        LakeStorage::new(Arc::clone(&self.store), self.root.clone())
+        LakeStorage::new(Arc::clone(&self.meta), self.root.clone())
     }
 }
 

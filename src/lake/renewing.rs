@@ -15,6 +15,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
+use super::error::is_refusal;
 use super::vended::Lent;
 
 pub(super) struct Renewing {
@@ -42,8 +43,7 @@ impl Renewing {
 
     /// Whether there are other credentials now than those under which a request was refused.
     async fn is_renewed(&self, before: u64, refused: Option<&Error>) -> bool {
-        matches!(refused, Some(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }))
-            && self.lent.renew(before).await
+        refused.is_some_and(is_refusal) && self.lent.renew(before).await
     }
 }
 

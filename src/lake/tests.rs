@@ -55,6 +55,20 @@ async fn a_served_catalog_cannot_be_written() {
 }
 
 #[tokio::test]
+async fn a_catalog_that_is_gone_is_not_asked_by_what_was_open_of_it() {
+    let shop = shop().await;
+    shop.create("t", schema(vec![optional(1, "a", PrimitiveType::Long)])).await;
+    let (lake, file) = (Lake::default(), shop.dir.path().join("cat/catalog.db"));
+    let told = async |table| lake.open(&shop.domain, table).await.unwrap_err().message;
+    assert_eq!(told("ns.other").await, "the catalog of domain `shop` has no table `ns.other`");
+    let (elsewhere, written) = (file.with_extension("old"), std::fs::read(&file).unwrap());
+    std::fs::rename(&file, &elsewhere).unwrap();
+    assert_eq!(told("ns.another").await, "the catalog of domain `shop` does not exist");
+    std::fs::write(&file, written).unwrap();
+    assert_eq!(told("ns.another").await, "the catalog of domain `shop` has no table `ns.another`");
+}
+
+#[tokio::test]
 async fn a_catalog_of_an_older_writer_opens_and_a_view_is_no_table() {
     let shop = shop().await;
     shop.create("t", schema(vec![optional(1, "a", PrimitiveType::Long)])).await;

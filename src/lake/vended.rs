@@ -59,6 +59,8 @@ pub(super) struct Lease {
     pub(super) places: Storage,
     credential: Option<Credential>,
     expires: Option<SystemTime>,
+    /// When it was lent.
+    since: Instant,
     /// How long before its end it is renewed.
     margin: Duration,
 }
@@ -129,6 +131,12 @@ impl Lease {
     ) -> Result<Option<Self>, &'static str> {
         let nearest =
             loans.iter().filter(|loan| location.starts_with(&loan.prefix)).max_by_key(|loan| loan.prefix.len());
+        // What is lent for a part of a table does not open the rest of it.
+        if let (Some(loan), Some((base, _))) = (nearest, location.rsplit_once("/metadata/"))
+            && !format!("{base}/").starts_with(&loan.prefix)
+        {
+            return Err("what it lends is for a part of the table, and parts are not told apart here");
+        }
         let said = Said { nearest, config };
         let Some(Root::Bucket(bucket)) = Root::of(location) else { return Ok(None) };
         let lent = said.credential(&bucket);
@@ -152,7 +160,7 @@ impl Lease {
         };
         let life = expires.and_then(|expires| expires.duration_since(SystemTime::now()).ok());
         let margin = life.map_or(MARGIN, |life| MARGIN.min(life / 10));
-        Ok(Some(Self { places, credential, expires, margin }))
+        Ok(Some(Self { places, credential, expires, since: Instant::now(), margin }))
     }
 
     /// Whether one logs in with it at stores of a kind.
@@ -180,14 +188,6 @@ impl Lease {
     fn is_old(&self) -> bool {
         self.expires
             .is_some_and(|expires| SystemTime::now().checked_add(self.margin).is_none_or(|soon| soon >= expires))
-    }
-
-    /// Whether it is good for longer than another.
-    fn outlasts(&self, other: &Self) -> bool {
-        match (self.expires, other.expires) {
-            (Some(own), Some(others)) => own > others,
-            (own, _) => own.is_none(),
-        }
     }
 
     fn is_over(&self) -> bool {
@@ -220,10 +220,10 @@ impl Lent {
         Self { now, renewing, renewals, tried, catalog, breaker, table }
     }
 
-    /// Takes a lease that came with another answer, if it is good for longer.
+    /// Takes a lease that came with another answer, if that is a later one: what was lent before may have been taken back.
     pub(super) fn take(&self, lease: Lease) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if lease.logs_in() && lease.outlasts(&now) {
+        if lease.logs_in() && lease.since > now.since {
             *now = lease;
         }
     }

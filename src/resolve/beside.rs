@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use tokio::time::Instant;
 
 /// How many products of one domain are looked at at once.
 const OF_A_DOMAIN: usize = 8;
@@ -18,6 +19,8 @@ const OF_A_DOMAIN: usize = 8;
 const DOMAINS: usize = 64;
 /// How long a listing waits for one product. What takes longer is left out of it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it waits for all of one domain.
+const OF_ALL: Duration = Duration::from_secs(30);
 
 /// Looks at each of `things`, those of all domains beside each other. What comes out is in their order, and nothing for
 /// one that took too long.
@@ -31,9 +34,11 @@ pub async fn each<T, D: Ord, R, F: Future<Output = R>>(
         domains.entry(domain(&thing)).or_default().push((place, thing));
     }
     let look = &look;
+    let end = Instant::now() + OF_ALL;
     let of_domain = move |things: Vec<(usize, T)>| {
         let looks = things.into_iter().map(move |(place, thing)| {
-            let looked = tokio::time::timeout(PATIENCE, look(thing));
+            let looked = look(thing);
+            let looked = async move { tokio::time::timeout_at(end.min(Instant::now() + PATIENCE), looked).await };
             async move { (place, looked.await.ok()) }
         });
         stream::iter(looks).buffered(OF_A_DOMAIN).collect::<Vec<_>>()

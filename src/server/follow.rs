@@ -35,6 +35,10 @@ use crate::session::Engine;
 /// How long files must rest after they were read. Who writes several at once has not finished in less.
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// How long it is waited for files that do not rest. Whoever keeps changing those of one domain must not keep the mesh from
+/// taking rights away.
+const RESTLESS: Duration = Duration::from_secs(10);
+
 /// How long lakes that were not well are left before they are asked again. Credentials that are refused are not tried often.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
@@ -168,15 +172,19 @@ impl Follower {
         self.changes.expiring.store(broken, Ordering::Relaxed);
     }
 
-    /// Loads what is on disk, once it rests.
+    /// Loads what is on disk, once it rests, or has not for too long.
     async fn load(&self) -> (Result<Mesh, Vec<Finding>>, Arc<Watch>) {
+        let begun = Instant::now();
         loop {
             let before = self.engine.mesh();
             let loaded = apart(move || before.next()).await;
             tokio::time::sleep(SETTLE).await;
-            if let Some((loaded, watch)) = loaded
-                && !changed(&watch).await
-            {
+            let Some((loaded, watch)) = loaded else { continue };
+            if !changed(&watch).await {
+                return (loaded, watch);
+            }
+            if begun.elapsed() >= RESTLESS {
+                tracing::warn!("the files of the mesh do not rest: they are taken as they were found");
                 return (loaded, watch);
             }
         }

@@ -46,8 +46,8 @@ class Desk:
 class Lender:
     """Stands before a catalog and a store: it lends keys with each table, which end, and the store takes no other ones."""
 
-    def __init__(self, catalog, store, lifetime, says_when=True):
-        self.lifetime, self.says_when, self.place = lifetime, says_when, store.url
+    def __init__(self, catalog, store, lifetime, says_when=True, refusal=403):
+        self.lifetime, self.says_when, self.place, self.refusal = lifetime, says_when, store.url, refusal
         self.given, self.live, self.refused = 0, {}, 0
         self.lock = threading.Lock()
         catalog.editors.append(self.lend)
@@ -74,4 +74,4 @@ class Lender:
                 return None
             self.refused += 1
         body = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
-        return 403, {"Content-Type": "application/xml"}, body
+        return self.refusal, {"Content-Type": "application/xml"}, body

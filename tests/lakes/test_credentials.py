@@ -114,13 +114,17 @@ def test_keys_whose_end_nobody_told_are_asked_for_again_when_they_are_refused(en
     assert lender.given > 1 and lender.refused > 0
 
 
-def test_keys_that_are_taken_back_are_asked_for_again(ends, mesh_of, serve, asking):
+# S3 itself says of a token that has ended that the request is a bad one.
+@pytest.mark.parametrize(("says_when", "refusal"), [(True, 403), (False, 400)])
+def test_keys_that_are_taken_back_are_asked_for_again(ends, mesh_of, serve, asking, says_when, refusal):
     catalog, store = ends
-    lender = Lender(catalog, store, lifetime=3600)
+    lender = Lender(catalog, store, lifetime=3600, says_when=says_when, refusal=refusal)
     connection = asking(serve(mesh_of(catalog, {"allow_http": True})))
     assert ask(connection, SQL).is_exact(EXPECTED)
     lender.live.clear()
-    assert ask(connection, SQL).is_exact(EXPECTED)
+    # What the catalog said before is remembered for a while, and what it lent then is not taken again.
+    for _ in range(3):
+        assert ask(connection, SQL).is_exact(EXPECTED)
     # What refuses all keys is not asked for others again and again.
     lender.live, lender.lifetime = {}, -1
     given = lender.given

@@ -164,7 +164,9 @@ fn postgres(rest: &str, password: Option<&str>, dir: &Path) -> Result<String, Fa
         return Err(Fault::Open);
     }
     let mode = mode.unwrap_or(if here { "prefer" } else { "verify-full" });
-    Ok(format!("postgres://{user}{secret}@{host}/{database}?sslmode={mode}{files}"))
+    // Without one it would be taken from the environment.
+    let port = if host.rsplit(']').next().is_some_and(|behind| behind.contains(':')) { "" } else { ":5432" };
+    Ok(format!("postgres://{user}{secret}@{host}{port}/{database}?sslmode={mode}{files}"))
 }
 
 #[cfg(test)]
@@ -178,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_not_here_is_asked_for_its_certificate() {
-        let full = "postgres://me@db.example/lake?sslmode=verify-full";
+        let full = "postgres://me@db.example:5432/lake?sslmode=verify-full";
         assert_eq!(read("postgresql://me@db.example/lake", None).unwrap(), full);
         assert_eq!(
             read("postgres://me@[::1]:5433/lake", None).unwrap(),
@@ -186,7 +188,7 @@ mod tests {
         );
         assert_eq!(
             read("postgres://me@%2Frun%2Fpg/lake", None).unwrap(),
-            "postgres://me@%2Frun%2Fpg/lake?sslmode=prefer"
+            "postgres://me@%2Frun%2Fpg:5432/lake?sslmode=prefer"
         );
         assert!(read("postgres://me@db.example/lake?sslmode=require", None).unwrap().ends_with("=require"));
         for mode in OPEN {
@@ -198,7 +200,7 @@ mod tests {
     fn a_password_and_files_are_written_so_that_they_are_read_as_they_are() {
         assert_eq!(
             read("postgres://me@localhost/lake?sslrootcert=tls/ca+b.pem", Some("p@s:s/w?d")).unwrap(),
-            "postgres://me:p%40s%3As%2Fw%3Fd@localhost/lake?sslmode=prefer&sslrootcert=%2Fmesh%20dir%2Ftls%2Fca%2Bb.pem"
+            "postgres://me:p%40s%3As%2Fw%3Fd@localhost:5432/lake?sslmode=prefer&sslrootcert=%2Fmesh%20dir%2Ftls%2Fca%2Bb.pem"
         );
         assert!(read("postgres://me:one@localhost/lake", Some("two")).is_err());
     }

@@ -142,6 +142,10 @@ impl Disk {
             }
             for file in fs::read_dir(shard.path())? {
                 let file = file?;
+                // Nothing of ours.
+                if file.file_type()?.is_dir() {
+                    continue;
+                }
                 match key(&file.file_name().to_string_lossy()) {
                     Some(key) => {
                         let meta = file.metadata()?;

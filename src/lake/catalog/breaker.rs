@@ -18,13 +18,13 @@ use tokio::sync::Semaphore;
 use crate::lake::error::{LakeError, ailment_of};
 
 /// Questions to one catalog at once.
-const AT_ONCE: usize = 16;
+pub(in crate::lake) const AT_ONCE: usize = 16;
 /// Failures in a row after which it is let alone.
 const FAILURES: u32 = 3;
 /// For how long.
 const REST: Duration = Duration::from_secs(5);
-/// Who goes away after waiting for so long was not answered in time either.
-const LONG: Duration = Duration::from_secs(2);
+/// Who goes away after waiting for this part of its patience was not answered in time either.
+const LONG: u32 = 2;
 
 /// What of a lake is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Asking<'_> {
 /// It went away without an answer.
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        if self.began.is_some_and(|began| began.elapsed() >= LONG.min(self.breaker.patience)) {
+        if self.began.is_some_and(|began| began.elapsed() >= self.breaker.patience / LONG) {
             self.breaker.note(Some(&self.breaker.late()));
         } else if self.on_trial {
             // Somebody else may try.
@@ -292,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_goes_away_after_a_while_was_not_answered_and_who_leaves_a_trial_lets_another_one_try() {
-        let breaker = breaker(Duration::from_millis(20));
+        let breaker = breaker(Duration::from_secs(60));
         let leave = async |after| {
             let hanging = breaker.ask(std::future::pending::<Result<(), _>>());
             assert!(tokio::time::timeout(Duration::from_millis(after), hanging).await.is_err());

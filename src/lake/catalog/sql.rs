@@ -2,8 +2,9 @@
 //! its tables.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use iceberg::{CatalogBuilder, TableIdent};
@@ -18,6 +19,9 @@ use crate::lake::storage::LakeStorage;
 /// How many connections to one catalog are open at most.
 pub(super) const READERS: u32 = 4;
 
+/// Which file it is, whatever its name is by now.
+type Inode = (u64, u64);
+
 /// A SQLite catalog that is only read. It opens when a table is first looked for, and one that does not exist is looked for
 /// again next time.
 #[derive(Debug)]
@@ -25,21 +29,27 @@ pub(in crate::lake) struct Sql {
     domain: String,
     name: String,
     file: PathBuf,
-    open: OnceLock<SqlitePool>,
+    open: Mutex<Option<(Inode, SqlitePool)>>,
 }
 
 impl Sql {
     pub(in crate::lake) fn new(domain: &str, name: &str, uri: &str) -> Result<Self, LakeError> {
         let file = sqlite_file(domain, uri)?.to_owned();
-        Ok(Self { domain: domain.to_owned(), name: name.to_owned(), file, open: OnceLock::new() })
+        Ok(Self { domain: domain.to_owned(), name: name.to_owned(), file, open: Mutex::default() })
     }
 
-    fn pool(&self) -> Result<&SqlitePool, LakeError> {
-        if let Some(pool) = self.open.get() {
-            return Ok(pool);
+    /// What reads the file that has its name now: one that took the place of another is another catalog.
+    async fn pool(&self) -> Result<SqlitePool, LakeError> {
+        let found = tokio::fs::metadata(&self.file).await;
+        let found = found.map_err(|_| LakeError::NoCatalog { domain: self.domain.clone() })?;
+        let inode = (found.dev(), found.ino());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, pool)) = open.as_ref().filter(|(of, _)| *of == inode) {
+            return Ok(pool.clone());
         }
         let pool = reading(&self.domain, &self.file)?;
-        Ok(self.open.get_or_init(|| pool))
+        *open = Some((inode, pool.clone()));
+        Ok(pool)
     }
 }
 
@@ -47,7 +57,7 @@ impl Sql {
 impl Tables for Sql {
     async fn find(&self, table: &TableIdent) -> Result<Option<Found>, LakeError> {
         let failed = |source| LakeError::Catalog { domain: self.domain.clone(), source: Box::new(source) };
-        let found = metadata_location(self.pool()?, &self.name, table).await.map_err(failed)?;
+        let found = metadata_location(&self.pool().await?, &self.name, table).await.map_err(failed)?;
         found.map_or(Ok(None), |(kind, location)| entry(&self.domain, table, kind, location))
     }
 }
