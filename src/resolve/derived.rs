@@ -80,6 +80,10 @@ pub struct Beneath {
     pub carried: Vec<(String, Vec<FlowSource>)>,
     /// How many tables are read for it.
     pub weight: usize,
+    /// What the query says.
+    pub said: String,
+    /// Whether its rows may be others though nothing that it reads has changed, as with `now()`.
+    pub fleeting: bool,
 }
 
 impl Beneath {
@@ -133,6 +137,8 @@ pub(super) struct Deriving {
     above: Vec<ProductRef>,
     /// Whether nothing is decided: contracts alone are looked at.
     declared: bool,
+    /// Whether nothing is decided since who asks looks after the data, and nothing is kept from them.
+    whole: bool,
     /// Whether no catalog is asked, not even for what a view says now.
     offline: bool,
     /// How many queries were planned for the outermost of these.
@@ -185,6 +191,22 @@ impl Resolver {
     /// The same that looks at contracts alone, and at those of all products.
     fn as_declared(&self, offline: bool) -> Self {
         self.with(Deriving { declared: true, offline, ..self.deriving.clone() })
+    }
+
+    /// The same for who looks after the data: past every grant and every restriction of a catalog.
+    #[must_use]
+    pub(crate) fn for_checks(&self) -> Self {
+        self.with(Deriving { whole: true, ..self.deriving.clone() })
+    }
+
+    /// Whether nothing is kept from who asks.
+    pub(super) fn is_for_checks(&self) -> bool {
+        self.deriving.whole
+    }
+
+    /// Whether who asks may know all that is wrong.
+    fn is_told_all(&self) -> bool {
+        self.deriving.declared || self.deriving.whole
     }
 
     /// Whether contracts alone are looked at.
@@ -282,7 +304,7 @@ impl Resolver {
         query: &Query,
     ) -> Result<Arc<Beneath>, Error> {
         let planned = self.planned(name, domain, product, query, Over::Outlines).await;
-        let restricted = !self.is_declared();
+        let restricted = !self.is_told_all();
         planned.map(|inner| Arc::new(inner.beneath)).map_err(|error| told(name, error, restricted))
     }
 
@@ -314,7 +336,7 @@ impl Resolver {
             Err(unplanned) => unplanned,
         };
         Err(match error {
-            Unplanned::Table(Error { class: Class::UnknownName, .. }) if !self.is_declared() => self.hidden(name),
+            Unplanned::Table(Error { class: Class::UnknownName, .. }) if !self.is_told_all() => self.hidden(name),
             Unplanned::Table(error) | Unplanned::Plan(error) => match error.class {
                 Class::Denied => match over {
                     Over::Tables => self.denied(name, domain, product, query).await.unwrap_or_else(|| self.kept(name)),
@@ -322,7 +344,7 @@ impl Resolver {
                 },
                 // What a view says is in nobody's contract, so it is told to those alone who look after the mesh.
                 Class::UnknownName | Class::BadRequest | Class::Limit
-                    if matches!(query.text, Text::View(_)) && !self.is_declared() =>
+                    if matches!(query.text, Text::View(_)) && !self.is_told_all() =>
                 {
                     tracing::warn!(product = %name, error = %error.message, "a view is not read");
                     invalid(name, "its view is none that is read here")

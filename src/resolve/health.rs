@@ -217,7 +217,7 @@ impl Resolver {
             changed.and_then(micros),
             changed.map(|changed| seconds(SystemTime::now().duration_since(changed).unwrap_or_default())),
             age.map(|age| seconds(age.promised)),
-            self.seen.verdict(product).map(|verdict| verdict.as_str().to_owned()),
+            self.seen.verdict(product, restricted).map(|verdict| verdict.as_str().to_owned()),
         ]
     }
 }

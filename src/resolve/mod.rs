@@ -66,7 +66,7 @@ pub use derived::{
 };
 pub use health::Seen;
 pub use page::{Link, Page, PageColumn};
-pub use quality::Held;
+pub use quality::{Held, Of};
 pub use relied::Relied;
 pub use search::SEARCH;
 pub use version::{At, Which, versioned};
@@ -240,6 +240,11 @@ impl Resolver {
     /// The product that `reference` means and what of it is granted, without opening it.
     pub(crate) fn find(&self, reference: &TableReference) -> Result<(ProductRef, &Domain, &Product, Grants), Error> {
         let unknown = || self.unknown(reference);
+        if self.is_for_checks() {
+            let (name, product, grants) = self.find_declared(reference).ok_or_else(unknown)?;
+            let domain = self.mesh.domain(name.product.domain()).ok_or_else(unknown)?;
+            return Ok((name, domain, product, grants));
+        }
         let name =
             ProductRef::parse(reference.schema().ok_or_else(unknown)?, reference.table()).map_err(|_| unknown())?;
         let product = self.mesh.product(&name).ok_or_else(unknown)?;

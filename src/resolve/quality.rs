@@ -1,7 +1,8 @@
 //! `mesh.quality`: what came of the rules of quality that contracts state, each time that they were held against the data.
 //!
 //! Nothing is counted here: who looks at tables tells what was found, and the last few findings of each product are
-//! remembered. Who may discover a product learns of each rule whether it held the last time. What was counted, when and of
+//! remembered. Who may discover a product learns of each rule whether it held the last time; of a derived product only where
+//! all that it is made of lies in its own domain, since by a rule its owner could else ask of others' rows. What was counted, when and of
 //! which snapshot, and what was before, tells of hidden rows and of changes that one may not see: it is for those alone from
 //! whom nothing of the product is kept.
 
@@ -9,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
 use std::time::SystemTime;
 
+use datafusion::common::TableReference;
 use polder_catalog::contract::Rule;
 use polder_catalog::document::Severity;
 use polder_catalog::live::{Measured, rounded};
@@ -18,7 +20,7 @@ use polder_catalog::policy::Grants;
 
 use super::health::{Seen, micros};
 use super::system::Row;
-use super::{Resolver, restricts, table_part};
+use super::{At, Resolver, restricts, table_part};
 
 /// How many findings of a product are remembered.
 const REMEMBERED: usize = 20;
@@ -49,12 +51,45 @@ pub(super) type History = HashMap<(ProductName, u32), VecDeque<Held>>;
 pub struct Held {
     /// When.
     pub at: SystemTime,
-    /// Of which snapshot, if there was one.
-    pub snapshot: Option<i64>,
-    /// Whether the table could be looked at; else nothing of it is known.
-    pub looked: bool,
+    /// What was looked at.
+    pub of: Of,
     /// The rules as they were, and what came of each.
     pub rules: Vec<(Rule, Measured)>,
+}
+
+/// What was held against rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Of {
+    /// Nothing: it could not be looked at.
+    Nothing,
+    /// A table, at its snapshot if it had one.
+    Table(Option<i64>),
+    /// What a query makes of other products.
+    Query {
+        /// The query, and the snapshots that it read; nothing where its rows may be others though none of these is.
+        state: Option<String>,
+        /// Whether all that it is made of lies in its own domain.
+        own: bool,
+    },
+}
+
+impl Of {
+    /// Whether the same would be found again.
+    pub fn is_same(&self, now: &Self) -> bool {
+        self == now && !matches!(self, Self::Nothing | Self::Query { state: None, .. })
+    }
+
+    /// Whether whoever wrote the rules owns all that they tell of.
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Table(_) | Self::Query { own: true, .. })
+    }
+
+    fn snapshot(&self) -> Option<i64> {
+        match self {
+            Self::Table(snapshot) => *snapshot,
+            Self::Nothing | Self::Query { .. } => None,
+        }
+    }
 }
 
 /// What is said of rules.
@@ -84,9 +119,15 @@ impl Verdict {
 }
 
 impl Held {
+    /// Whether it may be told whether rules held. Those of a derived product are its owner's, and what they ask could be of
+    /// others' rows.
+    fn tells(&self, restricted: bool) -> bool {
+        !restricted || self.of.is_own()
+    }
+
     /// Whether the same was found.
     fn is_as(&self, other: &Self) -> bool {
-        (self.snapshot, self.looked, &self.rules) == (other.snapshot, other.looked, &other.rules)
+        (&self.of, &self.rules) == (&other.of, &other.rules)
     }
 }
 
@@ -124,9 +165,11 @@ impl Seen {
         seen.retain(|(name, major), _| served(name, *major));
     }
 
-    /// The gravest that was found of a product the last time.
-    pub(super) fn verdict(&self, product: &Product) -> Option<Verdict> {
-        self.last_held(product)?.rules.iter().map(Verdict::of).max()
+    /// The gravest that was found of a product the last time, as far as one may know it from whom something of it is kept or
+    /// not.
+    pub(super) fn verdict(&self, product: &Product, restricted: bool) -> Option<Verdict> {
+        let last = self.last_held(product).filter(|last| last.tells(restricted))?;
+        last.rules.iter().map(Verdict::of).max()
     }
 }
 
@@ -136,15 +179,25 @@ impl Resolver {
         let mut rows = Vec::new();
         for (name, _, product, grants) in self.decided().await {
             let restricted = grants.is_none_or(|Grants { columns, rows }| restricts(&columns, &rows));
-            // A derived product keeps from one what lies beneath it and cannot be told here.
-            let restricted = restricted || product.contract.query().is_some();
             let mut held = self.seen.all_held(product);
+            let restricted = restricted || !held.is_empty() && self.restricts_beneath(&name, product).await;
             let forgotten = if restricted { held.len().saturating_sub(1) } else { 0 };
             for held in held.drain(forgotten..).rev() {
                 rows.extend(held.rules.iter().map(|rule| row(&name, &held, rule, restricted)));
             }
         }
         rows
+    }
+
+    /// Whether anything of what a derived product is made of is kept from one.
+    pub(super) async fn restricts_beneath(&self, name: &ProductRef, product: &Product) -> bool {
+        if product.contract.query().is_none() {
+            return false;
+        }
+        let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
+        // Boxed, since resolving a system table comes here again.
+        let table = Box::pin(self.table(&reference, &At::newest(None))).await;
+        table.map_or(true, |table| table.restricted)
     }
 }
 
@@ -171,11 +224,11 @@ fn row(name: &ProductRef, held: &Held, ruled: &(Rule, Measured), restricted: boo
         rule.dimension.clone(),
         Some(severity.to_owned()),
         Some(rule.expected()),
-        Some(Verdict::of(ruled).as_str().to_owned()),
+        held.tells(restricted).then(|| Verdict::of(ruled).as_str().to_owned()),
         told(number),
         rule.percent.then(|| "percent".to_owned()),
         told(reason),
         told(micros(held.at)),
-        told(held.snapshot.map(|snapshot| snapshot.to_string())),
+        told(held.of.snapshot().map(|snapshot| snapshot.to_string())),
     ]
 }

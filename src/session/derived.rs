@@ -13,13 +13,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{
     Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, TableReference, internal_err,
 };
 use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, Volatility};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::physical_expr::create_physical_expr;
@@ -51,6 +52,10 @@ impl Derivations {
     }
 
     async fn query(&self, resolver: &Resolver, said: Said<'_>, over: Over) -> Result<Inner, Unplanned> {
+        let text = match &said {
+            Said::Here(_, sql) => (*sql).to_owned(),
+            Said::View(view, _) => view.texts.iter().map(|text| text.sql.as_str()).collect::<Vec<_>>().join("\n"),
+        };
         let (Read { query, manner, bare }, schema) = match said {
             Said::Here(schema, sql) => {
                 let query = admit(sql).and_then(Gated::lasting).map_err(Unplanned::Plan)?;
@@ -71,7 +76,9 @@ impl Derivations {
         let flow = followed(&plan, &tables).map_err(Unplanned::Plan)?;
         let weight = weight(&plan, &tables).map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         let carried = carried(&plan).map_err(|unknown| Unplanned::Plan(unfollowed(&unknown)))?;
-        Ok(Inner { plan, beneath: beneath(&request, tables, flow, carried, weight) })
+        let fleeting = is_fleeting(&plan).map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
+        let beneath = Beneath { said: text, fleeting, ..beneath(&request, tables, flow, carried, weight) };
+        Ok(Inner { plan, beneath })
     }
 }
 
@@ -98,6 +105,22 @@ impl Plans for Derivations {
     }
 }
 
+/// Whether a plan's rows depend on more than those that it reads.
+fn is_fleeting(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut fleeting = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            let calls = |expr: &Expr| match expr {
+                Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
+                _ => false,
+            };
+            fleeting |= expr.exists(|expr| Ok(calls(expr)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(fleeting)
+}
+
 /// What a query reads, under names that mean the same wherever it stands.
 fn beneath(
     request: &Request,
@@ -118,7 +141,8 @@ fn beneath(
     let inside: Vec<_> = tables.iter().filter_map(|(_, _, table)| table.beneath.clone()).collect();
     let inside = inside.iter().flat_map(|beneath| beneath.tables.iter().cloned());
     let tables = tables.into_iter().map(|(scan, name, table)| (named(&scan), named(&name), table));
-    Beneath { tables: tables.chain(inside).collect(), flow, carried, weight }
+    let tables = tables.chain(inside).collect();
+    Beneath { tables, flow, carried, weight, said: String::new(), fleeting: false }
 }
 
 /// The rows that the query of a derived product makes, with the columns that one principal needs of them.
