@@ -21,8 +21,8 @@ use tokio::time::Instant;
 
 use crate::error::{Class, Error};
 use crate::lake::OpenTable;
-use crate::resolve::{Held, Of};
 use crate::resolve::bind::bind;
+use crate::resolve::{Held, Of};
 use crate::scan::IcebergScan;
 use crate::session::{Engine, Numbers};
 

@@ -79,9 +79,9 @@ impl Of {
         self == now && !matches!(self, Self::Nothing | Self::Query { state: None, .. })
     }
 
-    /// Whether whoever wrote the rules owns all that they tell of.
+    /// Whether whoever wrote the rules owns all that they tell of. Where nothing could be looked at they tell nothing.
     fn is_own(&self) -> bool {
-        matches!(self, Self::Table(_) | Self::Query { own: true, .. })
+        !matches!(self, Self::Query { own: false, .. })
     }
 
     fn snapshot(&self) -> Option<i64> {

@@ -20,11 +20,14 @@ use datafusion::common::{
 use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, Volatility};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, Volatility,
+};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::physical_expr::create_physical_expr;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::future::BoxFuture;
 
 use super::Request;
@@ -100,7 +103,9 @@ impl Plans for Derivations {
             .map_err(failed)?;
         let schema = Arc::clone(plan.schema().inner());
         let seal = Seal::default();
-        let derived = Derived { product: product.to_owned(), plan, schema, beneath, seal: seal.clone() };
+        // Whether it fails must not follow from what is asked of rows that are kept from who asks.
+        let open = !(beneath.by_owner && spares.may_fail());
+        let derived = Derived { product: product.to_owned(), plan, schema, beneath, seal: seal.clone(), open };
         Ok(Source::query(Arc::new(derived), seal, spares))
     }
 }
@@ -142,7 +147,7 @@ fn beneath(
     let inside = inside.iter().flat_map(|beneath| beneath.tables.iter().cloned());
     let tables = tables.into_iter().map(|(scan, name, table)| (named(&scan), named(&name), table));
     let tables = tables.chain(inside).collect();
-    Beneath { tables, flow, carried, weight, said: String::new(), fleeting: false }
+    Beneath { tables, flow, carried, weight, said: String::new(), fleeting: false, by_owner: false }
 }
 
 /// The rows that the query of a derived product makes, with the columns that one principal needs of them.
@@ -153,6 +158,8 @@ struct Derived {
     schema: SchemaRef,
     beneath: Arc<Beneath>,
     seal: Seal,
+    /// Whether predicates of the statement around it go into it.
+    open: bool,
 }
 
 impl Derived {
@@ -210,6 +217,7 @@ impl TableProvider for Derived {
         let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
             return internal_err!("a derived product is planned by a session of its own kind");
         };
+        let filters = if self.open { filters } else { &[] };
         let asked = self.asked(projection, filters)?;
         let tables = &self.beneath.tables;
         let providers = tables.iter().map(|(_, _, table)| &table.provider);
@@ -222,6 +230,12 @@ impl TableProvider for Derived {
         let schema = match projection {
             Some(places) => Arc::new(self.schema.project(places)?),
             None => Arc::clone(&self.schema),
+        };
+        // More partitions than the session has would tell how many files there are beneath.
+        let wide = plan.output_partitioning().partition_count() > state.config().target_partitions();
+        let plan = match self.beneath.by_owner && wide {
+            true => Arc::new(CoalescePartitionsExec::new(plan)) as Arc<dyn ExecutionPlan>,
+            false => plan,
         };
         let (plan, seal) = (interruptible(apportioned(plan)?)?, self.seal.clone());
         Ok(Arc::new(QueryExec::new(&self.product, schema, plan, seal, below)))

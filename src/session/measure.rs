@@ -94,7 +94,9 @@ impl Engine {
 fn made_of(name: &ProductRef, table: &Table) -> Of {
     let beneath = table.beneath.iter().flat_map(|beneath| beneath.tables.iter().map(|(_, _, table)| table));
     let queries = || table.beneath.iter().chain(beneath.clone().filter_map(|table| table.beneath.as_ref()));
-    let here = |table: &Table| table.wanted.as_ref().is_some_and(|wanted| wanted.product().product.domain() == name.product.domain());
+    let here = |table: &Table| {
+        table.wanted.as_ref().is_some_and(|wanted| wanted.product().product.domain() == name.product.domain())
+    };
     let own = beneath.clone().all(here);
     let fleeting = queries().any(|query| query.fleeting);
     let read = beneath.clone().map(|table| format!("{} {:?}", table.pin_name(), table.snapshot));

@@ -4,6 +4,7 @@
 //! owner alone. `sales` has no table of its own: all that it serves is derived.
 
 mod judged;
+mod owned;
 
 use std::fs;
 use std::path::Path;

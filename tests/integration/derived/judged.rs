@@ -39,9 +39,12 @@ async fn ruled() -> (TempDir, Arc<Engine>) {
         });
     }
     // It may be another one tomorrow, though nothing changes.
-    derive(dir.path(), "passing", "SELECT id FROM shop.people WHERE now() > DATE '2020-01-01'", &[
-        column("id", "long", &[]),
-    ]);
+    derive(
+        dir.path(),
+        "passing",
+        "SELECT id FROM shop.people WHERE now() > DATE '2020-01-01'",
+        &[column("id", "long", &[])],
+    );
     let rule = json!([{ "metric": "duplicateValues", "mustBe": 0 }]);
     change(dir.path(), "sales/products/passing.odcs.yaml", |object| object["properties"][0]["quality"] = rule.clone());
     change(dir.path(), "sales/products/open.odcs.yaml", |object| {
