@@ -16,13 +16,14 @@ use futures::{StreamExt, stream};
 use polder_catalog::contract::{Check, Contract, Literal, LogicalType, PhysicalType, Rule, Type};
 use polder_catalog::live::Measured;
 use polder_catalog::mesh::{Domain, Mesh, Product};
-use polder_catalog::name::{ProductName, ProductRef};
+use polder_catalog::name::{DomainName, ProductName, ProductRef};
 use tokio::time::Instant;
 
+use super::Past;
 use crate::error::{Class, Error};
 use crate::lake::OpenTable;
 use crate::resolve::bind::bind;
-use crate::resolve::{Held, Of};
+use crate::resolve::{Held, Judged, Of, Verdict};
 use crate::scan::IcebergScan;
 use crate::session::{Engine, Numbers};
 
@@ -42,24 +43,33 @@ pub struct Quality {
 }
 
 /// Holds every product that has rules against them, unless neither its table nor its rules have changed since the last time,
-/// and lets the engine remember what came of it.
-pub async fn hold(engine: &Arc<Engine>) {
+/// and lets the engine remember what came of it, and the file if there is one.
+pub async fn hold(engine: &Arc<Engine>, past: Option<&Past>) {
     let (mesh, seen) = (engine.mesh(), engine.seen());
     let majors: BTreeSet<(&ProductName, u32)> =
         mesh.products().map(|(_, product)| (&product.name, product.contract.major)).collect();
-    seen.keep_held(|name, major| majors.contains(&(name, major)));
+    // What is out for a while is known again when it is back.
+    let out: BTreeSet<&DomainName> = mesh.domains_out().collect();
+    seen.keep_held(|name, major| majors.contains(&(name, major)) || out.contains(name.domain()));
     let ruled = mesh.products().filter(|(_, product)| !product.contract.quality.is_empty());
     let ruled: Vec<ProductRef> = ruled.map(|(name, _)| name).collect();
-    stream::iter(ruled).for_each_concurrent(AT_ONCE, |name| hold_one(engine, &mesh, name)).await;
+    stream::iter(ruled).for_each_concurrent(AT_ONCE, |name| hold_one(engine, &mesh, past, name)).await;
 }
 
-async fn hold_one(engine: &Engine, mesh: &Mesh, name: ProductRef) {
+async fn hold_one(engine: &Engine, mesh: &Mesh, past: Option<&Past>, name: ProductRef) {
     let Some((domain, product)) = mesh.domain(name.product.domain()).zip(mesh.product(&name)) else { return };
-    let seen = engine.seen();
+    let (seen, begun) = (engine.seen(), Instant::now());
     let Some(held) = newly_held(engine, domain, product, seen.last_held(product)).await else { return };
-    let failed = held.rules.iter().filter(|(rule, measured)| measured.holds(rule) == Some(false));
-    let failed = failed.map(|(rule, _)| rule.metric()).collect::<Vec<_>>().join(", ");
-    if seen.note_held(product, held) && !failed.is_empty() {
+    seen.note_run(begun.elapsed());
+    let failed = held.rules.iter().filter(|judged| judged.verdict == Verdict::Failed);
+    let failed = failed.map(|judged| judged.metric.as_str()).collect::<Vec<_>>().join(", ");
+    if !seen.note_held(product, held.clone()) {
+        return;
+    }
+    if let Some(past) = past {
+        past.note(&seen, product, held);
+    }
+    if !failed.is_empty() {
         tracing::warn!(product = %name, rules = %failed, "the data is not what rules of quality ask");
     }
 }
@@ -67,13 +77,19 @@ async fn hold_one(engine: &Engine, mesh: &Mesh, name: ProductRef) {
 /// What came of a product's rules; nothing when nothing has changed since the `last` time.
 async fn newly_held(engine: &Engine, domain: &Domain, product: &Product, last: Option<Held>) -> Option<Held> {
     let rules = &product.contract.quality;
-    let same = |last: &Held| last.rules.iter().map(|(rule, _)| rule).eq(rules);
+    let same = |last: &Held| {
+        last.rules.len() == rules.len() && last.rules.iter().zip(rules).all(|(judged, rule)| judged.is_of(rule))
+    };
     let known = last.as_ref().filter(|last| same(last)).map(|last| last.of.clone());
     let (of, measured) = match measure(engine, domain, product, known.as_ref()).await {
         Ok(quality) => quality.map(|Quality { of, measured }| (of, measured))?,
         Err(error) => (Of::Nothing, rules.iter().map(|_| Measured::Unknown(error.message.clone())).collect()),
     };
-    Some(Held { at: SystemTime::now(), of, rules: rules.iter().cloned().zip(measured).collect() })
+    Some(Held { at: SystemTime::now(), of, rules: judged(rules, &measured) })
+}
+
+fn judged(rules: &[Rule], measured: &[Measured]) -> Vec<Judged> {
+    rules.iter().zip(measured).map(|(rule, measured)| Judged::new(rule, measured)).collect()
 }
 
 /// Holds a product against its rules; nothing when `known` is what would be looked at again.

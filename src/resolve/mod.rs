@@ -66,7 +66,7 @@ pub use derived::{
 };
 pub use health::Seen;
 pub use page::{Link, Page, PageColumn};
-pub use quality::{Held, Of};
+pub use quality::{Held, Judged, Of, Verdict};
 pub use relied::Relied;
 pub use search::SEARCH;
 pub use version::{At, Which, versioned};

@@ -24,6 +24,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use polder_catalog::name::{ProductName, ProductRef};
+use sha2::{Digest, Sha256};
 
 use super::gate::{Admitted, Gated, admit};
 use super::growth::{apportioned, bounded};
@@ -103,7 +104,8 @@ fn made_of(name: &ProductRef, table: &Table) -> Of {
     let mut state: Vec<String> = read.chain(queries().map(|query| query.said.clone())).collect();
     state.sort();
     state.dedup();
-    Of::Query { state: (!fleeting).then(|| state.join("\n")), own }
+    let digest = || Sha256::digest(state.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect();
+    Of::Query { state: (!fleeting).then(digest), own }
 }
 
 async fn ready(

@@ -63,7 +63,7 @@ async fn ask(engine: &Arc<Engine>, user: &str, sql: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_held_against_all_rows_and_told_to_whom_they_tell_nothing_new() {
     let (_dir, engine) = ruled().await;
-    hold(&engine).await;
+    hold(&engine, None).await;
     // All of the rows, and not those of anybody who asks.
     let all = [
         "cities | rowCount | failed | 3.0",
@@ -94,11 +94,11 @@ async fn rules_are_held_against_all_rows_and_told_to_whom_they_tell_nothing_new(
 #[tokio::test(flavor = "multi_thread")]
 async fn they_are_held_again_when_what_is_beneath_has_changed() {
     let (_dir, engine) = ruled().await;
-    hold(&engine).await;
+    hold(&engine, None).await;
     let times = "SELECT product, count(DISTINCT checked) FROM mesh.quality WHERE product <> 'open' \
                  GROUP BY product ORDER BY product";
     let first = ask(&engine, OWNER, "SELECT product, checked FROM mesh.quality ORDER BY 1, 2").await;
-    hold(&engine).await;
+    hold(&engine, None).await;
     let again = ask(&engine, OWNER, "SELECT product, checked FROM mesh.quality ORDER BY 1, 2").await;
     let of = |lines: &[String], product: &str| -> Vec<String> {
         lines.iter().filter(|line| line.starts_with(product)).cloned().collect()
@@ -112,7 +112,7 @@ async fn they_are_held_again_when_what_is_beneath_has_changed() {
     let changed = ["cities | 2", "passing | 2", "towns | 2"];
     while ask(&engine, OWNER, times).await != changed && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        hold(&engine).await;
+        hold(&engine, None).await;
     }
     assert_eq!(ask(&engine, OWNER, times).await, changed);
     let last = "SELECT state FROM mesh.quality WHERE product = 'passing' ORDER BY checked DESC LIMIT 1";
