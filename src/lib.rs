@@ -46,7 +46,8 @@
 //!   it some, nothing is planned by figures of hidden rows or by what operators learn while they run ([`guard::steady`]).
 //! - After optimization the verifier walks the plan, subqueries included, and refuses any scan beyond its grants. It
 //!   refuses what it does not know.
-//! - A derived product is planned as whoever asks, and what is planned around it never reaches into it ([`guard::QueryExec`]).
+//! - A derived product is planned as whoever asks, or as its owner where the mesh's standards allow it, and what is planned around
+//!   it never reaches into it ([`guard::QueryExec`]).
 //! - One query pins one snapshot of each table and version when it is planned.
 //! - The value of a parameter stands in the plan before it is optimized, as if it had been written there, and in no error.
 //! - Time travel and metadata tables obey the grants of today; DataFusion's planner never meets a table version.

@@ -77,13 +77,25 @@ pub enum Data {
     Query(Query),
 }
 
-/// The query of a derived product. It is planned by the engine, with the rights of whoever asks.
+/// The query of a derived product. It is planned by the engine.
 #[derive(Debug, Clone)]
 pub struct Query {
     /// Where its text is had.
     pub text: Text,
+    /// With whose rights it is planned.
+    pub rights: Rights,
     /// Where it stands, or is named.
     pub place: Place,
+}
+
+/// With whose rights the query of a derived product is planned (`polder.rights`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rights {
+    /// Those of whoever asks.
+    #[default]
+    Invoker,
+    /// Those of its own domain, where the mesh's standards allow it.
+    Owner,
 }
 
 /// Where the text of a query is had.
@@ -98,7 +110,7 @@ pub enum Text {
 impl PartialEq for Query {
     /// Wherever they stand.
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        (&self.text, self.rights) == (&other.text, other.rights)
     }
 }
 

@@ -394,6 +394,15 @@ impl Mesh {
         self.user(user).map(|found| found.principal(user))
     }
 
+    /// The one with whose rights derived products of a domain may run, if the standards name a group for it: somebody in
+    /// that group alone, without attributes and purposes, whom no policy can name.
+    pub fn owner(&self, domain: &DomainName) -> Option<Principal> {
+        let (group, _) = self.declared.standards.owners_rights.get(domain.as_str())?;
+        // No user, token or certificate begins so.
+        let id = format!(":{domain}");
+        Some(Principal { id, groups: [group.clone()].into(), attributes: BTreeMap::new(), purpose: None })
+    }
+
     /// The principal with a declared purpose, if one of its groups may declare it.
     ///
     /// # Errors

@@ -12,9 +12,10 @@ use polder_catalog::secret::Secret;
 
 use super::{Failure, Limits, Outcome, engine, terminal};
 use crate::flight::tls::TlsFiles;
+use crate::inspect::Past;
 use crate::lake::{self, cache};
 use crate::observe::{Lineage, Log, Observer, Settings, Sink, Synced};
-use crate::server::{self, Follow};
+use crate::server::{self, Checks, Follow};
 use crate::session::{Engine, Options};
 
 /// How long running queries may go on after the first signal.
@@ -48,6 +49,9 @@ pub struct Serve {
     /// How often products that have changed are held against their contracts' rules of quality: `15m`, `1h`; never by default
     #[arg(long, value_name = "INTERVAL", value_parser = interval)]
     check_every: Option<Duration>,
+    /// A file that keeps what came of these rules over restarts, the last twenty findings of each product
+    #[arg(long, value_name = "FILE", requires = "check_every")]
+    quality_log: Option<PathBuf>,
     #[command(flatten)]
     audit: Audit,
     #[command(flatten)]
@@ -181,17 +185,19 @@ impl Serve {
         let options = Options { patience, lake, observer, ..self.limits.options() };
         let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
-        until_stopped(engine, self.listen, follow, self.check_every).await
+        let past = self.quality_log.map(|path| {
+            Past::open(&path, &engine.seen()).map_err(|error| {
+                Failure::Environment(format!("the log of quality in `{}` cannot be opened: {error}", path.display()))
+            })
+        });
+        let past = past.transpose()?;
+        let checks = self.check_every.map(|every| Checks { every, past });
+        until_stopped(engine, self.listen, follow, checks).await
     }
 }
 
 /// Serves `engine` until a signal, and follows the mesh's files and checks its data meanwhile.
-pub async fn until_stopped(
-    engine: Arc<Engine>,
-    listen: Listen,
-    follow: Follow,
-    check_every: Option<Duration>,
-) -> Outcome {
+pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow, checks: Option<Checks>) -> Outcome {
     let client_ca = listen.tls_client_ca;
     let tls = listen.tls_cert.zip(listen.tls_key).map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
     let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
@@ -201,8 +207,8 @@ pub async fn until_stopped(
     let running = server::start(engine, options).await;
     let mut running = running.map_err(|error| Failure::Environment(error.message))?;
     running.follow(follow);
-    if let Some(every) = check_every {
-        running.check(every);
+    if let Some(checks) = checks {
+        running.check(checks);
     }
     // Before anybody knows the address: a signal that comes at once is to drain too.
     let ended = server::until_signal();

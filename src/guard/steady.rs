@@ -35,9 +35,16 @@ pub struct Spares {
     pub orders: bool,
     /// Whether there is such an expression at all.
     fails: bool,
+    /// The same, those of subqueries among them.
+    fails_anywhere: bool,
 }
 
 impl Spares {
+    /// Whether anything of the plan may fail on a row, wherever it stands.
+    pub fn may_fail(self) -> bool {
+        self.fails_anywhere
+    }
+
     /// Looks through an optimized plan.
     ///
     /// # Errors
@@ -48,10 +55,11 @@ impl Spares {
             joins: a.joins || b.joins,
             orders: a.orders || b.orders,
             fails: a.fails || b.fails,
+            fails_anywhere: a.fails_anywhere || b.fails_anywhere,
         });
         let schema = schema(plan)?;
         let fails = |expr: &Expr| !is_total(expr, &schema);
-        let (mut joins, mut orders) = (false, false);
+        let (mut joins, mut orders, mut nested_fails) = (false, false, false);
         match plan {
             LogicalPlan::Join(join) => joins = below.fails || join.on.iter().any(|(a, b)| fails(a) || fails(b)),
             LogicalPlan::RecursiveQuery(_) => joins = below.fails,
@@ -66,14 +74,17 @@ impl Spares {
             // It is computed before anything else, whatever the rows around it are.
             let nested = Self::of(query)?;
             (joins, orders) = (joins || nested.joins, orders || nested.orders);
+            nested_fails |= nested.fails_anywhere;
             Ok(TreeNodeRecursion::Continue)
         })?;
         let own = plan.expressions();
         let joined = own.iter().any(|expr| expr.exists(|expr| Ok(is_joined(expr))).unwrap_or(true));
+        let fails = own.iter().any(fails);
         Ok(Self {
             joins: below.joins || joins || joined,
             orders: below.orders || orders,
-            fails: below.fails || own.iter().any(fails),
+            fails: below.fails || fails,
+            fails_anywhere: below.fails_anywhere || fails || nested_fails,
         })
     }
 }

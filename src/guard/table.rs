@@ -83,6 +83,11 @@ impl Source {
         Self { spares, ..Self::new(provider, move |plan| seal.is_on(plan)) }
     }
 
+    /// Whether reading it may fail on a value.
+    pub fn may_fail(&self) -> bool {
+        self.spares.may_fail()
+    }
+
     /// Rows that were made for one statement, with nothing to guard in them: no node reads them for a guard.
     pub fn memory(table: MemTable) -> Self {
         Self::new(Arc::new(table), |_| false)

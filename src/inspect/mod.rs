@@ -15,6 +15,7 @@
 
 mod describe;
 mod look;
+mod past;
 mod quality;
 mod sample;
 
@@ -32,6 +33,7 @@ use crate::resolve::beside;
 use crate::session::Engine;
 pub use describe::{Described, describe};
 use look::{Looked, look};
+pub use past::Past;
 pub use quality::hold;
 use quality::{AT_ONCE, measure};
 

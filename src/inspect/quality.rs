@@ -1,4 +1,4 @@
-//! The rules of quality of one product, held against its table at the snapshot of now.
+//! The rules of quality of one product, held against its table at the snapshot of now, or against what its query makes.
 //!
 //! ```text
 //! rule --query--> SELECT count(*) FILTER (WHERE …), count(*) FROM product --Engine::measure--> its number, or why there is none
@@ -11,17 +11,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use datafusion::catalog::TableProvider;
 use futures::{StreamExt, stream};
 use polder_catalog::contract::{Check, Contract, Literal, LogicalType, PhysicalType, Rule, Type};
 use polder_catalog::live::Measured;
 use polder_catalog::mesh::{Domain, Mesh, Product};
-use polder_catalog::name::{ProductName, ProductRef};
+use polder_catalog::name::{DomainName, ProductName, ProductRef};
 use tokio::time::Instant;
 
+use super::Past;
 use crate::error::{Class, Error};
 use crate::lake::OpenTable;
-use crate::resolve::Held;
 use crate::resolve::bind::bind;
+use crate::resolve::{Held, Judged, Of, Verdict};
 use crate::scan::IcebergScan;
 use crate::session::{Engine, Numbers};
 
@@ -34,31 +36,40 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What came of the rules of a product, in their order, and of which snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quality {
-    /// The snapshot, if there was one.
-    pub snapshot: Option<i64>,
+    /// What was looked at.
+    pub of: Of,
     /// What came of each rule.
     pub measured: Vec<Measured>,
 }
 
 /// Holds every product that has rules against them, unless neither its table nor its rules have changed since the last time,
-/// and lets the engine remember what came of it.
-pub async fn hold(engine: &Arc<Engine>) {
+/// and lets the engine remember what came of it, and the file if there is one.
+pub async fn hold(engine: &Arc<Engine>, past: Option<&Past>) {
     let (mesh, seen) = (engine.mesh(), engine.seen());
     let majors: BTreeSet<(&ProductName, u32)> =
         mesh.products().map(|(_, product)| (&product.name, product.contract.major)).collect();
-    seen.keep_held(|name, major| majors.contains(&(name, major)));
+    // What is out for a while is known again when it is back.
+    let out: BTreeSet<&DomainName> = mesh.domains_out().collect();
+    seen.keep_held(|name, major| majors.contains(&(name, major)) || out.contains(name.domain()));
     let ruled = mesh.products().filter(|(_, product)| !product.contract.quality.is_empty());
     let ruled: Vec<ProductRef> = ruled.map(|(name, _)| name).collect();
-    stream::iter(ruled).for_each_concurrent(AT_ONCE, |name| hold_one(engine, &mesh, name)).await;
+    stream::iter(ruled).for_each_concurrent(AT_ONCE, |name| hold_one(engine, &mesh, past, name)).await;
 }
 
-async fn hold_one(engine: &Engine, mesh: &Mesh, name: ProductRef) {
+async fn hold_one(engine: &Engine, mesh: &Mesh, past: Option<&Past>, name: ProductRef) {
     let Some((domain, product)) = mesh.domain(name.product.domain()).zip(mesh.product(&name)) else { return };
-    let seen = engine.seen();
+    let (seen, begun) = (engine.seen(), Instant::now());
     let Some(held) = newly_held(engine, domain, product, seen.last_held(product)).await else { return };
-    let failed = held.rules.iter().filter(|(rule, measured)| measured.holds(rule) == Some(false));
-    let failed = failed.map(|(rule, _)| rule.metric()).collect::<Vec<_>>().join(", ");
-    if seen.note_held(product, held) && !failed.is_empty() {
+    seen.note_run(begun.elapsed());
+    let failed = held.rules.iter().filter(|judged| judged.verdict == Verdict::Failed);
+    let failed = failed.map(|judged| judged.metric.as_str()).collect::<Vec<_>>().join(", ");
+    if !seen.note_held(product, held.clone()) {
+        return;
+    }
+    if let Some(past) = past {
+        past.note(&seen, product, held);
+    }
+    if !failed.is_empty() {
         tracing::warn!(product = %name, rules = %failed, "the data is not what rules of quality ask");
     }
 }
@@ -66,53 +77,66 @@ async fn hold_one(engine: &Engine, mesh: &Mesh, name: ProductRef) {
 /// What came of a product's rules; nothing when nothing has changed since the `last` time.
 async fn newly_held(engine: &Engine, domain: &Domain, product: &Product, last: Option<Held>) -> Option<Held> {
     let rules = &product.contract.quality;
-    let same = |last: &Held| last.looked && last.rules.iter().map(|(rule, _)| rule).eq(rules);
-    let known = last.as_ref().filter(|last| same(last)).map(|last| last.snapshot);
-    let (snapshot, looked, measured) = match measure(engine, domain, product, known).await {
-        Ok(quality) => quality.map(|Quality { snapshot, measured }| (snapshot, true, measured))?,
-        Err(error) => (None, false, rules.iter().map(|_| Measured::Unknown(error.message.clone())).collect()),
+    let same = |last: &Held| {
+        last.rules.len() == rules.len() && last.rules.iter().zip(rules).all(|(judged, rule)| judged.is_of(rule))
     };
-    Some(Held { at: SystemTime::now(), snapshot, looked, rules: rules.iter().cloned().zip(measured).collect() })
+    let known = last.as_ref().filter(|last| same(last)).map(|last| last.of.clone());
+    let (of, measured) = match measure(engine, domain, product, known.as_ref()).await {
+        Ok(quality) => quality.map(|Quality { of, measured }| (of, measured))?,
+        Err(error) => (Of::Nothing, rules.iter().map(|_| Measured::Unknown(error.message.clone())).collect()),
+    };
+    Some(Held { at: SystemTime::now(), of, rules: judged(rules, &measured) })
 }
 
-/// Holds the table of a product against its rules; nothing when `known` is the snapshot that it still has.
+fn judged(rules: &[Rule], measured: &[Measured]) -> Vec<Judged> {
+    rules.iter().zip(measured).map(|(rule, measured)| Judged::new(rule, measured)).collect()
+}
+
+/// Holds a product against its rules; nothing when `known` is what would be looked at again.
 ///
 /// # Errors
-/// When the table cannot be opened or is in drift.
+/// When it cannot be opened or is in drift.
 pub async fn measure(
     engine: &Engine,
     domain: &Domain,
     product: &Product,
-    known: Option<Option<i64>>,
+    known: Option<&Of>,
 ) -> Result<Option<Quality>, Error> {
     let contract = &product.contract;
-    let Some(table) = contract.table() else {
-        let why = "it is derived, and the rules of what it is made of are held against that";
-        let measured = contract.quality.iter().map(|_| Measured::Unknown(why.to_owned())).collect();
-        return Ok(known.is_none().then_some(Quality { snapshot: None, measured }));
+    let name = ProductRef { product: product.name.clone(), major: Some(contract.major) };
+    let same = |of: &Of| known.is_some_and(|known| known.is_same(of));
+    let (of, provider): (Of, Arc<dyn TableProvider>) = match contract.table() {
+        None => {
+            let (provider, of) = engine.whole(&name).await?;
+            if same(&of) {
+                return Ok(None);
+            }
+            (of, provider)
+        }
+        Some(table) => {
+            let open = engine.lake().open(domain, table).await?;
+            let of = Of::Table(open.table.metadata().current_snapshot_id());
+            if same(&of) {
+                return Ok(None);
+            }
+            (of, pinned(&name, product, open).await?)
+        }
     };
-    let open = engine.lake().open(domain, table).await?;
-    let snapshot = open.table.metadata().current_snapshot_id();
-    if known == Some(snapshot) {
-        return Ok(None);
-    }
-    let scan = pinned(product, open).await?;
     let (until, mut measured) = (Instant::now() + PATIENCE, Vec::with_capacity(contract.quality.len()));
     for rule in &contract.quality {
         let sql = query(product, rule);
-        let numbers = engine.measure(&product.name, Arc::clone(&scan), &sql);
+        let numbers = engine.measure(&product.name, Arc::clone(&provider), &sql);
         measured.push(match tokio::time::timeout_at(until, numbers).await {
             Ok(Ok(numbers)) => number(rule, &numbers),
             Ok(Err(error)) => Measured::Unknown(error.message),
             Err(_) => Measured::Unknown(format!("it took longer than {} s", PATIENCE.as_secs())),
         });
     }
-    Ok(Some(Quality { snapshot, measured }))
+    Ok(Some(Quality { of, measured }))
 }
 
-async fn pinned(product: &Product, open: OpenTable) -> Result<Arc<IcebergScan>, Error> {
-    let name = ProductRef { product: product.name.clone(), major: Some(product.contract.major) };
-    let columns = bind(&name, &product.contract, open.table.metadata().current_schema(), &open.beyond)?.columns;
+async fn pinned(name: &ProductRef, product: &Product, open: OpenTable) -> Result<Arc<IcebergScan>, Error> {
+    let columns = bind(name, &product.contract, open.table.metadata().current_schema(), &open.beyond)?.columns;
     if columns.is_empty() {
         return Err(Error::new(Class::Drift, format!("no column of `{name}` can be read")));
     }

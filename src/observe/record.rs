@@ -74,6 +74,9 @@ pub struct Read {
     pub version: Option<String>,
     /// The snapshot. As text: it does not fit the numbers of many JSON readers.
     pub snapshot: Option<String>,
+    /// The derived product with the rights of whose owner it was read, where that was not who asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rights_of: Option<String>,
     /// Whether the principal may know the snapshot.
     #[serde(skip)]
     pub told: bool,
@@ -254,6 +257,7 @@ mod tests {
             product: "d.p".to_owned(),
             version: None,
             snapshot: None,
+            rights_of: None,
             told: true,
             columns: (0..100_000).map(column).collect(),
             left_out: 0,

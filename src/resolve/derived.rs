@@ -9,12 +9,14 @@
 //!
 //! Nobody sees through it what they may not see without it: rows and columns of what it reads are cut down before its
 //! query meets them, and its own row rules and masks come on top. What one may not discover, or may not read, of what it
-//! is made of keeps the whole of it, and the error names the derived product alone.
+//! is made of keeps the whole of it, and the error names the derived product alone. A product that runs with the rights of
+//! its owner shows more, and `owner` says what holds then.
 //!
 //! This room plans nothing: it asks the session's [`Plans`].
 
 mod declared;
 mod fit;
+mod owner;
 mod tags;
 mod view;
 
@@ -29,7 +31,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use futures::future::BoxFuture;
 use polder_catalog::contract::{Contract, Query, Text};
 use polder_catalog::mesh::{Domain, Product};
-use polder_catalog::name::ProductRef;
+use polder_catalog::name::{DomainName, ProductRef};
 use polder_catalog::policy::{Access, ColumnGrant, Grants};
 
 use super::age::Age;
@@ -39,11 +41,12 @@ use super::explanation::leaves;
 use super::{At, Resolver, Table, deny_unfit_masks, descriptions, granted, notices, restricts, table_part};
 use crate::error::{Class, Error};
 use crate::guard::flow::{Flow, Source as FlowSource, Via};
-use crate::guard::{Shown, Source, govern};
+use crate::guard::{Shown, Source, Treatment, govern};
 use crate::scan::ScanColumn;
 
 pub use declared::Flaw;
 use fit::{Fitted, Misfit};
+pub use owner::Rights;
 pub use tags::Untagged;
 pub use view::{Names, Said};
 
@@ -80,12 +83,27 @@ pub struct Beneath {
     pub carried: Vec<(String, Vec<FlowSource>)>,
     /// How many tables are read for it.
     pub weight: usize,
+    /// What the query says.
+    pub said: String,
+    /// Whether its rows may be others though nothing that it reads has changed, as with `now()`.
+    pub fleeting: bool,
+    /// Whether it is read with the rights of the product's owner.
+    pub by_owner: bool,
 }
 
 impl Beneath {
     /// Whether anything of what it is made of is kept from the principal.
     pub fn is_restricted(&self) -> bool {
-        self.tables.iter().any(|(_, _, table)| table.restricted)
+        self.by_owner || self.tables.iter().any(|(_, _, table)| table.restricted)
+    }
+}
+
+impl Beneath {
+    /// Whether what flows from there is denied to whom it is read for.
+    fn denies(&self, source: &FlowSource) -> bool {
+        let table = self.tables.iter().find(|(scan, ..)| *scan == source.table).map(|(_, _, table)| table);
+        let mut grants = table.into_iter().flat_map(|table| leaves(&table.grants, &source.path));
+        grants.any(|(_, grant)| grant.access == Access::Denied)
     }
 }
 
@@ -131,8 +149,14 @@ pub(super) struct Deriving {
     /// The snapshots of the statement.
     pins: Arc<BTreeMap<String, i64>>,
     above: Vec<ProductRef>,
+    /// The domain with whose rights names are resolved, where it is not who asks.
+    owner: Option<DomainName>,
     /// Whether nothing is decided: contracts alone are looked at.
     declared: bool,
+    /// Whether nothing is decided since who asks looks after the data, and nothing is kept from them.
+    whole: bool,
+    /// Whether who asks looks after the mesh, and may know what is decided for whom.
+    frank: bool,
     /// Whether no catalog is asked, not even for what a view says now.
     offline: bool,
     /// How many queries were planned for the outermost of these.
@@ -187,6 +211,32 @@ impl Resolver {
         self.with(Deriving { declared: true, offline, ..self.deriving.clone() })
     }
 
+    /// The same for who looks after the data: past every grant and every restriction of a catalog.
+    #[must_use]
+    pub(crate) fn for_checks(&self) -> Self {
+        self.with(Deriving { whole: true, ..self.deriving.clone() })
+    }
+
+    /// Whether nothing is kept from who asks.
+    pub(super) fn is_for_checks(&self) -> bool {
+        self.deriving.whole
+    }
+
+    /// Whether who asks may know all that is wrong.
+    fn is_told_all(&self) -> bool {
+        self.deriving.declared || self.deriving.whole || self.deriving.frank
+    }
+
+    /// The domain with whose rights names are resolved.
+    pub(super) fn owner(&self) -> Option<&DomainName> {
+        self.deriving.owner.as_ref()
+    }
+
+    /// Whether no catalog is asked.
+    pub(super) fn is_offline(&self) -> bool {
+        self.deriving.offline
+    }
+
     /// Whether contracts alone are looked at.
     pub(super) fn is_declared(&self) -> bool {
         self.deriving.declared
@@ -220,19 +270,21 @@ impl Resolver {
         };
         let planned = self.planned(name, domain, product, query, Over::Tables).await;
         let Inner { plan, beneath } = planned.map_err(|error| told(name, error, own)).inspect_err(noted)?;
+        let by_owner = self.is_by_owner(query);
         let restricted = own || beneath.is_restricted();
         let fitted = match fit::fit(&product.contract, plan.schema()) {
             Ok(fitted) => fitted,
             Err(misfit) => {
                 // `SELECT *` leaves out what is denied inside.
-                let denied = if misfit.is_missing { self.denied(name, domain, product, query).await } else { None };
+                let denied =
+                    if misfit.is_missing && !by_owner { self.denied(name, domain, product, query).await } else { None };
                 let error = denied.unwrap_or_else(|| told(name, drift(name, &product.contract, &misfit), restricted));
                 noted(&error);
                 return Err(error);
             }
         };
         if let Some(untagged) = self.untagged(product, &beneath).first() {
-            let error = untagged.error(name);
+            let error = if by_owner { told(name, untagged.error(name), true) } else { untagged.error(name) };
             noted(&error);
             return Err(error);
         }
@@ -247,9 +299,15 @@ impl Resolver {
         }
         let filter = cut.rows(name, &rows, shown.schema().as_arrow())?;
         let restricted = restricted || restricts(&grants, &rows);
+        let hides = filter.is_some() || cut.shown.iter().any(|column| column.treatment != Treatment::Raw);
+        let filter = if by_owner { filter.or_else(|| Some(owner::every_row())) } else { filter };
         let beneath = Arc::new(beneath);
         let plans = self.plans()?;
-        let source = plans.source(&name.to_string(), shown, Arc::clone(&beneath))?;
+        let source = plans.source(&name.to_string(), shown, Arc::clone(&beneath));
+        let source = source.map_err(|error| if by_owner { owner::told(name, error) } else { error })?;
+        if by_owner && hides && source.may_fail() {
+            return Err(owner::may_fail(name));
+        }
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
         let shown = Shown { columns: cut.shown, rows: filter, restricted };
         let provider = govern(reference, source, shown, &self.keys).map_err(bug(name))?;
@@ -270,6 +328,7 @@ impl Resolver {
             age: age.filter(|_| !restricted),
             unavailable: BTreeMap::new(),
             restricted,
+            rights: if by_owner { Rights::Owner } else { Rights::Asking },
         })
     }
 
@@ -282,7 +341,7 @@ impl Resolver {
         query: &Query,
     ) -> Result<Arc<Beneath>, Error> {
         let planned = self.planned(name, domain, product, query, Over::Outlines).await;
-        let restricted = !self.is_declared();
+        let restricted = !self.is_told_all();
         planned.map(|inner| Arc::new(inner.beneath)).map_err(|error| told(name, error, restricted))
     }
 
@@ -300,7 +359,9 @@ impl Resolver {
         over: Over,
     ) -> Result<Inner, Error> {
         let known = ProductRef { product: name.product.clone(), major: Some(product.contract.major) };
+        let by_owner = self.is_by_owner(query);
         let inside = self.inside(&known)?;
+        let inside = if by_owner { inside.as_owner(name, domain)? } else { inside };
         let planned = match self.said(domain, product, query).await {
             Ok(said) => self.plans()?.plan(&inside, said, over).await,
             Err(unplanned) => Err(unplanned),
@@ -310,11 +371,16 @@ impl Resolver {
             Ok(inner) if inner.beneath.tables.iter().any(|(_, _, table)| !table.is_product()) => {
                 return Err(invalid(name, "it reads what is no product"));
             }
+            Ok(Inner { plan, beneath }) if by_owner => return Ok(Inner { plan, beneath: beneath.kept(name) }),
             Ok(inner) => return Ok(inner),
             Err(unplanned) => unplanned,
         };
+        if by_owner && !self.is_told_all() {
+            let (Unplanned::Table(error) | Unplanned::Plan(error)) = error;
+            return Err(owner::told(name, error));
+        }
         Err(match error {
-            Unplanned::Table(Error { class: Class::UnknownName, .. }) if !self.is_declared() => self.hidden(name),
+            Unplanned::Table(Error { class: Class::UnknownName, .. }) if !self.is_told_all() => self.hidden(name),
             Unplanned::Table(error) | Unplanned::Plan(error) => match error.class {
                 Class::Denied => match over {
                     Over::Tables => self.denied(name, domain, product, query).await.unwrap_or_else(|| self.kept(name)),
@@ -322,7 +388,7 @@ impl Resolver {
                 },
                 // What a view says is in nobody's contract, so it is told to those alone who look after the mesh.
                 Class::UnknownName | Class::BadRequest | Class::Limit
-                    if matches!(query.text, Text::View(_)) && !self.is_declared() =>
+                    if matches!(query.text, Text::View(_)) && !self.is_told_all() =>
                 {
                     tracing::warn!(product = %name, error = %error.message, "a view is not read");
                     invalid(name, "its view is none that is read here")
@@ -340,12 +406,9 @@ impl Resolver {
     /// The error for the first columns of a derived product that are made of what is denied, if any are.
     async fn denied(&self, name: &ProductRef, domain: &Domain, product: &Product, query: &Query) -> Option<Error> {
         let planned = Box::pin(self.planned(name, domain, product, query, Over::Outlines)).await;
-        let Beneath { tables, flow, .. } = planned.ok()?.beneath;
-        let denied = |source: &FlowSource| {
-            let table = tables.iter().find(|(scan, ..)| *scan == source.table).map(|(_, _, table)| table);
-            let mut grants = table.into_iter().flat_map(|table| leaves(&table.grants, &source.path));
-            grants.any(|(_, grant)| grant.access == Access::Denied)
-        };
+        let beneath = planned.ok()?.beneath;
+        let denied = |source: &FlowSource| beneath.denies(source);
+        let flow = &beneath.flow;
         let declared = |output: &str| product.contract.columns.iter().any(|column| column.name == output);
         let mut made = flow.outputs.iter().filter(|(output, sources)| declared(output) && sources.iter().any(denied));
         let message = match made.next() {

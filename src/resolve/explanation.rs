@@ -17,7 +17,7 @@ use datafusion::common::TableReference;
 use polder_catalog::policy::{Access, ColumnGrant, Mask, Reason, RowRule, Rows};
 
 use super::system::virtual_table;
-use super::{Resolver, Table};
+use super::{Resolver, Rights, Table};
 use crate::error::{Class, Error};
 use crate::guard::flow::{Flow, Source};
 
@@ -36,7 +36,8 @@ pub struct Line {
     pub product: String,
     /// The column, with the fields inside of it behind dots; `None` for a rule on rows.
     pub column: Option<String>,
-    /// How it reaches the output: `value`, `predicate`, `join`, `group`, `order`, `window`, or `rows` for a rule.
+    /// How it reaches the output: `value`, `predicate`, `join`, `group`, `order`, `window`, `rows` for a rule, or `rights` where a
+    /// derived product runs with its owner's.
     pub via: &'static str,
     /// What is shown of it.
     pub effect: Effect,
@@ -59,6 +60,8 @@ pub enum Effect {
     Shown,
     /// All but the rows of a rule.
     Hidden,
+    /// What its owner may see: it runs with the owner's rights, and what it is made of is not told.
+    Owner,
 }
 
 impl Effect {
@@ -89,6 +92,7 @@ impl Effect {
             Self::Denied => "denied",
             Self::Shown => "shown",
             Self::Hidden => "hidden",
+            Self::Owner => "owner",
         }
     }
 
@@ -96,7 +100,7 @@ impl Effect {
     pub fn mask(&self) -> Option<String> {
         match self {
             Self::Masked(mask) => Some(mask.to_string()),
-            Self::Raw | Self::Denied | Self::Shown | Self::Hidden => None,
+            Self::Raw | Self::Denied | Self::Shown | Self::Hidden | Self::Owner => None,
         }
     }
 }
@@ -148,6 +152,9 @@ impl Resolver {
         for (output, sources) in outputs.chain([(None, &flow.rows)]) {
             for source in sources {
                 let (_, _, table) = tables.iter().find(|(scan, ..)| *scan == source.table).ok_or_else(lost)?;
+                if table.rights.is_kept() {
+                    continue;
+                }
                 for line in reached(output, source, table) {
                     // A table that is read at two versions is told of once.
                     if !lines.contains(&line) {
@@ -156,13 +163,15 @@ impl Resolver {
                 }
             }
         }
-        for (_, _, table) in tables {
-            for (effect, reasons) in Effect::of_rows(&table.rows) {
+        for (_, _, table) in tables.iter().filter(|(_, _, table)| !table.rights.is_kept()) {
+            let rules = Effect::of_rows(&table.rows).into_iter().map(|(effect, reasons)| ("rows", effect, reasons));
+            let rights = (table.rights == Rights::Owner).then(|| ("rights", Effect::Owner, Vec::new()));
+            for (via, effect, reasons) in rules.chain(rights) {
                 let line = Line {
                     output: None,
                     product: table.name.clone(),
                     column: None,
-                    via: "rows",
+                    via,
                     effect,
                     reasons,
                     owner: owner(table),

@@ -24,7 +24,7 @@ use polder_catalog::name::{ProductName, ProductRef};
 use polder_catalog::policy::{Decision, Grants};
 
 use super::age::Age;
-use super::quality::History;
+use super::quality::{History, Runs};
 use super::system::Row;
 use super::{At, Resolver, Table, beside, bind, restricts, table_part};
 use crate::error::{Class, Error};
@@ -36,6 +36,8 @@ pub struct Seen {
     ailing: Mutex<HashMap<(ProductName, u32), (State, SystemTime)>>,
     /// What came of their rules of quality.
     pub(super) held: Mutex<History>,
+    /// How often that was looked at.
+    pub(super) runs: Runs,
 }
 
 /// How a product is.
@@ -217,7 +219,7 @@ impl Resolver {
             changed.and_then(micros),
             changed.map(|changed| seconds(SystemTime::now().duration_since(changed).unwrap_or_default())),
             age.map(|age| seconds(age.promised)),
-            self.seen.verdict(product).map(|verdict| verdict.as_str().to_owned()),
+            self.seen.verdict(product, restricted).map(|verdict| verdict.as_str().to_owned()),
         ]
     }
 }

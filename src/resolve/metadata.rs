@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{At, Resolver, Table, bind, derived, restricts, version, versioned};
+use super::{At, Resolver, Rights, Table, bind, derived, restricts, version, versioned};
 use crate::error::{Class, Error};
 use crate::guard::govern_rows;
 use crate::scan::tables::About;
@@ -63,6 +63,7 @@ impl Resolver {
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted: false,
+            rights: Rights::default(),
         }))
     }
 }

@@ -62,11 +62,11 @@ use derived::Deriving;
 use explanation::leaves;
 
 pub use derived::{
-    Beneath, Flaw, Inner, Names, Over, Plans, Said, Scanned, Unplanned, Untagged, WIDEST, expanded, weight,
+    Beneath, Flaw, Inner, Names, Over, Plans, Rights, Said, Scanned, Unplanned, Untagged, WIDEST, expanded, weight,
 };
 pub use health::Seen;
 pub use page::{Link, Page, PageColumn};
-pub use quality::Held;
+pub use quality::{Held, Judged, Of, Verdict};
 pub use relied::Relied;
 pub use search::SEARCH;
 pub use version::{At, Which, versioned};
@@ -125,6 +125,8 @@ pub struct Table {
     /// Whether anything of it is kept from the principal, so that errors must not quote values, and nothing may be told
     /// that follows from more than is shown.
     pub restricted: bool,
+    /// With whose rights it is read.
+    pub rights: Rights,
 }
 
 impl Table {
@@ -138,6 +140,9 @@ impl Table {
 
     /// What to say of the masked columns among those that a query uses, which `sources` tell.
     pub fn masked_notice<'a>(&self, sources: impl Iterator<Item = &'a flow::Source>) -> Option<String> {
+        if self.rights.is_kept() {
+            return None;
+        }
         let used: BTreeSet<String> =
             sources.flat_map(|source| leaves(&self.grants, &source.path)).map(|l| l.0).collect();
         let all = self.grants.iter().flat_map(|grant| leaves(&self.grants, std::slice::from_ref(&grant.column)));
@@ -153,6 +158,9 @@ impl Table {
 
     /// The error for a query that names `column`, when that is a denied column of this table, or one that cannot be read.
     pub fn denial(&self, column: &str) -> Option<Error> {
+        if self.rights.is_kept() {
+            return None;
+        }
         if let Some(kind) = self.unavailable.get(column) {
             return Some(bind::unavailable(&self.name, column, kind));
         }
@@ -162,7 +170,8 @@ impl Table {
 
     /// The error for a query that names a field inside of a column which is not there, when it is a denied one.
     pub fn denied_field(&self, field: &str) -> Option<Error> {
-        let (path, grant) = self.grants.iter().find_map(|grant| denied_inside(grant, field))?;
+        let mut told = self.grants.iter().filter(|_| !self.rights.is_kept());
+        let (path, grant) = told.find_map(|grant| denied_inside(grant, field))?;
         Some(self.wanted.as_ref()?.column(&path, grant))
     }
 }
@@ -240,6 +249,11 @@ impl Resolver {
     /// The product that `reference` means and what of it is granted, without opening it.
     pub(crate) fn find(&self, reference: &TableReference) -> Result<(ProductRef, &Domain, &Product, Grants), Error> {
         let unknown = || self.unknown(reference);
+        if self.is_for_checks() {
+            let (name, product, grants) = self.find_declared(reference).ok_or_else(unknown)?;
+            let domain = self.mesh.domain(name.product.domain()).ok_or_else(unknown)?;
+            return Ok((name, domain, product, grants));
+        }
         let name =
             ProductRef::parse(reference.schema().ok_or_else(unknown)?, reference.table()).map_err(|_| unknown())?;
         let product = self.mesh.product(&name).ok_or_else(unknown)?;
@@ -254,7 +268,7 @@ impl Resolver {
             }
             Decision::Refused(reason) => Err(self.wanted(&name).failed(&reason)),
             Decision::Granted(grants) => {
-                self.rely(|relied| relied.on(&self.mesh, product, &grants));
+                self.rely(|relied| relied.on(&self.mesh, self.owner(), product, &grants));
                 Ok((name, domain, product, grants))
             }
         }
@@ -338,6 +352,7 @@ impl Resolver {
             unavailable,
             notices,
             restricted,
+            rights: Rights::default(),
         })
     }
 

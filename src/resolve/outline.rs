@@ -18,7 +18,7 @@ use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::Grants;
 
-use super::{At, Resolver, Table, restricts};
+use super::{At, Resolver, Rights, Table, restricts};
 use crate::error::{Class, Error};
 
 /// The columns of a contract.
@@ -106,6 +106,10 @@ impl Resolver {
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted,
+            rights: match product.contract.query() {
+                Some(query) if self.is_by_owner(query) => Rights::Owner,
+                _ => Rights::Asking,
+            },
         })
     }
 }

@@ -142,7 +142,8 @@ impl Resolver {
             sla: contract.sla.clone(),
             licence: contract.licence.clone(),
             tags: contract.tags.iter().cloned().collect(),
-            quality: self.seen.verdict(product).map(super::quality::Verdict::as_str),
+            // Who sees all of it finds more in `mesh.quality`.
+            quality: self.seen.verdict(product, true).map(super::quality::Verdict::as_str),
             columns: Vec::new(),
             upstream: Vec::new(),
             downstream: Vec::new(),

@@ -9,6 +9,8 @@
 //! Compared is what is shown, and not which policy says so. What is not plainly as much as before does not hold. The
 //! listings of a mesh are quickly asked again, so they hold in no other mesh.
 //!
+//! What a derived product reads with the rights of its owner is decided again for the owner as the mesh knows it then.
+//!
 //! Beside the mesh stands what catalogs demand of the readers of their tables. They tell no change of it: it is relied on
 //! for a moment, and asked again while a statement runs.
 
@@ -48,6 +50,8 @@ struct Demand {
 #[derive(Debug, Clone)]
 struct Relying {
     name: ProductRef,
+    /// The domain with whose rights it is read, where that is not who asks.
+    owner: Option<DomainName>,
     contract: Contract,
     grants: Grants,
     /// The keys of its masks.
@@ -64,13 +68,14 @@ impl Relied {
         self.listing = true;
     }
 
-    pub(super) fn on(&mut self, mesh: &Mesh, product: &Product, grants: &Grants) {
+    pub(super) fn on(&mut self, mesh: &Mesh, owner: Option<&DomainName>, product: &Product, grants: &Grants) {
         let mut names = Vec::new();
         grants.columns.iter().for_each(|grant| key_names(&grant.access, &mut names));
         let keys = names.into_iter().map(|name| (Arc::clone(&name), mesh.key(&name).cloned())).collect();
         // The major that was meant: a later one may take the plain name.
         let name = ProductRef { product: product.name.clone(), major: Some(product.contract.major) };
-        self.products.push(Relying { name, contract: product.contract.clone(), grants: grants.clone(), keys });
+        let (contract, grants) = (product.contract.clone(), grants.clone());
+        self.products.push(Relying { name, owner: owner.cloned(), contract, grants, keys });
     }
 
     /// What the catalog of `domain` demanded of a table that it may restrict.
@@ -110,7 +115,14 @@ impl Relied {
 impl Relying {
     fn holds(&self, mesh: &Mesh, principal: &Principal) -> bool {
         let Some(product) = mesh.product(&self.name) else { return false };
-        let Decision::Granted(grants) = mesh.decide(principal, product) else { return false };
+        let owner = self.owner.as_ref().map(|domain| mesh.owner(domain));
+        let decided = match &owner {
+            None => mesh.decide(principal, product),
+            Some(Some(owner)) => mesh.decide(owner, product),
+            // It has no rights to give any more.
+            Some(None) => return false,
+        };
+        let Decision::Granted(grants) = decided else { return false };
         self.contract.data == product.contract.data
             && self.contract.columns.iter().all(|column| binds_alike(column, &product.contract.columns))
             && self.keys.iter().all(|(name, key)| mesh.key(name) == key.as_ref())
@@ -221,7 +233,7 @@ mod tests {
         let product = mesh.product(&ProductRef::parse("shop", "p").unwrap()).unwrap();
         let Decision::Granted(grants) = mesh.decide(&mesh.principal("ada").unwrap(), product) else { panic!() };
         let mut relied = Relied::default();
-        relied.on(mesh, product, &grants);
+        relied.on(mesh, None, product, &grants);
         relied
     }
 

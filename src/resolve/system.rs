@@ -22,7 +22,7 @@ use polder_catalog::policy::{Access, Decision, Discovery, Grants, Rows};
 
 use super::explanation::{Effect, leaves, places, policies};
 use super::search::{self, SEARCH};
-use super::{At, Relied, Resolver, Table, beside, describe, quality, table_part};
+use super::{At, Relied, Resolver, Rights, Table, beside, describe, quality, table_part};
 use crate::error::{Class, Error};
 use crate::guard::govern_rows;
 
@@ -227,6 +227,7 @@ impl Resolver {
             unavailable: BTreeMap::new(),
             notices: Vec::new(),
             restricted: false,
+            rights: Rights::default(),
         }))
     }
 

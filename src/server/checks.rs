@@ -8,15 +8,24 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use crate::inspect::hold;
+use crate::inspect::{Past, hold};
 use crate::session::Engine;
 
+/// How products are held against their rules.
+#[derive(Debug)]
+pub struct Checks {
+    /// How often.
+    pub every: Duration,
+    /// Where it is written down what came of it.
+    pub past: Option<Past>,
+}
+
 /// Checks until it is dropped.
-pub(super) async fn check(engine: Arc<Engine>, every: Duration) {
+pub(super) async fn check(engine: Arc<Engine>, Checks { every, past }: Checks) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        hold(&engine).await;
+        hold(&engine, past.as_ref()).await;
     }
 }

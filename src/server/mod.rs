@@ -25,6 +25,7 @@ use crate::flight::counters::Counters;
 use crate::flight::listen::{self, Health};
 use crate::flight::tls::{Tls, TlsFiles};
 use crate::session::Engine;
+pub use checks::Checks;
 pub use follow::Follow;
 use follow::{Changes, Follower};
 use http::Sql;
@@ -173,8 +174,8 @@ impl Running {
     }
 
     /// Holds the products against their rules of quality, now and again and again, until the server stops.
-    pub fn check(&mut self, every: Duration) {
-        let checking = tokio::spawn(checks::check(Arc::clone(&self.follower.engine), every));
+    pub fn check(&mut self, checks: Checks) {
+        let checking = tokio::spawn(checks::check(Arc::clone(&self.follower.engine), checks));
         if let Some(before) = self.check_task.replace(checking) {
             before.abort();
         }

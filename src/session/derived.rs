@@ -13,17 +13,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{
     Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, TableReference, internal_err,
 };
 use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, Volatility,
+};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::physical_expr::create_physical_expr;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::future::BoxFuture;
 
 use super::Request;
@@ -51,6 +55,10 @@ impl Derivations {
     }
 
     async fn query(&self, resolver: &Resolver, said: Said<'_>, over: Over) -> Result<Inner, Unplanned> {
+        let text = match &said {
+            Said::Here(_, sql) => (*sql).to_owned(),
+            Said::View(view, _) => view.texts.iter().map(|text| text.sql.as_str()).collect::<Vec<_>>().join("\n"),
+        };
         let (Read { query, manner, bare }, schema) = match said {
             Said::Here(schema, sql) => {
                 let query = admit(sql).and_then(Gated::lasting).map_err(Unplanned::Plan)?;
@@ -71,7 +79,9 @@ impl Derivations {
         let flow = followed(&plan, &tables).map_err(Unplanned::Plan)?;
         let weight = weight(&plan, &tables).map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         let carried = carried(&plan).map_err(|unknown| Unplanned::Plan(unfollowed(&unknown)))?;
-        Ok(Inner { plan, beneath: beneath(&request, tables, flow, carried, weight) })
+        let fleeting = is_fleeting(&plan).map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
+        let beneath = Beneath { said: text, fleeting, ..beneath(&request, tables, flow, carried, weight) };
+        Ok(Inner { plan, beneath })
     }
 }
 
@@ -93,9 +103,27 @@ impl Plans for Derivations {
             .map_err(failed)?;
         let schema = Arc::clone(plan.schema().inner());
         let seal = Seal::default();
-        let derived = Derived { product: product.to_owned(), plan, schema, beneath, seal: seal.clone() };
+        // Whether it fails must not follow from what is asked of rows that are kept from who asks.
+        let open = !(beneath.by_owner && spares.may_fail());
+        let derived = Derived { product: product.to_owned(), plan, schema, beneath, seal: seal.clone(), open };
         Ok(Source::query(Arc::new(derived), seal, spares))
     }
+}
+
+/// Whether a plan's rows depend on more than those that it reads.
+fn is_fleeting(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut fleeting = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            let calls = |expr: &Expr| match expr {
+                Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
+                _ => false,
+            };
+            fleeting |= expr.exists(|expr| Ok(calls(expr)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(fleeting)
 }
 
 /// What a query reads, under names that mean the same wherever it stands.
@@ -118,7 +146,8 @@ fn beneath(
     let inside: Vec<_> = tables.iter().filter_map(|(_, _, table)| table.beneath.clone()).collect();
     let inside = inside.iter().flat_map(|beneath| beneath.tables.iter().cloned());
     let tables = tables.into_iter().map(|(scan, name, table)| (named(&scan), named(&name), table));
-    Beneath { tables: tables.chain(inside).collect(), flow, carried, weight }
+    let tables = tables.chain(inside).collect();
+    Beneath { tables, flow, carried, weight, said: String::new(), fleeting: false, by_owner: false }
 }
 
 /// The rows that the query of a derived product makes, with the columns that one principal needs of them.
@@ -129,6 +158,8 @@ struct Derived {
     schema: SchemaRef,
     beneath: Arc<Beneath>,
     seal: Seal,
+    /// Whether predicates of the statement around it go into it.
+    open: bool,
 }
 
 impl Derived {
@@ -186,6 +217,7 @@ impl TableProvider for Derived {
         let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
             return internal_err!("a derived product is planned by a session of its own kind");
         };
+        let filters = if self.open { filters } else { &[] };
         let asked = self.asked(projection, filters)?;
         let tables = &self.beneath.tables;
         let providers = tables.iter().map(|(_, _, table)| &table.provider);
@@ -198,6 +230,12 @@ impl TableProvider for Derived {
         let schema = match projection {
             Some(places) => Arc::new(self.schema.project(places)?),
             None => Arc::clone(&self.schema),
+        };
+        // More partitions than the session has would tell how many files there are beneath.
+        let wide = plan.output_partitioning().partition_count() > state.config().target_partitions();
+        let plan = match self.beneath.by_owner && wide {
+            true => Arc::new(CoalescePartitionsExec::new(plan)) as Arc<dyn ExecutionPlan>,
+            false => plan,
         };
         let (plan, seal) = (interruptible(apportioned(plan)?)?, self.seal.clone());
         Ok(Arc::new(QueryExec::new(&self.product, schema, plan, seal, below)))

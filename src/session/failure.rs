@@ -26,7 +26,8 @@ impl Guarded {
     /// What is guarded in a statement on these tables, if anything is.
     pub(super) fn of<'a>(tables: impl IntoIterator<Item = &'a Table, IntoIter: Clone>) -> Option<Self> {
         let tables = tables.into_iter();
-        let names: BTreeSet<String> = tables.clone().map(|table| format!("`{}`", table.name)).collect();
+        let told = tables.clone().filter(|table| !table.rights.is_kept());
+        let names: BTreeSet<String> = told.map(|table| format!("`{}`", table.name)).collect();
         let names: Vec<String> = names.into_iter().collect();
         let mut restricted = tables.map(|table| table.restricted);
         restricted.any(|restricted| restricted).then(|| Self(names.join(", ")))

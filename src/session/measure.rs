@@ -23,7 +23,8 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
-use polder_catalog::name::ProductName;
+use polder_catalog::name::{ProductName, ProductRef};
+use sha2::{Digest, Sha256};
 
 use super::gate::{Admitted, Gated, admit};
 use super::growth::{apportioned, bounded};
@@ -32,7 +33,9 @@ use super::tables::catalog_of;
 use super::travel::Named;
 use super::{Engine, failure};
 use crate::error::{Class, Error};
-use crate::scan::{IcebergScan, cause};
+use crate::resolve::{At, Of, Table, table_part};
+use crate::scan::cause;
+use crate::served::anonymous;
 
 /// One row of numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,15 +54,20 @@ struct Ready {
 }
 
 impl Engine {
-    /// The one row that `sql` gives of a scan, which it knows under the name of its product. Dropping the future ends it.
+    /// The one row that `sql` gives of a table, which it knows under the name of its product. Dropping the future ends it.
     ///
     /// # Errors
     /// `BadRequest` for what is no such query, `Drift` or `Storage` when the table cannot be read. It quotes no value.
-    pub async fn measure(&self, product: &ProductName, scan: Arc<IcebergScan>, sql: &str) -> Result<Numbers, Error> {
+    pub async fn measure(
+        &self,
+        product: &ProductName,
+        table: Arc<dyn TableProvider>,
+        sql: &str,
+    ) -> Result<Numbers, Error> {
         let (state, mesh) = (self.base.clone(), self.mesh());
         let (product, sql) = (product.clone(), sql.to_owned());
         let Ready { plan, context, counts } =
-            self.apart(async move { ready(state, mesh.name(), &product, scan, &sql).await }).await?;
+            self.apart(async move { ready(state, mesh.name(), &product, table, &sql).await }).await?;
         let (tell, told) = tokio::sync::oneshot::channel();
         let _running = self.execute(async move {
             // Nobody waits any more where it cannot be told.
@@ -68,13 +76,43 @@ impl Engine {
         let row = told.await.map_err(|_| Error::new(Class::Bug, "the engine failed on this query"))??;
         Ok(Numbers { row, counts })
     }
+
+    /// A derived product as it is for who looks after the data, and of what it is made. One state of each table is read,
+    /// however often it is asked for.
+    ///
+    /// # Errors
+    /// What is wrong with it, in full.
+    pub async fn whole(&self, name: &ProductRef) -> Result<(Arc<dyn TableProvider>, Of), Error> {
+        let (resolver, name) = (self.resolver(&anonymous()).for_checks(), name.clone());
+        let reference = TableReference::partial(name.product.domain().as_str(), table_part(&name));
+        let table = self.apart(async move { resolver.table(&reference, &At::newest(None)).await }).await?;
+        let of = made_of(&name, &table);
+        Ok((table.provider, of))
+    }
+}
+
+/// What a derived product is made of now.
+fn made_of(name: &ProductRef, table: &Table) -> Of {
+    let beneath = table.beneath.iter().flat_map(|beneath| beneath.tables.iter().map(|(_, _, table)| table));
+    let queries = || table.beneath.iter().chain(beneath.clone().filter_map(|table| table.beneath.as_ref()));
+    let here = |table: &Table| {
+        table.wanted.as_ref().is_some_and(|wanted| wanted.product().product.domain() == name.product.domain())
+    };
+    let own = beneath.clone().all(here);
+    let fleeting = queries().any(|query| query.fleeting);
+    let read = beneath.clone().map(|table| format!("{} {:?}", table.pin_name(), table.snapshot));
+    let mut state: Vec<String> = read.chain(queries().map(|query| query.said.clone())).collect();
+    state.sort();
+    state.dedup();
+    let digest = || Sha256::digest(state.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect();
+    Of::Query { state: (!fleeting).then(digest), own }
 }
 
 async fn ready(
     mut base: SessionState,
     mesh: &str,
     product: &ProductName,
-    scan: Arc<IcebergScan>,
+    provider: Arc<dyn TableProvider>,
     sql: &str,
 ) -> Result<Ready, Error> {
     let refused = |what: &str| Error::new(Class::BadRequest, what);
@@ -92,7 +130,7 @@ async fn ready(
     let config = base.config().clone().with_default_catalog_and_schema(mesh, product.domain().as_str());
     let state = SessionStateBuilder::new_from_existing(base)
         .with_config(config)
-        .with_catalog_list(catalog_of(mesh, [(table, scan as Arc<dyn TableProvider>)])?)
+        .with_catalog_list(catalog_of(mesh, [(table, provider)])?)
         .build();
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
     let logical = state.statement_to_plan(statement).await.map_err(|error| failure::planning(&error, &[]))?;

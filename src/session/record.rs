@@ -11,7 +11,7 @@ use super::redact::{Names, Redacted, redacted};
 use crate::guard::flow::{Flow, Source};
 use crate::observe::{Answer, Asked, Column, Part, Read};
 use crate::resolve::explanation::{Effect, leaves};
-use crate::resolve::{Scanned, Table};
+use crate::resolve::{Rights, Scanned, Table};
 
 /// The most bytes that are kept of a statement without its literals.
 const KEPT: usize = 16 << 10;
@@ -67,6 +67,10 @@ pub(super) fn reads(flow: &Flow, tables: &[Scanned]) -> Vec<Read> {
             product: table.name.clone(),
             version: table.version.clone(),
             snapshot: table.snapshot.map(|snapshot| snapshot.to_string()),
+            rights_of: match &table.rights {
+                Rights::Beneath(product) => Some(product.clone()),
+                Rights::Asking | Rights::Owner => None,
+            },
             told: !table.restricted,
             columns: columns.into_values().collect(),
             left_out: 0,

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! There is a reader for each kind of mask, who sees every column of every type and nesting through it, and one who sees
-//! all columns of some rows. None of their hidden cells may be in what they are sent: rows, schemas, notes, errors,
+//! all columns of some rows. `desk` derives products from these tables, two of them with rights of its own. None of their hidden cells may be in what they are sent: rows, schemas, notes, errors,
 //! plans. No cell at all may be in the logs and the metrics. Without the scrubbing the same search finds hidden rows.
 
 mod cells;
@@ -121,6 +121,42 @@ fn policies() -> String {
     text
 }
 
+/// Whoever asks is read for with their own rights in `desk.copy`, and with those of `desk` in the others.
+const DESK: &str = r#"
+@id("desk-found") permit (principal, action == Action::"discover", resource in Domain::"desk");
+@id("desk-read") permit (principal, action == Action::"read", resource in Domain::"desk")
+unless { resource in Column::"desk.part.open" };
+@id("desk-masked") @mask("replace-with-null")
+permit (principal, action == Action::"read_masked", resource in Column::"desk.part.open");
+"#;
+/// What the owner of `desk` sees: everything.
+const DESK_OWNER: &str = r#"
+@id("desk-reads") permit (principal in Group::"desk-products", action == Action::"read", resource in Product::"vault.plain");
+@id("desk-finds") permit (principal in Group::"desk-products", action in [Action::"discover", Action::"read_rows"], resource == Product::"vault.plain");
+"#;
+
+/// Writes the contracts of the products of `desk`.
+fn derive(dir: &Path) {
+    let column = |name: &str, kind: &str| json!({ "name": name, "physicalType": kind });
+    let text = |name: &str| column(name, "string");
+    let id = || column("id", "long");
+    for (name, query, rights, columns) in [
+        ("copy", "SELECT * FROM vault.plain", "invoker", vec![id(), text("side"), text("open"), text("string")]),
+        ("part", "SELECT id, open FROM vault.plain", "owner", vec![id(), text("open")]),
+        ("sums", "SELECT side, count(open) AS id FROM vault.plain GROUP BY side", "owner", vec![text("side"), id()]),
+    ] {
+        let contract = json!({
+            "apiVersion": "v3.1.0", "kind": "DataContract", "id": name, "version": "1.0.0", "status": "active",
+            "schema": [{
+                "name": name, "properties": columns, "customProperties": [
+                    { "property": "polder.query", "value": query }, { "property": "polder.rights", "value": rights },
+                ],
+            }],
+        });
+        fs::write(dir.join(format!("desk/products/{name}.odcs.yaml")), contract.to_string()).unwrap();
+    }
+}
+
 /// Whether a reader may see a cell as it is.
 fn may_see(reader: &str, cell: &Cell) -> bool {
     let row = reader == WARDEN || !has_row_rules(reader) || !is_hidden(cell.row);
@@ -165,6 +201,15 @@ fn general() -> Vec<String> {
             "SELECT * FROM vault.\"plain$partitions\"",
             "EXPLAIN POLICY SELECT * FROM vault.plain WHERE string LIKE '%e%'",
             "DESCRIBE vault.plain",
+            "SELECT * FROM desk.copy",
+            "SELECT CAST(open AS INT) FROM desk.copy",
+            "SELECT * FROM desk.sums ORDER BY side",
+            "SELECT * FROM desk.part ORDER BY id DESC LIMIT 5",
+            "SELECT CAST(open AS INT) + id FROM desk.part",
+            "SELECT 1 / (id - 1) FROM desk.part WHERE open > 'n'",
+            "SELECT p.open, v.open FROM desk.part p JOIN vault.plain v ON p.id = v.id",
+            "EXPLAIN SELECT max(open) FROM desk.part WHERE id > 3",
+            "EXPLAIN POLICY SELECT * FROM desk.part",
         ]
         .map(str::to_owned),
     );
@@ -244,11 +289,16 @@ impl Vault {
         let dir = tempfile::tempdir().unwrap();
         let tables: Vec<(&str, Schema)> = NESTINGS.iter().map(|nesting| (*nesting, cells::schema(nesting))).collect();
         let (policies, names): (String, Vec<&str>) = (policies(), readers().collect());
-        let mesh = json!({ "mesh": "canary", "groups": names, "keys": { "pii": "${file:secrets/pii.key}" } });
+        let all_groups: Vec<&str> = names.iter().copied().chain(["desk-products"]).collect();
+        let standards = json!({ "owners_rights": { "desk": "desk-products" } });
+        let policies = policies + DESK_OWNER;
+        let mesh = json!({ "mesh": "canary", "groups": all_groups, "standards": standards, "keys": { "pii": "${file:secrets/pii.key}" } });
         let groups: Vec<[&str; 1]> = readers().map(|name| [name]).collect();
         let users: Vec<_> = names.iter().zip(&groups).map(|(name, group)| (*name, &group[..], json!({}))).collect();
         let domain = Domain { name: "vault", tables: &tables, policies: &policies };
-        own::write_mesh(dir.path(), mesh, &users, &[domain]);
+        let desk = Domain { name: "desk", tables: &[], policies: DESK };
+        own::write_mesh(dir.path(), mesh, &users, &[domain, desk]);
+        derive(dir.path());
         fs::write(dir.path().join("secrets/pii.key"), SECRET).unwrap();
         let engine = own::start(dir.path());
         let catalog = own::catalog(&engine, "vault").await;

@@ -3,6 +3,9 @@
 //! `shop.people` has ten people. Its reader sees six of them and masked addresses, and `vault.ledger` is there for the
 //! owner alone. `sales` has no table of its own: all that it serves is derived.
 
+mod judged;
+mod owned;
+
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -138,9 +141,13 @@ fn write(dir: &Path) {
 async fn fill(engine: &Engine, domain: &str, table: &str) {
     let catalog = own::catalog(engine, domain).await;
     own::create(catalog.as_ref(), table, &people()).await;
+    append(catalog.as_ref(), table).await;
+}
+
+async fn append(catalog: &dyn iceberg::Catalog, table: &str) {
     let ids = 0..10_i64;
     let text = |of: &dyn Fn(i64) -> String| Arc::new(StringArray::from_iter_values(ids.clone().map(of))) as ArrayRef;
-    own::append(catalog.as_ref(), table, |name, _| match name {
+    own::append(catalog, table, |name, _| match name {
         "id" => Arc::new(Int64Array::from_iter_values(ids.clone())),
         "email" => text(&|id| format!("p{id}@people.example")),
         "city" => text(&|id| ["Delft", "Gouda", "Tiel"][usize::from(id > 2) + usize::from(id > 5)].to_owned()),

@@ -10,7 +10,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use iceberg::Catalog;
 use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
-use polder::inspect::hold;
+use polder::inspect::{Past, hold};
 use polder::session::{Engine, Pins};
 use polder_catalog::mesh::Mesh;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ const QUALITY: &str =
 async fn rules_are_checked_when_something_changed_and_their_past_is_for_those_who_see_all() {
     let (_dir, engine, catalog) = shop().await;
     assert!(ask(&engine, "owner", QUALITY).await.is_empty(), "nothing was checked yet");
-    hold(&engine).await;
+    hold(&engine, None).await;
     let first = [
         "nullValues | note | failed | 50.0 | percent | mustBe: 0",
         "enough | NULL | failed | 2.0 | NULL | mustBeGreaterThan: 2",
@@ -113,14 +113,14 @@ async fn rules_are_checked_when_something_changed_and_their_past_is_for_those_wh
     assert_eq!(ask(&engine, "owner", QUALITY).await, first, "a number that is no count is not told");
     let health = "SELECT product, state, quality FROM mesh.health WHERE product = 'people'";
     assert_eq!(ask(&engine, "owner", health).await, ["people | ok | failed"]);
-    hold(&engine).await;
+    hold(&engine, None).await;
     assert_eq!(ask(&engine, "owner", QUALITY).await.len(), 3, "nothing has changed");
     append(&*catalog).await;
     // The lake remembers for a while what the catalog said.
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while ask(&engine, "owner", QUALITY).await.len() < 6 && std::time::Instant::now() < until {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        hold(&engine).await;
+        hold(&engine, None).await;
     }
     let now = ask(&engine, "owner", QUALITY).await;
     assert_eq!(now.len(), 6, "{now:#?}");
@@ -231,4 +231,47 @@ fn the_tags_that_derived_columns_inherit_are_written_where_they_lack() {
     assert!(fixed.contains("# as it is") && fixed.contains("name:   note   # said"), "{fixed}");
     assert_eq!(rest.join("\n").replace("        name:", "      - name:"), derived.trim_end(), "{fixed}");
     assert!(Path::new(&file).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_is_known_after_a_restart() {
+    let (dir, engine, catalog) = shop().await;
+    let log = dir.path().join("quality.jsonl");
+    let past = Past::open(&log, &engine.seen()).unwrap();
+    hold(&engine, Some(&past)).await;
+    hold(&engine, Some(&past)).await;
+    let found = ask(&engine, "owner", QUALITY).await;
+    let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.lines().count(), 1, "what is found again is no news: {text}");
+    let rules = &serde_json::from_str::<Value>(&text).unwrap()["rules"];
+    let value = rules.as_array().unwrap().iter().find(|rule| rule["metric"] == "sql").unwrap();
+    assert!(value["number"].is_null(), "it is a value of the data: {value}");
+    // The last line of a process that was killed, and one that means nothing.
+    fs::write(&log, format!("nothing\n{text}{}", &text[..text.len() / 2])).unwrap();
+    let again = || {
+        let options = polder::session::Options { threads: Some(2), ..Default::default() };
+        Engine::start(Mesh::load(dir.path()).unwrap(), options).unwrap()
+    };
+    let engine = again();
+    let past = Past::open(&log, &engine.seen()).unwrap();
+    assert_eq!(ask(&engine, "owner", QUALITY).await, found, "before anything is checked");
+    assert_eq!(ask(&engine, "guest", QUALITY).await.len(), 3);
+    let checked = "SELECT DISTINCT checked FROM mesh.quality";
+    let before = ask(&engine, "owner", checked).await;
+    hold(&engine, Some(&past)).await;
+    assert_eq!(ask(&engine, "owner", checked).await, before, "nothing has changed since");
+    append(&*catalog).await;
+    let engine = again();
+    let past = Past::open(&log, &engine.seen()).unwrap();
+    hold(&engine, Some(&past)).await;
+    assert_eq!(ask(&engine, "owner", QUALITY).await.len(), 6);
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2);
+    let told = engine.seen().render();
+    for line in
+        ["polder_quality_runs_total 1", "polder_quality_failed{severity=\"warning\"} 1", "polder_quality_unknown 0"]
+    {
+        assert!(told.contains(line), "{line} is in {told}");
+    }
+    let nowhere = dir.path().join("nowhere/quality.jsonl");
+    assert!(Past::open(&nowhere, &engine.seen()).is_err());
 }

@@ -65,6 +65,12 @@ pub(super) const PAGES: &[Page] = &[
         "Rename it to match `standards.naming` of mesh.yaml; `physicalName` keeps the table's own name.",
     ),
     page(
+        "standards/owners-rights",
+        "a derived product asks for its owner's rights, and the mesh does not give its domain any",
+        "Such a product shows others what its owner may see, so it is for the whole mesh to say which domains may do that, and as whom.",
+        "Take `polder.rights: owner` away, or let the platform team write `standards: { owners_rights: { sales: sales-products } }`, which names a group.",
+    ),
+    page(
         "standards/reference",
         "a foreign key's two ends have different types",
         "A join of them finds nothing, or does not run.",

@@ -150,8 +150,8 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "contract/rights",
         "`polder.rights` asks for rights that cannot be given",
-        "A derived product is read with the rights of whoever asks, so that it shows nobody what they may not see.",
-        "Take it away, or write `invoker`; it stands beside `polder.query`.",
+        "A derived product is read with the rights of whoever asks, or with those of its owner where the standards allow it.",
+        "Take it away, or write `invoker` or `owner`; it stands beside `polder.query`.",
     ),
     page(
         "contract/rows",

@@ -15,11 +15,12 @@
 //!     physicalType: view
 //! ```
 //!
-//! The text is carried and not understood here. Who asks needs the rights for all that it reads.
+//! The text is carried and not understood here. Who asks needs the rights for all that it reads, unless `polder.rights` says
+//! that its owner needs them.
 
 use std::collections::BTreeMap;
 
-use super::{Column, Data, Query, Text};
+use super::{Column, Data, Query, Rights, Text};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Report, quote};
@@ -36,10 +37,15 @@ pub(super) fn query(
 ) -> Option<Query> {
     let node = properties.get(QUERY).copied();
     let view = view(fields, report);
-    if let Some(rights) = properties.get(RIGHTS) {
-        check_rights(rights, report);
+    let mut rights = Rights::default();
+    if let Some(written) = properties.get(RIGHTS) {
+        rights = read_rights(written, report);
+        // What a view says is not in the files that are looked at before they hold.
+        if view.is_some() && rights == Rights::Owner {
+            report.error("contract/rights", &written.place, "a view runs with the rights of whoever asks");
+        }
         if node.is_none() && view.is_none() {
-            report.error("contract/rights", &rights.place, "`polder.rights` means nothing without `polder.query`");
+            report.error("contract/rights", &written.place, "`polder.rights` means nothing without `polder.query`");
         }
     }
     let Some(node) = node else { return view };
@@ -52,7 +58,7 @@ pub(super) fn query(
     if written.trim().is_empty() {
         report.error("contract/query", &node.place, "`polder.query` holds no query");
     }
-    Some(Query { text: Text::Here(written.to_owned()), place: node.place.clone() })
+    Some(Query { text: Text::Here(written.to_owned()), rights, place: node.place.clone() })
 }
 
 /// The view that a schema object names, if its `physicalType` says that it is one.
@@ -65,20 +71,17 @@ fn view(fields: &mut Fields<'_>, report: &mut Report) -> Option<Query> {
     let place = fields.key_place("physicalName").clone();
     let name = fields.required("physicalName", report)?;
     super::read::in_catalog(name, "view", &place, report);
-    Some(Query { text: Text::View(name.to_owned()), place })
+    Some(Query { text: Text::View(name.to_owned()), rights: Rights::Invoker, place })
 }
 
-/// With whose rights the query runs.
-fn check_rights(node: &Node, report: &mut Report) {
+/// With whose rights the query runs. What is misspelt gives no more than it would without.
+fn read_rights(node: &Node, report: &mut Report) -> Rights {
     match &node.kind {
-        Kind::Scalar { text, .. } if text == "invoker" => {}
-        Kind::Scalar { text, .. } if text == "owner" => {
-            report
-                .error("contract/rights", &node.place, "rights of the owner are not supported yet")
-                .help("without `polder.rights` the query runs with the rights of whoever asks");
-        }
+        Kind::Scalar { text, .. } if text == "invoker" => Rights::Invoker,
+        Kind::Scalar { text, .. } if text == "owner" => Rights::Owner,
         _ => {
-            report.error("contract/rights", &node.place, "`polder.rights` is `invoker`");
+            report.error("contract/rights", &node.place, "`polder.rights` is `invoker` or `owner`");
+            Rights::Invoker
         }
     }
 }

@@ -10,7 +10,7 @@
 
 use super::{ContractChange, Outgrown};
 use crate::contract::kind::agree;
-use crate::contract::{Column, Contract, Data, Query, Status, Text, Type};
+use crate::contract::{Column, Contract, Data, Query, Rights, Status, Text, Type};
 use crate::document::Place;
 use crate::mesh::declared::Declared;
 use crate::mesh::{Mesh, Product};
@@ -46,6 +46,12 @@ pub(super) fn changes(pair: (Option<&Product>, Option<&Product>), declared: &Dec
                 (Data::Table(before), Data::Table(after)) => {
                     format!("is read from table `{after}`, and was from `{before}`")
                 }
+                (Data::Query(before), Data::Query(after)) if before.rights != after.rights => match after.rights {
+                    Rights::Owner => "runs with the rights of its owner, and ran with those of whoever asks".to_owned(),
+                    Rights::Invoker => {
+                        "runs with the rights of whoever asks, and ran with those of its owner".to_owned()
+                    }
+                },
                 (Data::Query(_), Data::Query(Query { text: Text::View(view), .. })) => {
                     format!("is read from view `{view}`, and was made by another query")
                 }

@@ -131,6 +131,8 @@ impl Declared {
             mesh.standards = standards::read(node, report).unwrap_or_default();
         }
         mesh.groups = names(fields.texts("groups", report), "group", report);
+        let owners = mesh.standards.owners_rights.values().map(|(group, place)| (group.as_str(), place));
+        mesh.declared_groups(owners.collect(), report);
         for (key, node) in fields.map("keys", report) {
             mesh.key_names.insert(key.text.clone());
             if let Some(secret) = secret(node, "keys", tree, report, secrets) {

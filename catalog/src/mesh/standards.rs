@@ -18,7 +18,7 @@ use super::declared::{Declared, Tag};
 use super::detected::check_names;
 use super::{Domain, Product};
 use crate::contract::kind::agree;
-use crate::contract::{Column, Status, Type};
+use crate::contract::{Column, Rights, Status, Type};
 use crate::document::{Help, Place, Report, Severity, quote};
 use crate::policy::Mask;
 use crate::starter::is_todo;
@@ -35,6 +35,7 @@ pub(crate) fn check(domain: &Domain, declared: &Declared, report: &mut Report) {
         holding.naming(domain);
         holding.requirements(domain);
         holding.promises();
+        holding.rights(domain);
         for column in &product.contract.columns {
             holding.column(column);
         }
@@ -117,6 +118,20 @@ impl Holding<'_> {
             self.report
                 .warning("contract/no-end", &contract.place, message)
                 .help("write `slaProperties: [{ property: endOfLife, value: 2030-12-31 }]`");
+        }
+    }
+
+    /// Whose rights a query runs with is for the mesh to say, however grave other standards are.
+    fn rights(&mut self, domain: &Domain) {
+        let Some(query) = self.product.contract.query().filter(|query| query.rights == Rights::Owner) else { return };
+        if !self.declared.standards.owners_rights.contains_key(domain.name.as_str()) {
+            let message = format!(
+                "`{}` asks for the rights of its owner, and `{}` has none to give",
+                self.product.name, domain.name
+            );
+            self.report.refuse("standards/owners-rights", &query.place, self.product, message).help(
+                "take `polder.rights: owner` away; `standards.owners_rights` of mesh.yaml says which domains may ask for it",
+            );
         }
     }
 

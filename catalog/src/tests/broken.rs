@@ -468,10 +468,10 @@ fn faults_of_derived_products() {
     at(table, &derived("SELECT 1"), "contract/query", "18:9", "`city` is made by a query");
     at(
         table,
-        &derived("SELECT 1 }, { property: polder.rights, value: owner"),
+        &derived("SELECT 1 }, { property: polder.rights, value: everybody"),
         "contract/rights",
         "13:103",
-        "not supported yet",
+        "`invoker` or `owner`",
     );
     at(
         "property: polder.field_id, value: 4",

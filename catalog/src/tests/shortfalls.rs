@@ -125,3 +125,36 @@ fn what_refers_to_each_other_has_one_type() {
         assert!(mesh.findings().is_empty(), "{:#?}", mesh.findings());
     }
 }
+
+#[test]
+fn a_product_runs_with_its_owners_rights_where_the_mesh_says_so_and_nowhere_else() {
+    let derived =
+        "customProperties: [{ property: polder.query, value: SELECT 1 }, { property: polder.rights, value: owner }]";
+    let of_shop = |standards: &str| {
+        let text = CUSTOMERS.replace("physicalName: people.customers", derived);
+        let text = text.replace("name: city, physicalName: town,", "name: city,");
+        let text = text.replace("        customProperties: [{ property: polder.field_id, value: 4 }]\n", "");
+        Files::valid()
+            .change(MESH_FILE, "  classifications", &format!("{standards}  classifications"))
+            .with("shop/products/customers.odcs.yaml", text)
+    };
+    let findings = |files: &Files| {
+        let mesh = files.load().unwrap();
+        let told = |finding: &crate::document::Finding| (finding.code, finding.severity, finding.product.is_some());
+        mesh.findings().iter().map(told).filter(|(code, ..)| code.starts_with("standards/owners")).collect::<Vec<_>>()
+    };
+    let none = of_shop("");
+    assert_eq!(findings(&none), [("standards/owners-rights", Severity::Error, true)]);
+    let mesh = none.load().unwrap();
+    assert!(!mesh.products().any(|(name, _)| name.to_string() == "shop.customers"));
+    let other = of_shop("  owners_rights: { depot: shop-data }\n");
+    assert_eq!(findings(&other).len(), 1, "another domain's are not its own");
+    assert!(other.load().unwrap().owner(&"shop".parse().unwrap()).is_none());
+    let mesh = of_shop("  owners_rights: { shop: shop-data }\n").load().unwrap();
+    assert!(mesh.products().any(|(name, _)| name.to_string() == "shop.customers"), "{:#?}", mesh.findings());
+    let owner = mesh.owner(&"shop".parse().unwrap()).unwrap();
+    assert_eq!((owner.groups.len(), owner.groups.contains("shop-data"), owner.attributes.len()), (1, true, 0));
+    assert!(owner.id.starts_with(':') && owner.purpose.is_none(), "nobody who comes in is called so");
+    let unknown = of_shop("  owners_rights: { shop: shop-dat }\n");
+    check(unknown, All, "mesh/unknown-group", &format!("{MESH_FILE}:5:26"), "did you mean `shop-data`?");
+}

@@ -4,6 +4,7 @@
 //! read, and whoever is told of it is told of products that they may discover.
 
 use datafusion::common::TableReference;
+use polder_catalog::contract::Rights;
 use polder_catalog::mesh::Product;
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, ColumnGrant, Discovery, Grants, Rows};
@@ -11,7 +12,7 @@ use polder_catalog::policy::{Access, ColumnGrant, Discovery, Grants, Rows};
 use super::super::system::Row;
 use super::super::table_part;
 use super::tags::Untagged;
-use super::{Beneath, Over, Resolver};
+use super::{Beneath, Deriving, Over, Resolver};
 use crate::error::{Class, Error};
 use crate::guard::flow::Source as FlowSource;
 
@@ -35,12 +36,32 @@ impl Resolver {
                 Some(Err(error)) if offline && error.class == Class::Storage => {}
                 Some(Err(error)) => found.push((name, Flaw::Query(error))),
                 Some(Ok(beneath)) => {
+                    found.extend(
+                        self.unowned(&name, product, offline).await.map(|error| (name.clone(), Flaw::Query(error))),
+                    );
                     let untagged = self.untagged(product, &beneath);
                     found.extend(untagged.into_iter().map(|untagged| (name.clone(), Flaw::Untagged(untagged))));
                 }
             }
         }
         found
+    }
+
+    /// What its owner lacks for a product that runs with the rights of its owner.
+    async fn unowned(&self, name: &ProductRef, product: &Product, offline: bool) -> Option<Error> {
+        let query = product.contract.query().filter(|query| query.rights == Rights::Owner)?;
+        let domain = self.mesh.domain(name.product.domain())?;
+        let frank = self.with(Deriving { frank: true, offline, ..self.deriving.clone() });
+        let help = format!("`standards.owners_rights` of mesh.yaml names the group as which `{}` reads", domain.name);
+        let beneath = match Box::pin(frank.planned(name, domain, product, query, Over::Outlines)).await {
+            Ok(inner) => inner.beneath,
+            Err(error) if error.class == Class::Storage => return None,
+            Err(error) => return Some(Error { help: error.help.or(Some(help)), ..error }),
+        };
+        let denied = beneath.flow.sources().find(|source| beneath.denies(source))?;
+        let (_, _, table) = beneath.tables.iter().find(|(scan, ..)| *scan == denied.table)?;
+        let message = format!("it reads `{}` of `{}`, which its owner may not see", denied.path.join("."), table.name);
+        Some(super::invalid(name, &message).help(help))
     }
 
     /// What a derived product is made of, whoever asks.

@@ -43,8 +43,11 @@ impl Resolver {
 }
 
 fn row(recorded: &Recorded, all: bool) -> Row {
-    let (asked, reads) = (&recorded.statement().asked, &recorded.statement().reads);
-    let columns = || reads.iter().flat_map(|read| read.columns.iter().map(move |column| (read, column)));
+    let asked = &recorded.statement().asked;
+    // What was read with the rights of another is not told to who asked.
+    let reads = recorded.statement().reads.iter().filter(|read| all || read.rights_of.is_none());
+    let reads: Vec<&Read> = reads.collect();
+    let columns = || reads.iter().flat_map(|read| read.columns.iter().map(move |column| (*read, column)));
     let named = |(read, column): (&Read, &crate::observe::Column)| format!("{}.{}", read.product, column.column);
     let rules = reads.iter().flat_map(|read| &read.rows);
     let policies: BTreeSet<&str> =

@@ -103,6 +103,7 @@ async fn metrics(
     let Sql { counters, engine, .. } = pages.sql.as_ref();
     let text = counters.render()
         + &stalled(engine)
+        + &engine.seen().render()
         + &pages.changes.render()
         + &domains.render()
         + &cache::render(engine)

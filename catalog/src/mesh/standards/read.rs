@@ -24,6 +24,8 @@ pub(crate) struct Standards {
     pub levels: Vec<Level>,
     pub retention: Option<Bounds>,
     pub licences: Option<BTreeSet<String>>,
+    /// The domains whose derived products may run with their owners' rights, and the group whose rights these are.
+    pub owners_rights: BTreeMap<String, (String, Place)>,
     /// What is claimed of the whole mesh, and where.
     pub claims: Vec<(String, Place)>,
     severity: BTreeMap<Standard, Severity>,
@@ -160,6 +162,11 @@ pub(crate) fn read(node: &Node, report: &mut Report) -> Option<Standards> {
                 report.error("mesh/severity", &node.place, message).help("write `error` or `warning`");
             }
             None => {}
+        }
+    }
+    for (key, node) in fields.map("owners_rights", report) {
+        if let Some(group) = text(node, &key.text, report) {
+            standards.owners_rights.insert(key.text.clone(), (group.to_owned(), node.place.clone()));
         }
     }
     let claims = fields.texts("claims", report).into_iter();
