@@ -26,7 +26,7 @@ use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
-use crate::observe::{Observer, Statement};
+use crate::observe::{Observer, Statement, Trace, under};
 use crate::resolve::{Flaw, Resolver, Seen, survey};
 use crate::served::{Served, Serving, anonymous};
 
@@ -240,30 +240,39 @@ impl Engine {
         let within = begun + timeout;
         let deadline = request.deadline.map_or(within, |deadline| deadline.min(within));
         let asked = Arc::clone(&request);
-        let planned = self.apart(async move {
+        let trace = self.observer.trace(&request.origin);
+        let traced = trace.clone();
+        let planned = self.apart(under(trace.clone(), async move {
             let Serving { mesh, epoch } = engine.served.now();
             let resolver = engine.resolver_of(mesh, &asking, &asked.pins);
             let life = Life { deadline, timeout };
             let mut planned = super::planning::plan(&engine, &resolver, &asked, life).await?;
-            planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin);
+            planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin, traced);
             planned.basis = Basis { principal: asking, epoch, relied: resolver.relied() };
             Ok(planned)
-        });
+        }));
         match tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(timeout))) {
             Ok(planned) => Ok(planned),
-            Err(error) => Err(self.refused(principal, request, error, begun.elapsed()).await),
+            Err(error) => Err(self.refused(principal, request, error, begun.elapsed(), trace).await),
         }
     }
 
     /// The error of a statement that is refused, once that is recorded.
-    async fn refused(&self, principal: &Principal, request: Arc<Request>, error: Error, took: Duration) -> Error {
+    async fn refused(
+        &self,
+        principal: &Principal,
+        request: Arc<Request>,
+        error: Error,
+        took: Duration,
+        trace: Option<Arc<Trace>>,
+    ) -> Error {
         let (mesh, asking, origin) = (self.mesh(), principal.clone(), request.origin);
         // What is denied was understood.
         let names = if error.class == Class::Denied { Names::All } else { Names::Plain };
         let asked = self.apart(async move { Ok(record::asked(&mesh, &asking, &request.sql, names)) }).await;
         let asked = asked.unwrap_or_else(|_| record::asking(principal));
         let statement = Statement { asked, ..Statement::default() };
-        self.observer.refused(statement, origin, error.class, took).await.err().unwrap_or(error)
+        self.observer.refused(statement, origin, error.class, took, trace).await.err().unwrap_or(error)
     }
 
     /// What a statement of a resource group may take, which has its place.

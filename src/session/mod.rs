@@ -49,6 +49,7 @@ mod redact;
 mod request;
 mod running;
 mod sample;
+mod scans;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod tables;
 mod travel;
