@@ -20,7 +20,7 @@ use crate::scan::cause;
 
 /// The products that a statement reads, where anything of them is kept from the principal.
 #[derive(Debug, Clone)]
-pub(super) struct Guarded(String);
+pub(super) struct Guarded(pub(super) String);
 
 impl Guarded {
     /// What is guarded in a statement on these tables, if anything is.

@@ -43,6 +43,7 @@ mod parameters;
 mod parts;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
+mod profile;
 mod purpose;
 mod record;
 mod redact;

@@ -27,6 +27,7 @@ use super::growth::{bounded, narrowed};
 use super::life::Life;
 use super::outer::outer_names;
 use super::parameters::{Bound, Unbound, bind, counted};
+use super::profile::ProfileExec;
 use super::running::Basis;
 use super::tables::{Prepared, prepare, reference};
 use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose, record};
@@ -171,6 +172,15 @@ impl Planned {
         Self { life, ..self }
     }
 
+    /// The same query, which runs for its figures: its plan is the answer, in the place of its rows.
+    fn profiled(mut self) -> Self {
+        if let Some(Guarded(names)) = &self.guarded {
+            self.notices.push(format!("figures are left out, since something is kept from you in {names}"));
+        }
+        let profile = Arc::new(ProfileExec::over(self.plan, self.guarded.is_some()));
+        Self { schema: profile.schema(), plan: profile, ..self }
+    }
+
     /// Runs it for a reader of this process, who may take its time.
     ///
     /// # Errors
@@ -229,6 +239,10 @@ pub(super) async fn plan(
             let table = explain::table(&ready.logical, &ready.physical)?;
             let planned = whole_table(engine, table, life).await?;
             Ok(Planned { parameters: ready.parameters, valued: ready.valued, ..planned })
+        }
+        Admitted::Analyze(query) => {
+            let ready = query_plan(resolver, asked(query), without_figures(engine)).await?;
+            Ok(ready.planned(engine, life).profiled())
         }
         Admitted::ExplainPolicy(query) => {
             let lines = explained(engine, resolver, asked(query)).await?;
