@@ -22,6 +22,7 @@ use super::life::Life;
 use super::limits::{Allowance, Lanes, Place, count_processors};
 use super::redact::Names;
 use super::running::{Basis, Running};
+use super::spill::Spill;
 use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure, record};
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
@@ -72,7 +73,7 @@ pub struct Engine {
     /// Bytes for all queries together.
     memory: usize,
     /// Where they spill to.
-    spill: DiskManagerMode,
+    spill: Spill,
 }
 
 /// Threads of the engine's own. They end with the engine, also when that happens on one of a runtime's threads,
@@ -127,15 +128,15 @@ impl Engine {
             Some(directory) => DiskManagerMode::Directories(vec![directory]),
             None => DiskManagerMode::OsTmpDirectory,
         };
+        let unusable = |error| Error::new(Class::Limit, format!("the spill directory cannot be used: {error}"));
+        let spill = Spill::new(spill, SPILL).map_err(unusable)?;
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(options.memory), CONSUMERS)))
-            .with_disk_manager_builder(
-                DiskManagerBuilder::default().with_mode(spill.clone()).with_max_temp_directory_size(SPILL),
-            )
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .with_metadata_cache_limit(options.memory / FOOTERS)
             .with_object_store_registry(lake.stores())
             .build_arc()
-            .map_err(|error| Error::new(Class::Limit, format!("the spill directory cannot be used: {error}")))?;
+            .map_err(unusable)?;
 
         let mut config = SessionConfig::new()
             .with_target_partitions(threads)
@@ -280,12 +281,34 @@ impl Engine {
         Allowance::of(group, place.used(), &self.base.runtime_env().memory_pool, self.memory)
     }
 
-    /// The environment of such a statement.
+    /// The environment of a statement, and of one of a resource group within its allowance.
     ///
     /// # Errors
     /// When its spill directory cannot be had.
-    pub(super) fn environment(&self, allowance: &Allowance) -> Result<Arc<RuntimeEnv>, Error> {
-        allowance.environment(self.base.runtime_env(), self.spill.clone())
+    pub(super) fn environment(&self, allowance: Option<&Allowance>) -> Result<Arc<RuntimeEnv>, Error> {
+        let mut environment = RuntimeEnv::clone(self.base.runtime_env());
+        environment.disk_manager = self.spill.disk();
+        match allowance {
+            Some(allowance) => allowance.environment(&Arc::new(environment), self.spill.mode()),
+            None => Ok(Arc::new(environment)),
+        }
+    }
+
+    /// What is spilled, and how many tasks there are, as Prometheus reads it.
+    pub fn in_use(&self) -> String {
+        let tasks = |threads: &Threads| threads.0.as_ref().map_or(0, |threads| threads.metrics().num_alive_tasks());
+        let (planning, execution) = (tasks(&self.planning), tasks(&self.execution));
+        let held = self.memory_in_use();
+        self.spill.render()
+            + &format!(
+                "# HELP polder_memory_bytes Bytes that running queries hold of the memory for queries.\n\
+                 # TYPE polder_memory_bytes gauge\n\
+                 polder_memory_bytes {held}\n\
+                 # HELP polder_tasks Tasks that are at work for queries.\n\
+                 # TYPE polder_tasks gauge\n\
+                 polder_tasks{{of=\"planning\"}} {planning}\n\
+                 polder_tasks{{of=\"execution\"}} {execution}\n"
+            )
     }
 
     /// How many statements of resource groups run and wait, as Prometheus reads it.

@@ -241,12 +241,13 @@ async fn admitted<P: Packer>(
 ) -> Result<(), Halt> {
     let (engine, principal) = (Arc::clone(&planned.engine), &planned.basis.principal);
     let Some(group) = engine.mesh().limits_of(principal).cloned() else {
-        let context = planned.state.task_ctx();
+        let environment = engine.environment(None)?;
+        let context = Arc::new(TaskContext::from(&planned.state).with_runtime(environment));
         return spanned("execute", None, pass(planned, context, packer, feeder, told, None)).await;
     };
     let place = spanned("wait", None, engine.lanes.enter(&group, &principal.id)).await?;
     let mut allowance = engine.allowance(group, &place);
-    let environment = engine.environment(&allowance)?;
+    let environment = engine.environment(Some(&allowance))?;
     let context = Arc::new(TaskContext::from(&planned.state).with_runtime(environment));
     let (meter, plan, most) = (allowance.meter(), Arc::clone(&planned.plan), allowance.most_scanned());
     let passing = spanned("execute", None, pass(planned, context, packer, feeder, told, Some(&mut allowance)));

@@ -51,6 +51,7 @@ mod request;
 mod running;
 mod sample;
 mod scans;
+mod spill;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod tables;
 mod travel;
