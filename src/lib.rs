@@ -29,7 +29,7 @@
 //! | [`auth`] | credentials become a principal; sealing of tokens and tickets | decide about data |
 //! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
 //! | `format` | rows as text or bytes: tables, CSV, JSON, Arrow, Parquet | know where rows come from or go |
-//! | [`observe`] | the audit log, and the last statements | know plans, policies or protocols: it is told |
+//! | [`observe`] | the audit log, the last statements, lineage and traces | know plans, policies or protocols: it is told |
 //! | [`served`] | the mesh that is served now, and who somebody is in it | load or decide anything |
 //! | [`server`] | the life of the serving process; it follows the mesh's files and checks its data; SQL, products, health and metrics over HTTP | plan or execute by itself |
 //! | [`packly`] | the demo mesh: its files and its data | serve anything |

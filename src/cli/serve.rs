@@ -1,5 +1,6 @@
 //! `polder serve`: a mesh over Flight SQL until a signal ends it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::{Failure, Limits, Outcome, engine, terminal};
 use crate::flight::tls::TlsFiles;
 use crate::inspect::Past;
 use crate::lake::{self, cache};
-use crate::observe::{Lineage, Log, Observer, Settings, Sink, Synced};
+use crate::observe::{Lineage, Log, Observer, Settings, Sink, Synced, Traces};
 use crate::server::{self, Checks, Follow};
 use crate::session::{Engine, Options};
 
@@ -33,7 +34,8 @@ const DRAIN: Duration = Duration::from_secs(30);
     polder serve --mesh packly\n  \
     polder serve --mesh packly --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key\n  \
     polder serve --mesh packly --audit /var/log/polder/audit\n  \
-    polder serve --mesh packly --lineage https://lineage.example")]
+    polder serve --mesh packly --lineage https://lineage.example\n  \
+    polder serve --mesh packly --traces http://127.0.0.1:4318 --traces-share 0.1")]
 pub struct Serve {
     /// The mesh directory
     #[arg(long, value_name = "DIR")]
@@ -55,7 +57,9 @@ pub struct Serve {
     #[command(flatten)]
     audit: Audit,
     #[command(flatten)]
-    lineage: Traced,
+    lineage: Told,
+    #[command(flatten)]
+    traces: Traced,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
@@ -108,19 +112,46 @@ struct Audit {
 
 /// Where it is told what answers are made of.
 #[derive(Args)]
-struct Traced {
+struct Told {
     /// Where OpenLineage events of statements go: `stdout`, `file:PATH`, or the URL of a server, which
     /// knows this one by the key in OPENLINEAGE_API_KEY
     #[arg(long, value_name = "SINK")]
     lineage: Option<Sink>,
 }
 
-impl Traced {
+impl Told {
     fn sink(self) -> Result<Option<Lineage>, Failure> {
         let Some(sink) = self.lineage else { return Ok(None) };
         let key = std::env::var("OPENLINEAGE_API_KEY").ok().map(Secret::new);
         let lineage = Lineage::to(sink.with_key(key));
         lineage.map(Some).map_err(|unusable| Failure::Environment(format!("lineage cannot be told: {unusable}")))
+    }
+}
+
+/// Where it is told how long each part of a statement takes.
+#[derive(Args)]
+struct Traced {
+    /// Where spans of OpenTelemetry go: `stdout`, `file:PATH`, or the URL of a server that takes OTLP over HTTP,
+    /// which knows this one by the headers in OTEL_EXPORTER_OTLP_HEADERS
+    #[arg(long, value_name = "SINK")]
+    traces: Option<Sink>,
+    /// How many of the statements are traced whose callers do not say, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = share, requires = "traces")]
+    traces_share: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "write a number from 0 to 1".to_owned())
+}
+
+impl Traced {
+    fn sink(self) -> Result<Option<Arc<Traces>>, Failure> {
+        let Some(sink) = self.traces else { return Ok(None) };
+        let untold = |why: &dyn fmt::Display| Failure::Environment(format!("traces cannot be told: {why}"));
+        let headers = std::env::var("OTEL_EXPORTER_OTLP_HEADERS").ok().map(Secret::new);
+        let sink = sink.with_headers(headers).map_err(|why| untold(&why))?;
+        Traces::to(sink, self.traces_share).map(Some).map_err(|unusable| untold(&unusable))
     }
 }
 
@@ -181,7 +212,8 @@ impl Serve {
     pub async fn run(self) -> Outcome {
         let lake = lake::Options { cache: self.cache.options(), ..lake::Options::default() };
         let patience = Duration::from_secs(self.patience);
-        let observer = Arc::new(self.audit.observer()?.telling(self.lineage.sink()?));
+        let observer = self.audit.observer()?.telling(self.lineage.sink()?).tracing(self.traces.sink()?);
+        let observer = Arc::new(observer);
         let options = Options { patience, lake, observer, ..self.limits.options() };
         let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };

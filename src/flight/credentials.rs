@@ -17,12 +17,14 @@ use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
 use crate::auth::{Auth, Peer};
 use crate::error::{Class, Error};
-use crate::observe::{Origin, Over};
+use crate::observe::{Origin, Over, Parent};
 
 /// The header that carries credentials in both directions.
 pub(super) const AUTHORIZATION: &str = "authorization";
 /// The header that declares what the caller wants the data for.
 pub(super) const PURPOSE: &str = "x-polder-purpose";
+/// The header that names the caller's span.
+const TRACEPARENT: &str = "traceparent";
 
 /// ADBC's Go driver leaves the padding off, others keep it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -49,12 +51,14 @@ pub struct Caller {
     pub(super) token: Option<MetadataValue<Ascii>>,
     /// Where it calls from.
     pub(super) address: Option<IpAddr>,
+    /// The span that it calls in.
+    pub(super) parent: Option<Parent>,
 }
 
 impl Caller {
     /// Where its statements come from.
-    pub(super) fn origin(&self) -> Origin {
-        Origin { over: Over::Flight, peer: self.address }
+    pub(crate) fn origin(&self, over: Over) -> Origin {
+        Origin { over, peer: self.address, parent: self.parent }
     }
 }
 
@@ -93,24 +97,31 @@ pub(super) async fn caller(auth: &Auth, peer: &Peer, metadata: &MetadataMap) -> 
 /// # Errors
 /// Unauthenticated; denied for a purpose that the caller may not declare; a limit when too many log in at once.
 pub async fn caller_by_headers(auth: &Auth, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Error> {
-    let caller = admit(auth, peer, presented(headers)?).await?;
+    let caller = Caller { parent: parent(headers), ..admit(auth, peer, presented(headers)?).await? };
     let Some(purpose) = headers.get(PURPOSE) else { return Ok(caller) };
     let purpose = purpose.to_str().map_err(|_| Error::new(Class::BadRequest, "the declared purpose is not text"))?;
     Ok(Caller { principal: auth.with_purpose(caller.principal, purpose)?, ..caller })
+}
+
+/// The span of the caller, where it names one.
+fn parent(headers: &HeaderMap) -> Option<Parent> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    Parent::read(value.to_str().ok()?)
 }
 
 /// Who presents these credentials.
 pub(super) async fn admit(auth: &Auth, peer: &Peer, presented: Presented) -> Result<Caller, Error> {
     let address = peer.address();
     match presented {
-        Presented::Nothing => Ok(Caller { principal: auth.silent(peer)?, token: None, address }),
+        Presented::Nothing => Ok(Caller { principal: auth.silent(peer)?, token: None, address, parent: None }),
         Presented::Bearer(token) => {
-            Ok(Caller { principal: auth.bearer(peer, token.expose()).await?, token: None, address })
+            Ok(Caller { principal: auth.bearer(peer, token.expose()).await?, token: None, address, parent: None })
         }
         Presented::Basic { user, password } => {
             let principal = auth.password(peer, &user, password.expose()).await?;
             let token = bearer(&auth.token(&principal)?)?;
-            Ok(Caller { principal, token: Some(token), address })
+            Ok(Caller { principal, token: Some(token), address, parent: None })
         }
     }
 }

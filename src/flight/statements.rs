@@ -33,7 +33,7 @@ use crate::flight::command::{Asked, Held, Query};
 use crate::flight::credentials::Caller;
 use crate::flight::encode::{Encoder, Form, encode, schema_bytes, wire_schema};
 use crate::flight::ticket::{Statement, expiring};
-use crate::observe::Origin;
+use crate::observe::{Origin, Over};
 use crate::session::{Engine, Planned, Request, Rows, Values};
 
 /// What is to be planned of a statement.
@@ -69,7 +69,7 @@ impl Service {
             (None, Aim::Columns) => Values::Later,
             (None, Aim::Rows) => Values::None,
         };
-        plan(&self.engine, &self.auth, principal, request(statement, values, caller.origin())).await
+        plan(&self.engine, &self.auth, principal, request(statement, values, caller.origin(Over::Flight))).await
     }
 
     pub(super) async fn info(&self, call: &mut Call, descriptor: FlightDescriptor) -> Result<FlightInfo, Error> {
@@ -185,7 +185,7 @@ impl Service {
             engine: Arc::clone(&self.engine),
             auth: Arc::clone(&self.auth),
             principal: principal.clone(),
-            origin: call.caller.origin(),
+            origin: call.caller.origin(Over::Flight),
             values: statement.values.as_ref().map(values::open).transpose()?,
             _place: self.queries.admit(&principal.id)?,
             _counted: self.counters.start(),

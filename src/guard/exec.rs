@@ -133,6 +133,11 @@ impl GuardExec {
         Ok(Self { clearance, source, rows, below, shown, limit, figures, cache })
     }
 
+    /// What it guards, as statements name it.
+    pub(super) fn guarded(&self) -> String {
+        self.clearance.name.to_string()
+    }
+
     /// What every row that is read must meet.
     fn predicate(&self) -> Option<Arc<dyn PhysicalExpr>> {
         conjunction_opt(self.rows.iter().chain(&self.below).cloned())

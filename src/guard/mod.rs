@@ -33,6 +33,17 @@ mod tests;
 mod total;
 pub mod verify;
 
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+
 pub use leakproof::is_leakproof;
 pub use query::{QueryExec, Seal};
 pub use table::{GovernedColumn, Shown, Source, Treatment, WithoutFigures, govern, govern_rows};
+
+/// What works inside of a leaf of a plan, and under which name: a guard's scan, or the query of a derived product. Its
+/// figures tell of hidden rows, so they are for those who run the server and for no principal.
+pub fn inside(plan: &dyn ExecutionPlan) -> Option<(String, &Arc<dyn ExecutionPlan>)> {
+    let guard = plan.downcast_ref::<exec::GuardExec>().map(|guard| (guard.guarded(), &guard.source));
+    guard.or_else(|| plan.downcast_ref::<QueryExec>().map(|query| (query.of().to_owned(), query.inner())))
+}

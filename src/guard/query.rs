@@ -65,6 +65,11 @@ impl QueryExec {
         Self { name: name.into(), schema, inner, seal, below, cache: Arc::new(properties) }
     }
 
+    /// The derived product.
+    pub(super) fn of(&self) -> &str {
+        &self.name
+    }
+
     /// The plan inside.
     pub fn inner(&self) -> &Arc<dyn ExecutionPlan> {
         &self.inner

@@ -6,6 +6,7 @@
 //! auth    --failed-->         counted by name and network, one record a second at most
 //!                    Log      a thread of its own: lines of JSON in a chain of hashes, in files that rotate
 //!                    Lineage  what answers are made of, for catalogs of metadata; nothing waits for it
+//!                    Traces   how long each part of a statement takes; nothing waits for it either
 //!                    Recent   the last statements of this process, for `mesh.queries`
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 mod chain;
 mod clock;
+mod feed;
 mod files;
 mod lineage;
 mod log;
@@ -23,6 +25,8 @@ mod logins;
 mod readers;
 mod recent;
 mod record;
+mod sink;
+mod traces;
 mod verify;
 
 use std::sync::{Arc, OnceLock};
@@ -33,12 +37,14 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Class, Error};
 
-pub use lineage::{Answer, Lineage, Part, Sink, Unusable};
+pub use lineage::{Answer, Lineage, Part};
 use log::Beginning;
 pub use log::{Commit, Log, Settings, Synced, Unopened};
 pub use readers::{Readers, Reading};
 pub use recent::{Recent, Recorded};
 pub use record::{Asked, Column, Origin, Outcome, Over, Read, Statement};
+pub use sink::{Sink, Unusable};
+pub use traces::{Parent, Stretch, Trace, Traces, spanned, timed, under};
 pub use verify::{Broken, Unverified, Verified, verify};
 
 /// How long statements that just ended may take to say so, when the process stops.
@@ -49,6 +55,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Observer {
     log: Option<Log>,
     lineage: Option<Lineage>,
+    traces: Option<Arc<Traces>>,
     recent: Arc<Recent>,
     open: TaskTracker,
 }
@@ -65,6 +72,29 @@ impl Observer {
         Self { lineage, ..self }
     }
 
+    /// The same, which tells `traces` how long each part of a statement takes.
+    #[must_use]
+    pub fn tracing(self, traces: Option<Arc<Traces>>) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// The trace of a statement that comes from `origin`, if anybody wants to know of it.
+    pub fn trace(&self, origin: &Origin) -> Option<Arc<Trace>> {
+        self.traces.as_ref()?.begin(origin)
+    }
+
+    /// The same where a statement that was planned is called for from elsewhere: `trace` is the one that it has.
+    pub fn retrace(&self, trace: Option<Arc<Trace>>, origin: &Origin) -> Option<Arc<Trace>> {
+        let Some(parent) = origin.parent else { return trace };
+        match trace {
+            Some(trace) => {
+                trace.joined(parent);
+                Some(trace)
+            }
+            None => self.trace(origin),
+        }
+    }
+
     /// Whether anybody wants to know what answers are made of.
     pub fn follows(&self) -> bool {
         self.lineage.is_some()
@@ -79,7 +109,12 @@ impl Observer {
     ///
     /// # Errors
     /// `Storage`, while the log cannot be written; then it must not run.
-    pub fn begin(self: &Arc<Self>, statement: Arc<Statement>, origin: Origin) -> Result<(Entry, Commit), Error> {
+    pub fn begin(
+        self: &Arc<Self>,
+        statement: Arc<Statement>,
+        origin: Origin,
+        trace: Option<Arc<Trace>>,
+    ) -> Result<(Entry, Commit), Error> {
         let (recorded, beginning) = (Arc::new(Recorded::new(statement, origin)), Beginning::default());
         let commit = match &self.log {
             Some(log) => log.promise(record::begun(&recorded), &beginning)?,
@@ -92,6 +127,7 @@ impl Observer {
         let entry = Entry {
             observer: Arc::clone(self),
             recorded,
+            trace,
             beginning,
             since: Instant::now(),
             outcome: OnceLock::new(),
@@ -111,9 +147,13 @@ impl Observer {
         origin: Origin,
         class: Class,
         took: Duration,
+        trace: Option<Arc<Trace>>,
     ) -> Result<(), Error> {
         let recorded = Recorded::new(Arc::new(statement), origin);
         recorded.end(Outcome::Failed(class), took);
+        if let Some(trace) = trace {
+            trace.ended(&recorded, Outcome::Failed(class));
+        }
         if let Some(log) = &self.log {
             log.promise(record::refused(&recorded), &Beginning::default())?.done().await?;
         }
@@ -131,7 +171,7 @@ impl Observer {
 
     /// Waits for the last words of statements, and writes the end of the log. Where nobody is told, nobody is waited for.
     pub async fn close(&self) {
-        if self.log.is_none() && self.lineage.is_none() {
+        if self.log.is_none() && self.lineage.is_none() && self.traces.is_none() {
             return;
         }
         self.open.close();
@@ -141,6 +181,9 @@ impl Observer {
         if let Some(lineage) = &self.lineage {
             lineage.close().await;
         }
+        if let Some(traces) = &self.traces {
+            traces.close().await;
+        }
         if let Some(log) = &self.log {
             log.close();
         }
@@ -149,7 +192,8 @@ impl Observer {
     /// What was counted, as Prometheus reads it; nothing where nobody is told.
     pub fn render(&self) -> String {
         let log = self.log.as_ref().map(Log::render).unwrap_or_default();
-        log + &self.lineage.as_ref().map(Lineage::render).unwrap_or_default()
+        let lineage = self.lineage.as_ref().map(Lineage::render).unwrap_or_default();
+        log + &lineage + &self.traces.as_ref().map(|traces| traces.render()).unwrap_or_default()
     }
 }
 
@@ -158,6 +202,7 @@ impl Observer {
 pub struct Entry {
     observer: Arc<Observer>,
     recorded: Arc<Recorded>,
+    trace: Option<Arc<Trace>>,
     beginning: Beginning,
     since: Instant,
     outcome: OnceLock<Outcome>,
@@ -190,6 +235,9 @@ impl Drop for Entry {
         }
         if let Some(lineage) = &self.observer.lineage {
             lineage.ended(&self.recorded);
+        }
+        if let Some(trace) = &self.trace {
+            trace.ended(&self.recorded, outcome);
         }
     }
 }

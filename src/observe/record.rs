@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::clock;
 use super::lineage::Answer;
 use super::recent::Recorded;
+use super::traces::Parent;
 use crate::error::Class;
 
 /// The longest record that names all columns, in bytes.
@@ -44,6 +45,9 @@ pub struct Origin {
     /// From which address.
     #[serde(rename = "from")]
     pub peer: Option<IpAddr>,
+    /// The span of its caller.
+    #[serde(skip)]
+    pub parent: Option<Parent>,
 }
 
 /// Who asked what.

@@ -52,7 +52,7 @@ use crate::guard::flow;
 use crate::guard::mask::{self, Keys};
 use crate::guard::{Shown, Source, govern};
 use crate::lake::{Lake, OpenTable};
-use crate::observe::Recent;
+use crate::observe::{Recent, spanned, timed};
 use crate::scan::IcebergScan;
 
 use age::Age;
@@ -258,7 +258,8 @@ impl Resolver {
             ProductRef::parse(reference.schema().ok_or_else(unknown)?, reference.table()).map_err(|_| unknown())?;
         let product = self.mesh.product(&name).ok_or_else(unknown)?;
         let domain = self.mesh.domain(name.product.domain()).ok_or_else(unknown)?;
-        match self.mesh.decide(&self.principal, product) {
+        let decided = timed("decide", Some(name.to_string()), || self.mesh.decide(&self.principal, product));
+        match decided {
             Decision::Hidden(reason) => {
                 if let Some(reason) = reason {
                     tracing::warn!(policy = %reason.policy, place = %reason.place, product = %name,
@@ -290,7 +291,7 @@ impl Resolver {
         let noted = |error: &Error| {
             self.seen.note(product, Some(error));
         };
-        let open = self.opened(domain, product).await.inspect_err(noted)?;
+        let open = spanned("open", Some(name.to_string()), self.opened(domain, product)).await.inspect_err(noted)?;
         let Grants { columns: mut grants, rows } = self.restricted(name, domain, product, &open, grants)?;
         let metadata = open.table.metadata();
         let restricted = restricts(&grants, &rows);

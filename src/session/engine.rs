@@ -21,12 +21,13 @@ use super::life::Life;
 use super::limits::{Allowance, Lanes, Place, count_processors};
 use super::redact::Names;
 use super::running::{Basis, Running};
+use super::spill::Spill;
 use super::threads::{Threads, Work};
 use super::{Columns, DeclaredKeys, Line, Listed, Options, Pins, Planned, Request, failure, record};
 use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
-use crate::observe::{Observer, Statement};
+use crate::observe::{Observer, Statement, Trace, under};
 use crate::resolve::{Flaw, Resolver, Seen, survey};
 use crate::served::{Served, Serving, anonymous};
 
@@ -69,7 +70,7 @@ pub struct Engine {
     /// Bytes for all queries together.
     memory: usize,
     /// Where they spill to.
-    spill: DiskManagerMode,
+    spill: Spill,
 }
 
 impl Engine {
@@ -89,15 +90,15 @@ impl Engine {
             Some(directory) => DiskManagerMode::Directories(vec![directory]),
             None => DiskManagerMode::OsTmpDirectory,
         };
+        let unusable = |error| Error::new(Class::Limit, format!("the spill directory cannot be used: {error}"));
+        let spill = Spill::new(spill, SPILL).map_err(unusable)?;
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(options.memory), CONSUMERS)))
-            .with_disk_manager_builder(
-                DiskManagerBuilder::default().with_mode(spill.clone()).with_max_temp_directory_size(SPILL),
-            )
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .with_metadata_cache_limit(options.memory / FOOTERS)
             .with_object_store_registry(lake.stores())
             .build_arc()
-            .map_err(|error| Error::new(Class::Limit, format!("the spill directory cannot be used: {error}")))?;
+            .map_err(unusable)?;
 
         let mut config = SessionConfig::new()
             .with_target_partitions(threads)
@@ -202,30 +203,39 @@ impl Engine {
         let within = begun + timeout;
         let deadline = request.deadline.map_or(within, |deadline| deadline.min(within));
         let asked = Arc::clone(&request);
-        let planned = self.apart(async move {
+        let trace = self.observer.trace(&request.origin);
+        let traced = trace.clone();
+        let planned = self.apart(under(trace.clone(), async move {
             let Serving { mesh, epoch } = engine.served.now();
             let resolver = engine.resolver_of(mesh, &asking, &asked.pins);
             let life = Life { deadline, timeout };
             let mut planned = super::planning::plan(&engine, &resolver, &asked, life).await?;
-            planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin);
+            planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin, traced);
             planned.basis = Basis { principal: asking, epoch, relied: resolver.relied() };
             Ok(planned)
-        });
+        }));
         match tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(timeout))) {
             Ok(planned) => Ok(planned),
-            Err(error) => Err(self.refused(principal, request, error, begun.elapsed()).await),
+            Err(error) => Err(self.refused(principal, request, error, begun.elapsed(), trace).await),
         }
     }
 
     /// The error of a statement that is refused, once that is recorded.
-    async fn refused(&self, principal: &Principal, request: Arc<Request>, error: Error, took: Duration) -> Error {
+    async fn refused(
+        &self,
+        principal: &Principal,
+        request: Arc<Request>,
+        error: Error,
+        took: Duration,
+        trace: Option<Arc<Trace>>,
+    ) -> Error {
         let (mesh, asking, origin) = (self.mesh(), principal.clone(), request.origin);
         // What is denied was understood.
         let names = if error.class == Class::Denied { Names::All } else { Names::Plain };
         let asked = self.apart(async move { Ok(record::asked(&mesh, &asking, &request.sql, names)) }).await;
         let asked = asked.unwrap_or_else(|_| record::asking(principal));
         let statement = Statement { asked, ..Statement::default() };
-        self.observer.refused(statement, origin, error.class, took).await.err().unwrap_or(error)
+        self.observer.refused(statement, origin, error.class, took, trace).await.err().unwrap_or(error)
     }
 
     /// What a statement of a resource group may take, which has its place.
@@ -233,12 +243,33 @@ impl Engine {
         Allowance::of(group, place.used(), &self.base.runtime_env().memory_pool, self.memory)
     }
 
-    /// The environment of such a statement.
+    /// The environment of a statement, and of one of a resource group within its allowance.
     ///
     /// # Errors
     /// When its spill directory cannot be had.
-    pub(super) fn environment(&self, allowance: &Allowance) -> Result<Arc<RuntimeEnv>, Error> {
-        allowance.environment(self.base.runtime_env(), self.spill.clone())
+    pub(super) fn environment(&self, allowance: Option<&Allowance>) -> Result<Arc<RuntimeEnv>, Error> {
+        let mut environment = RuntimeEnv::clone(self.base.runtime_env());
+        environment.disk_manager = self.spill.disk();
+        match allowance {
+            Some(allowance) => allowance.environment(&Arc::new(environment), self.spill.mode()),
+            None => Ok(Arc::new(environment)),
+        }
+    }
+
+    /// What is spilled, and how many tasks there are, as Prometheus reads it.
+    pub fn in_use(&self) -> String {
+        let (planning, execution) = (self.planning.tasks(), self.execution.tasks());
+        let held = self.memory_in_use();
+        self.spill.render()
+            + &format!(
+                "# HELP polder_memory_bytes Bytes that running queries hold of the memory for queries.\n\
+                 # TYPE polder_memory_bytes gauge\n\
+                 polder_memory_bytes {held}\n\
+                 # HELP polder_tasks Tasks that are at work for queries.\n\
+                 # TYPE polder_tasks gauge\n\
+                 polder_tasks{{of=\"planning\"}} {planning}\n\
+                 polder_tasks{{of=\"execution\"}} {execution}\n"
+            )
     }
 
     /// How many statements of resource groups run and wait, as Prometheus reads it.

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use polder_catalog::document::nearest;
@@ -20,7 +21,7 @@ use crate::scan::cause;
 
 /// The products that a statement reads, where anything of them is kept from the principal.
 #[derive(Debug, Clone)]
-pub(super) struct Guarded(String);
+pub(super) struct Guarded(pub(super) String);
 
 impl Guarded {
     /// What is guarded in a statement on these tables, if anything is.
@@ -128,6 +129,11 @@ pub(super) fn running(error: &DataFusionError, guarded: Option<&Guarded>) -> Err
 }
 
 fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
+    if let DataFusionError::ArrowError(error, _) = root
+        && let ArrowError::IoError(_, cause) = error.as_ref()
+    {
+        return unspilled(cause);
+    }
     if let Some(grown) = super::growth::grown(root) {
         return grown;
     }
@@ -156,6 +162,8 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
                 .help("ask for fewer rows or columns, or group on fewer values")
         }
         DataFusionError::ResourcesExhausted(_) => memory(),
+        // Data files are read through stores, so that a plain error of a disk is one of spilling.
+        DataFusionError::IoError(cause) => unspilled(cause),
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
             let error = Error::new(Class::BadRequest, "an expression of the statement failed on a value");
             if guarded.is_some() {
@@ -164,7 +172,7 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
                 Error::new(Class::BadRequest, sentence(&root.strip_backtrace()))
             }
         }
-        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
+        DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) => {
             if let Some(guarded) = guarded {
                 tracing::warn!(products = %guarded.0, cause = lake::cause(root), "a data file could not be read");
                 return guarded.wordless(Class::Storage);
@@ -182,6 +190,12 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
         }
         _ => bug(root),
     }
+}
+
+fn unspilled(cause: &std::io::Error) -> Error {
+    tracing::warn!(kind = %cause.kind(), "the spill directory cannot be used");
+    Error::new(Class::Storage, "the statement had to spill to a disk that cannot be used")
+        .help("try again in a moment, or ask for fewer rows or columns")
 }
 
 fn memory() -> Error {

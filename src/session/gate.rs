@@ -33,6 +33,8 @@ pub enum Admitted {
     Query(Box<Query>),
     /// `EXPLAIN` of a query.
     Explain(Box<Query>),
+    /// `EXPLAIN ANALYZE` of a query.
+    Analyze(Box<Query>),
     /// `EXPLAIN POLICY` of a query.
     ExplainPolicy(Box<Query>),
     /// `SET`, `RESET` or `SHOW` of `polder.purpose`.
@@ -129,13 +131,11 @@ fn admit_statement(statement: Statement) -> Result<Admitted, Error> {
     match statement {
         Statement::Statement(statement) => admit_sql(*statement),
         Statement::Explain(explain) => {
-            if explain.analyze {
-                return Err(refused("EXPLAIN ANALYZE", "use EXPLAIN"));
-            }
             if explain.verbose || explain.format.is_some() {
-                return Err(refused("this form of EXPLAIN", "use EXPLAIN without options"));
+                return Err(refused("this form of EXPLAIN", "use EXPLAIN without options, or EXPLAIN ANALYZE"));
             }
             match admit_statement(*explain.statement)? {
+                Admitted::Query(query) if explain.analyze => Ok(Admitted::Analyze(query)),
                 Admitted::Query(query) => Ok(Admitted::Explain(query)),
                 _ => Err(refused("EXPLAIN of anything but a query", "explain a SELECT")),
             }
@@ -341,7 +341,10 @@ mod tests {
         check("SET polder.purposes = 'a'", Err("read only"));
         check("SELECT 1; SELECT 2", Err("2 statements"));
         check("", Err("no statement"));
-        check("EXPLAIN ANALYZE SELECT 1", Err("EXPLAIN ANALYZE"));
+        check("EXPLAIN ANALYZE VERBOSE SELECT 1", Err("EXPLAIN"));
+        check("EXPLAIN ANALYZE SHOW TABLES", Err("EXPLAIN"));
+        check("EXPLAIN ANALYZE EXPLAIN SELECT 1", Err("EXPLAIN"));
+        check("EXPLAIN ANALYZE SELECT * INTO t FROM d.p", Err("INTO"));
         check("EXPLAIN VERBOSE SELECT 1", Err("EXPLAIN"));
     }
 

@@ -21,11 +21,12 @@ use super::growth::apportioned;
 use super::interrupt::interruptible;
 use super::limits::{Allowance, scanned};
 use super::running::{Leave, Registered, Stopper};
+use super::scans::Scans;
 use super::threads::Work;
 use super::{Engine, Planned, failure};
 use crate::error::{Class, Error};
 use crate::lake::STALENESS;
-use crate::observe::{Commit, Entry, Outcome};
+use crate::observe::{Commit, Entry, Outcome, Stretch, spanned, under};
 use crate::resolve::Relied;
 
 /// How many bytes of a query may wait for its reader, unless a single parcel is larger.
@@ -136,7 +137,8 @@ pub(super) fn start<P: Packer>(
     held: impl Send + 'static,
 ) -> Result<Rows<P::Parcel>, Error> {
     let schema = planned.schema();
-    let (entry, commit) = planned.engine.observer.begin(Arc::clone(&planned.statement), planned.origin)?;
+    let (statement, trace) = (Arc::clone(&planned.statement), planned.trace.clone());
+    let (entry, commit) = planned.engine.observer.begin(statement, planned.origin, trace.clone())?;
     let entry = Arc::new(entry);
     let (feeder, parcels) = queue(AHEAD, patience, held);
     let engine = Arc::clone(&planned.engine);
@@ -144,7 +146,7 @@ pub(super) fn start<P: Packer>(
     let deadline = Box::pin(tokio::time::sleep_until(deadline));
     let registered = Arc::new(engine.running.register(planned.basis.clone()));
     let told = Told { entry: Arc::clone(&entry), commit };
-    let driver = engine.execute(drive(planned, packer, Arc::clone(&registered), feeder, told))?;
+    let driver = engine.execute(under(trace, drive(planned, packer, Arc::clone(&registered), feeder, told)))?;
     registered.statement.driven_by(driver.ender());
     Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout, patience, entry })
 }
@@ -239,15 +241,16 @@ async fn admitted<P: Packer>(
 ) -> Result<(), Halt> {
     let (engine, principal) = (Arc::clone(&planned.engine), &planned.basis.principal);
     let Some(group) = engine.mesh().limits_of(principal).cloned() else {
-        let context = planned.state.task_ctx();
-        return pass(planned, context, packer, feeder, told, None).await;
+        let environment = engine.environment(None)?;
+        let context = Arc::new(TaskContext::from(&planned.state).with_runtime(environment));
+        return spanned("execute", None, pass(planned, context, packer, feeder, told, None)).await;
     };
-    let place = engine.lanes.enter(&group, &principal.id).await?;
+    let place = spanned("wait", None, engine.lanes.enter(&group, &principal.id)).await?;
     let mut allowance = engine.allowance(group, &place);
-    let environment = engine.environment(&allowance)?;
+    let environment = engine.environment(Some(&allowance))?;
     let context = Arc::new(TaskContext::from(&planned.state).with_runtime(environment));
     let (meter, plan, most) = (allowance.meter(), Arc::clone(&planned.plan), allowance.most_scanned());
-    let passing = pass(planned, context, packer, feeder, told, Some(&mut allowance));
+    let passing = spanned("execute", None, pass(planned, context, packer, feeder, told, Some(&mut allowance)));
     let passing = async {
         match meter {
             Some(meter) => meter.count(passing).await,
@@ -278,6 +281,9 @@ async fn pass<P: Packer>(
         let error = failure::running(&error, guarded.as_ref());
         if valued { failure::valued(error) } else { error }
     };
+    // It is told of when all that reads has been let go, however this ends.
+    let _scans = Scans::of(&plan);
+    let mut encoding = Stretch::of("encode");
     let started = apportioned(plan).and_then(interruptible).and_then(|plan| execute_stream(plan, context));
     let mut batches = started.map_err(failed)?;
     while let Some(batch) = batches.next().await {
@@ -287,11 +293,11 @@ async fn pass<P: Packer>(
             allowance.rows(batch.num_rows())?;
         }
         told.entry.rows(batch.num_rows());
-        packer.load(batch)?;
-        pack(&mut packer, feeder, told, &mut allowance).await?;
+        encoding.turn(|| packer.load(batch))?;
+        pack(&mut packer, feeder, told, &mut allowance, &mut encoding).await?;
     }
-    packer.close()?;
-    pack(&mut packer, feeder, told, &mut allowance).await?;
+    encoding.turn(|| packer.close())?;
+    pack(&mut packer, feeder, told, &mut allowance, &mut encoding).await?;
     // That there are no rows is an answer too.
     Ok(told.commit.done().await?)
 }
@@ -302,8 +308,9 @@ async fn pack<P: Packer>(
     feeder: &Feeder<P::Parcel>,
     told: &mut Told,
     allowance: &mut Option<&mut Allowance>,
+    encoding: &mut Stretch,
 ) -> Result<(), Halt> {
-    while let Some(parcel) = packer.next()? {
+    while let Some(parcel) = encoding.turn(|| packer.next())? {
         let size = P::size(&parcel);
         if let Some(allowance) = allowance {
             allowance.bytes(size)?;

@@ -16,6 +16,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, TableReference};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -64,10 +65,10 @@ impl Engine {
         table: Arc<dyn TableProvider>,
         sql: &str,
     ) -> Result<Numbers, Error> {
-        let (state, mesh) = (self.base.clone(), self.mesh());
+        let (state, mesh, environment) = (self.base.clone(), self.mesh(), self.environment(None)?);
         let (product, sql) = (product.clone(), sql.to_owned());
         let Ready { plan, context, counts } =
-            self.apart(async move { ready(state, mesh.name(), &product, table, &sql).await }).await?;
+            self.apart(async move { ready(state, environment, mesh.name(), &product, table, &sql).await }).await?;
         let (tell, told) = tokio::sync::oneshot::channel();
         let _running = self.execute(async move {
             // Nobody waits any more where it cannot be told.
@@ -110,6 +111,7 @@ fn made_of(name: &ProductRef, table: &Table) -> Of {
 
 async fn ready(
     mut base: SessionState,
+    environment: Arc<RuntimeEnv>,
     mesh: &str,
     product: &ProductName,
     provider: Arc<dyn TableProvider>,
@@ -144,7 +146,7 @@ async fn ready(
     let plan = state.query_planner().create_physical_plan(&logical, &state).await.map_err(|error| told(&error))?;
     Ok(Ready {
         plan: apportioned(plan).and_then(interruptible).map_err(|error| told(&error))?,
-        context: state.task_ctx(),
+        context: Arc::new(TaskContext::from(&state).with_runtime(environment)),
         counts,
     })
 }

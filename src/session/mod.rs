@@ -43,12 +43,15 @@ mod parameters;
 mod parts;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
+mod profile;
 mod purpose;
 mod record;
 mod redact;
 mod request;
 mod running;
 mod sample;
+mod scans;
+mod spill;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod tables;
 mod threads;

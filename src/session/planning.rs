@@ -27,6 +27,7 @@ use super::growth::{bounded, narrowed};
 use super::life::Life;
 use super::outer::outer_names;
 use super::parameters::{Bound, Unbound, bind, counted};
+use super::profile::ProfileExec;
 use super::running::Basis;
 use super::tables::{Prepared, prepare, reference};
 use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose, record};
@@ -35,7 +36,7 @@ use crate::guard::flow::{Flow, Unknown, flow};
 use crate::guard::steady::row_by_row;
 use crate::guard::verify::{Cleared, Refusal};
 use crate::guard::{QueryExec, WithoutFigures};
-use crate::observe::{self, Origin, Statement};
+use crate::observe::{self, Origin, Statement, Trace, spanned, timed};
 use crate::resolve::explanation::{self, Line, leaves};
 use crate::resolve::{Over, Resolver, Scanned, WIDEST, expanded, weight};
 
@@ -62,6 +63,8 @@ pub struct Planned {
     /// What an observer is told of it.
     pub(super) statement: Arc<Statement>,
     pub(super) origin: Origin,
+    /// What is measured of it.
+    pub(super) trace: Option<Arc<Trace>>,
 }
 
 impl fmt::Debug for Planned {
@@ -141,16 +144,17 @@ impl Planned {
         files
     }
 
-    /// Says who asks, and where it came from.
-    pub(super) fn told(&mut self, asked: observe::Asked, origin: Origin) {
+    /// Says who asks, where it came from, and what is measured of it.
+    pub(super) fn told(&mut self, asked: observe::Asked, origin: Origin, trace: Option<Arc<Trace>>) {
         let statement = Statement { asked, ..self.statement.as_ref().clone() };
-        (self.statement, self.origin) = (Arc::new(statement), origin);
+        (self.statement, self.origin, self.trace) = (Arc::new(statement), origin, trace);
     }
 
     /// The same for somebody who asks for its rows from elsewhere.
     #[must_use]
-    pub fn asked_from(self, origin: Origin) -> Self {
-        Self { origin, ..self }
+    pub fn asked_from(mut self, origin: Origin) -> Self {
+        let trace = self.engine.observer.retrace(self.trace.take(), &origin);
+        Self { origin, trace, ..self }
     }
 
     /// Whether it was planned for this very principal in the mesh that is served now, and a moment ago where a catalog
@@ -166,6 +170,15 @@ impl Planned {
     pub fn anew(self) -> Self {
         let life = Life { deadline: Instant::now() + self.life.timeout, ..self.life };
         Self { life, ..self }
+    }
+
+    /// The same query, which runs for its figures: its plan is the answer, in the place of its rows.
+    fn profiled(mut self) -> Self {
+        if let Some(Guarded(names)) = &self.guarded {
+            self.notices.push(format!("figures are left out, since something is kept from you in {names}"));
+        }
+        let profile = Arc::new(ProfileExec::over(self.plan, self.guarded.is_some()));
+        Self { schema: profile.schema(), plan: profile, ..self }
     }
 
     /// Runs it for a reader of this process, who may take its time.
@@ -203,7 +216,7 @@ pub(super) async fn plan(
     request: &Request,
     life: Life,
 ) -> Result<Planned, Error> {
-    let Gated { statement, parameters } = admit(&request.sql)?;
+    let Gated { statement, parameters } = timed("gate", None, || admit(&request.sql))?;
     counted(&parameters, &request.values)?;
     if let Admitted::Purpose(purpose) = statement {
         let (table, declares) = purpose::answer(resolver, purpose)?;
@@ -226,6 +239,10 @@ pub(super) async fn plan(
             let table = explain::table(&ready.logical, &ready.physical)?;
             let planned = whole_table(engine, table, life).await?;
             Ok(Planned { parameters: ready.parameters, valued: ready.valued, ..planned })
+        }
+        Admitted::Analyze(query) => {
+            let ready = query_plan(resolver, asked(query), without_figures(engine)).await?;
+            Ok(ready.planned(engine, life).profiled())
         }
         Admitted::ExplainPolicy(query) => {
             let lines = explained(engine, resolver, asked(query)).await?;
@@ -320,6 +337,7 @@ impl Ready {
                     .flatten(),
             }),
             origin: Origin::default(),
+            trace: None,
             flow,
             plan: physical,
             state,
@@ -339,8 +357,16 @@ fn without_figures(engine: &Engine) -> SessionState {
 }
 
 async fn query_plan(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -> Result<Ready, Error> {
-    let Prepared { state, statement, tables, denials } =
-        prepare(resolver, asked.query.clone(), asked.request, base.clone(), Over::Tables).await?;
+    let prepared = prepare(resolver, asked.query.clone(), asked.request, base.clone(), Over::Tables).await?;
+    spanned("plan", None, over_tables(resolver, asked, base, prepared)).await
+}
+
+async fn over_tables(
+    resolver: &Resolver,
+    asked: Asked<'_>,
+    base: SessionState,
+    Prepared { state, statement, tables, denials }: Prepared,
+) -> Result<Ready, Error> {
     let logical = match state.statement_to_plan(statement).await {
         Ok(logical) => logical,
         Err(error) => {
@@ -467,19 +493,20 @@ pub(super) async fn finish(
     let failed = |error| failed(&error, tables);
     let cleared = Cleared::of(providers).map_err(|refusal| unverified(&refusal))?;
     // What is computed while it is optimized is bounded as well, and so is what comes of that.
-    let mut logical = bounded(logical.clone()).and_then(|logical| state.optimize(&logical)).map_err(failed)?;
+    let optimized = || bounded(logical.clone()).and_then(|logical| state.optimize(&logical));
+    let mut logical = timed("optimize", None, optimized).map_err(failed)?;
     let restricted = tables.iter().any(|(_, _, table)| table.restricted);
     if restricted {
         logical = row_by_row(logical).map_err(failed)?;
     }
     let logical = bounded(logical).map_err(failed)?;
-    cleared.verify(&logical).map_err(|refusal| unverified(&refusal))?;
+    timed("verify", None, || cleared.verify(&logical)).map_err(|refusal| unverified(&refusal))?;
     let narrowed = narrowed(state, &logical).map_err(failed)?;
     let running = narrowed.as_ref().unwrap_or(state);
     let cautious = cautious(running, &logical, restricted).map_err(failed)?;
     let planning = cautious.as_ref().unwrap_or(running);
     let physical = planning.query_planner().create_physical_plan(&logical, planning).await.map_err(failed)?;
-    cleared.verify_physical(&physical).map_err(|refusal| unverified(&refusal))?;
+    timed("verify", None, || cleared.verify_physical(&physical)).map_err(|refusal| unverified(&refusal))?;
     Ok((logical, physical, narrowed))
 }
 

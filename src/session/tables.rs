@@ -19,6 +19,7 @@ use super::outer::Shadows;
 use super::travel::{self, Key, Named, Travel};
 use super::{Request, failure};
 use crate::error::{Class, Error};
+use crate::observe::spanned;
 use crate::resolve::{At, Over, Resolver, Scanned, Table, versioned};
 
 /// Tables of a statement that are opened at once.
@@ -51,8 +52,8 @@ pub(super) async fn prepare(
     }
     let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
     let resolve = async |reference: &TableReference, at: &At| match over {
-        Over::Tables => resolver.table(reference, at).await,
-        Over::Outlines => resolver.outline(reference, at).await,
+        Over::Tables => spanned("resolve", None, resolver.table(reference, at)).await,
+        Over::Outlines => spanned("resolve", None, resolver.outline(reference, at)).await,
     };
     let pins = &request.pins;
     // A table that is named with versions alone is not read without one.

@@ -76,6 +76,11 @@ impl Threads {
         let handle = AbortOnDropHandle::new(runtime.spawn(ENDED.scope(Arc::clone(&ended), work)));
         Ok(Work { ender: Ender { task: handle.abort_handle(), ended }, handle })
     }
+
+    /// How many tasks there are on them.
+    pub(super) fn tasks(&self) -> usize {
+        self.0.as_ref().map_or(0, |runtime| runtime.metrics().num_alive_tasks())
+    }
 }
 
 impl Drop for Threads {

@@ -188,3 +188,36 @@ def test_a_broken_domain_is_as_it_was_until_it_is_mended(copy, serve):
         assert "no-cities" in refusal(analyst, city)
     said = "\n".join(line for line in server.said if line)
     assert "storefront/products/customers.odcs.yaml:" in said and "as it was before" in said
+
+
+def test_a_domain_whose_files_do_not_rest_keeps_nobody_from_taking_rights_away(copy, serve):
+    restless = copy / "storefront" / "domain.yaml"
+    stop = threading.Event()
+
+    def change():
+        text, new = restless.read_text(), restless.with_suffix(".new")
+        while not stop.wait(0.05):
+            text += "# again\n"
+            new.write_text(text)
+            new.rename(restless)
+
+    server = serve("--follow", "1", mesh=copy)
+    changing = threading.Thread(target=change)
+    with open_connection(server, "analyst-eu") as analyst:
+        assert len(ask(analyst, WELL)) == 1
+        changing.start()
+        try:
+            forbid = '@id("no-orders") forbid (principal, action == Action::"discover", resource == Product::"wholesale.orders");\n'
+            replace(copy / "policies" / "oversight.cedar", "@id(", forbid + "@id(")
+
+            def forbidden():
+                try:
+                    return not ask(analyst, WELL)
+                except Error as refused:
+                    return "wholesale.orders" in str(refused)
+
+            assert eventually(forbidden, within=60)
+        finally:
+            stop.set()
+            changing.join()
+    assert any("do not rest" in line for line in server.said if line)

@@ -27,6 +27,11 @@ ENDLESS = """
 # Takes as long, and has no row before its end.
 SILENT = f"SELECT sum((x + y) % 7) FROM ({ENDLESS}) AS pairs"
 
+# Sorts more than a server holds that is given as little memory as 48 MiB, and less than it may spill.
+SPILLING = """
+    SELECT event_id, customer_id, event_type, value_eur FROM storefront.customer_events ORDER BY value_eur, event_id DESC
+"""
+
 
 def questions(lake):
     """Statements that every user of `USERS` may send, each with its answer per user."""

@@ -128,7 +128,7 @@ fn a_record_says_who_read_what_and_by_which_policies() {
         principal.purpose = Some("fraud".to_owned());
         let sql =
             "SELECT name, count(*) FROM shop.customers WHERE city IN ('Delft', 'Leiden') AND id < 12 GROUP BY name";
-        let origin = Origin { over: Over::Http, peer: Some([192, 0, 2, 7].into()) };
+        let origin = Origin { over: Over::Http, peer: Some([192, 0, 2, 7].into()), parent: None };
         let request = Request { origin, ..Request::new(sql) };
         let planned = shop.engine.plan_request(&principal, request).await.unwrap();
         let snapshot = planned.pins()["shop.customers"].to_string();

@@ -3,10 +3,13 @@
 `Proxy` understands HTTP, and `Tunnel` carries bytes. Each stays at one address, whatever happens to it.
 """
 
+import collections
 import contextlib
 import http.client
+import random
 import socket
 import ssl
+import struct
 import threading
 import time
 from dataclasses import dataclass
@@ -46,8 +49,36 @@ class Cuts:
 
 
 @dataclass(frozen=True)
+class Resets:
+    """An answer ends in its middle, and so does its connection, without a farewell."""
+
+
+@dataclass(frozen=True)
+class Shortens:
+    """Half of an answer is sent as if it were the whole."""
+
+
+@dataclass(frozen=True)
 class Dead:
     """Nobody is there."""
+
+
+class Chaos:
+    """Each request draws its own fault, or none. What it draws follows from the seed, from what is asked for and from how
+    often that was asked for before, and not from who comes first."""
+
+    def __init__(self, seed, share, faults):
+        self.seed, self.share, self.faults = seed, share, faults
+        self.lock, self.asked, self.drawn = threading.Lock(), collections.Counter(), collections.Counter()
+
+    def draw(self, asked):
+        what = (asked.method, asked.path, asked.headers.get("Range"))
+        with self.lock:
+            self.asked[what] += 1
+            draw = random.Random(f"{self.seed} {what} {self.asked[what]}")
+            fault = draw.choice(self.faults) if draw.random() < self.share else None
+            self.drawn[type(fault).__name__] += 1
+        return fault
 
 
 @dataclass
@@ -108,7 +139,14 @@ class Handler(BaseHTTPRequestHandler):
         status, headers, content = answer
         for edit in list(proxy.editors):
             content = edit(asked, status, content)
-        self.give(status, headers, content, cut=isinstance(fault, Cuts))
+        if isinstance(fault, Shortens):
+            content = content[: len(content) // 2]
+        self.give(status, headers, content, cut=isinstance(fault, Cuts | Resets))
+        if isinstance(fault, Resets):
+            # What was not read yet is thrown away at the other end.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.wfile.flush()
+            self.connection.close()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = serve
 
@@ -242,7 +280,8 @@ class Proxy(Listener):
         self.cut_off()
 
     def fault_of(self, asked):
-        return self.fault if self.only is None or self.only(asked) else None
+        fault = self.fault if self.only is None or self.only(asked) else None
+        return fault.draw(asked) if isinstance(fault, Chaos) else fault
 
     def listen(self):
         self.server = Endpoint(("127.0.0.1", self.port), Handler)

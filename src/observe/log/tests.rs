@@ -66,7 +66,7 @@ fn asked(who: &str) -> Statement {
 
 /// Runs a statement to its end.
 async fn run(observer: &Arc<Observer>, who: &str) -> Result<(), Error> {
-    let (entry, mut commit) = observer.begin(Arc::new(asked(who)), Origin::default())?;
+    let (entry, mut commit) = observer.begin(Arc::new(asked(who)), Origin::default(), None)?;
     commit.done().await?;
     entry.rows(3);
     entry.ended(Outcome::Whole);
@@ -100,7 +100,7 @@ fn broken(path: &Path) -> Broken {
 async fn a_statement_is_recorded_when_it_starts_and_when_it_ends() {
     let dir = TempDir::new().unwrap();
     let observer = open(dir.path());
-    let (entry, mut commit) = observer.begin(Arc::new(asked("ada")), Origin::default()).unwrap();
+    let (entry, mut commit) = observer.begin(Arc::new(asked("ada")), Origin::default(), None).unwrap();
     commit.done().await.unwrap();
     assert_eq!(kinds(dir.path()), ["open", "begin"], "before anything leaves");
     entry.rows(3);
@@ -108,7 +108,7 @@ async fn a_statement_is_recorded_when_it_starts_and_when_it_ends() {
     entry.ended(Outcome::Failed(Class::Storage));
     entry.ended(Outcome::Whole);
     drop(entry);
-    observer.refused(asked("eve"), Origin::default(), Class::Denied, Duration::ZERO).await.unwrap();
+    observer.refused(asked("eve"), Origin::default(), Class::Denied, Duration::ZERO, None).await.unwrap();
     observer.close().await;
     assert_eq!(kinds(dir.path()), ["open", "begin", "end", "refused", "close"]);
     let lines = lines(dir.path());
@@ -237,14 +237,14 @@ async fn while_the_disk_is_full_nothing_runs_and_afterwards_all_is_told() {
     for room in [0, 5, 100] {
         let (dir, disk) = (TempDir::new().unwrap(), Full::not_yet());
         let observer = on(&disk, dir.path(), Synced::Background);
-        let (running, mut commit) = observer.begin(Arc::new(asked("ada")), Origin::default()).unwrap();
+        let (running, mut commit) = observer.begin(Arc::new(asked("ada")), Origin::default(), None).unwrap();
         commit.done().await.unwrap();
         disk.takes(room);
         let error = run(&observer, "eve").await.unwrap_err();
         assert_eq!(error.class, Class::Storage);
         assert!(!error.to_string().contains(dir.path().to_str().unwrap()), "{error}");
         // What is refused is not told either.
-        let refused = observer.refused(asked("eve"), Origin::default(), Class::Denied, Duration::ZERO).await;
+        let refused = observer.refused(asked("eve"), Origin::default(), Class::Denied, Duration::ZERO, None).await;
         assert_eq!(refused.unwrap_err().class, Class::Storage);
         drop(running);
         assert!(observer.render().contains("\npolder_audit_writable 0\n"));
@@ -269,7 +269,7 @@ async fn a_disk_that_does_not_keep_what_it_has_is_not_trusted() {
     let (dir, disk) = (TempDir::new().unwrap(), Full::not_yet());
     let observer = on(&disk, dir.path(), Synced::Each);
     // Its end is not recorded while the disk fails, or that would be the first to fail.
-    let (running, mut commit) = observer.begin(Arc::new(asked("ada")), Origin::default()).unwrap();
+    let (running, mut commit) = observer.begin(Arc::new(asked("ada")), Origin::default(), None).unwrap();
     commit.done().await.unwrap();
     disk.sync.store(false, Ordering::SeqCst);
     assert_eq!(run(&observer, "eve").await.unwrap_err().class, Class::Storage);

@@ -108,7 +108,9 @@ async fn metrics(
         + &domains.render()
         + &cache::render(engine)
         + &engine.observer().render()
-        + &engine.lanes();
+        + &engine.lanes()
+        + &engine.in_use()
+        + &tasks();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
@@ -119,6 +121,12 @@ fn stalled(engine: &Engine) -> String {
          # TYPE polder_queries_stalled_total counter\n\
          polder_queries_stalled_total {count}\n"
     )
+}
+
+/// The tasks of connections and of what the server does beside queries.
+fn tasks() -> String {
+    let count = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    format!("polder_tasks{{of=\"network\"}} {count}\n")
 }
 
 /// Keeps the connection while a request is answered.

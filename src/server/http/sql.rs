@@ -39,7 +39,7 @@ use crate::flight::counters::Counters;
 use crate::flight::encode::{wire_batch, wire_schema};
 use crate::flight::{Queries, caller_by_headers, until};
 use crate::format::{Format, Look, Printer};
-use crate::observe::{Origin, Over};
+use crate::observe::Over;
 use crate::session::{Engine, Packer, Request, Values};
 
 /// The longest body.
@@ -102,7 +102,8 @@ impl Sql {
         }
         guard(peer, &request, self.auth.required())?;
         let (parts, body) = request.into_parts();
-        let principal = caller_by_headers(&self.auth, &peer.as_caller(), &parts.headers).await?.principal;
+        let caller = caller_by_headers(&self.auth, &peer.as_caller(), &parts.headers).await?;
+        let (origin, principal) = (caller.origin(Over::Http), caller.principal);
         let accept = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let (format, sent_as) = choose(accept).ok_or_else(not_offered)?;
         let json = is_json(&parts.headers)?;
@@ -111,7 +112,6 @@ impl Sql {
 
         let place = self.queries.admit(&principal.id)?;
         let values = parameters.as_ref().map_or(Ok(Values::None), Parameters::values)?;
-        let origin = Origin { over: Over::Http, peer: peer.as_caller().address() };
         let request = Request { values, origin, ..Request::new(sql) };
         let planned = self.engine.plan_request(&principal, request).await?.alone()?;
         parameters.map_or(Ok(()), |parameters| parameters.fit(&planned.parameters()))?;

@@ -31,6 +31,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 
 pub(super) use narrow::narrowed;
+pub(super) use wrapper::Watched;
 
 use crate::error::{Class, Error};
 

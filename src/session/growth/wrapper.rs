@@ -29,12 +29,15 @@ pub(super) enum Work {
 
 /// The input of an operator.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(in crate::session) struct Watched {
     input: Arc<dyn ExecutionPlan>,
     work: Work,
 }
 
 impl Watched {
+    /// What it is called in a plan.
+    pub(in crate::session) const NAME: &'static str = "Watched";
+
     pub(super) fn over(input: Arc<dyn ExecutionPlan>, work: Work) -> Arc<dyn ExecutionPlan> {
         Arc::new(Self { input, work })
     }
@@ -42,14 +45,14 @@ impl Watched {
 
 impl DisplayAs for Watched {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched")
+        f.write_str(Self::NAME)
     }
 }
 
 /// It is put in when a plan starts, so that no optimizer meets it: what it does not say is not asked.
 impl ExecutionPlan for Watched {
     fn name(&self) -> &'static str {
-        "Watched"
+        Self::NAME
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {

@@ -24,6 +24,7 @@ pub struct Answer {
     pub bound: Option<Result<Rows, Error>>,
     pub plan: Result<Vec<Vec<String>>, String>,
     pub policy: Result<Vec<Vec<String>>, String>,
+    pub profile: Result<Vec<Vec<String>>, String>,
 }
 
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub async fn ask(engine: &Arc<Engine>, who: &Principal, query: &Query) -> Answer
         bound,
         plan: told(engine, who, query, "EXPLAIN").await,
         policy: told(engine, who, query, "EXPLAIN POLICY").await,
+        profile: told(engine, who, query, "EXPLAIN ANALYZE").await,
     }
 }
 
@@ -124,9 +126,19 @@ pub fn difference(query: &Query, one_partition: bool, a: &Answer, b: &Answer) ->
     if a.policy != b.policy {
         return told("EXPLAIN POLICY", &a.policy, &b.policy);
     }
+    if query.is_restricted && counts(&a.profile) != counts(&b.profile) {
+        return told("EXPLAIN ANALYZE", &a.profile, &b.profile);
+    }
     let bound = a.bound.as_ref().zip(b.bound.as_ref());
     let bound = bound.and_then(|(a, b)| rows_differ(query, one_partition, a, b));
     rows_differ(query, one_partition, &a.rows, &b.rows).or(bound.map(|found| format!("with parameters, {found}")))
+}
+
+/// What a profile tells beside the plan, which `EXPLAIN` is compared by: each figure in it.
+fn counts(profile: &Result<Vec<Vec<String>>, String>) -> Result<Vec<String>, String> {
+    let figures = ["rows=", "elapsed=", "metrics=", "bytes=", "batches=", "time="];
+    let lines = profile.as_ref().map_err(String::clone)?.iter().flatten().flat_map(|text| text.lines());
+    Ok(lines.filter(|line| figures.iter().any(|figure| line.contains(figure))).map(str::to_owned).collect())
 }
 
 fn rows_differ(query: &Query, one_partition: bool, a: &Result<Rows, Error>, b: &Result<Rows, Error>) -> Option<String> {
