@@ -361,7 +361,7 @@ impl Resolver {
         let known = ProductRef { product: name.product.clone(), major: Some(product.contract.major) };
         let by_owner = self.is_by_owner(query);
         let inside = self.inside(&known)?;
-        let inside = if by_owner { inside.as_owner(name, domain)? } else { inside };
+        let inside = if by_owner { inside.of_owner(name, domain)? } else { inside };
         let planned = match self.said(domain, product, query).await {
             Ok(said) => self.plans()?.plan(&inside, said, over).await,
             Err(unplanned) => Err(unplanned),

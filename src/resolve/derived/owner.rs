@@ -51,7 +51,7 @@ impl Resolver {
     ///
     /// # Errors
     /// When the mesh does not say who that is. It withholds the product then, so that nobody comes here.
-    pub(super) fn as_owner(self, name: &ProductRef, domain: &Domain) -> Result<Self, Error> {
+    pub(super) fn of_owner(self, name: &ProductRef, domain: &Domain) -> Result<Self, Error> {
         let Some(principal) = self.mesh.owner(&domain.name) else { return Err(unowned(name)) };
         let deriving = Deriving { owner: Some(domain.name.clone()), ..self.deriving.clone() };
         Ok(Self { principal, ..self.with(deriving) })
