@@ -17,7 +17,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use super::estimate::width;
 
 /// The bytes of a batch that a statement is let make by one expression, roughly.
-const BATCH: u64 = 16 << 20;
+const BATCH: u64 = 8 << 20;
 
 /// The width of a value that is in a table, roughly.
 const VALUE: u64 = 64;
