@@ -26,7 +26,7 @@ const VALUE: u64 = 64;
 const LONG: u64 = 1024;
 
 /// The fewest rows of a batch: below that it costs more than it spares.
-const FEWEST: usize = 16;
+const FEWEST: usize = 8;
 
 /// The rows at once where aggregates gather values of a whole group, and something repeats what comes of them.
 const GATHERED: usize = 1024;
