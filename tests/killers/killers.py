@@ -149,7 +149,6 @@ KILLERS = {
     # Joins, windows, sorts and groups of what there is too much of.
     "all pairs": (f"SELECT a.event_id, b.event_id FROM {CROSSED} ORDER BY 1, 2", LIMIT),
     "all pairs, counted apart": (f"SELECT count(DISTINCT a.customer_id || b.customer_id) FROM {CROSSED}", LIMIT),
-    "all triples": (f"SELECT count(*) FROM {CROSSED} CROSS JOIN {EVENTS} c WHERE a.value_eur + b.value_eur > c.value_eur", EITHER),
     "a join without an equality": (f"SELECT sum(length(a.customer_id)) FROM {EVENTS} a JOIN {EVENTS} b ON a.event_id <> b.event_id", EITHER),
     "a join on one value": (
         f"SELECT a.event_id FROM {EVENTS} a JOIN {EVENTS} b ON a.event_type = b.event_type ORDER BY a.customer_id || b.customer_id",
@@ -175,3 +174,9 @@ KILLERS = {
     "a regular expression that is too large": (f"SELECT count(*) FROM {EVENTS} WHERE regexp_like(customer_id, '(x{{1000}}){{1000}}')", REFUSED),
     "a LIKE that goes back": (f"SELECT count(*) FROM {EVENTS} WHERE repeat(customer_id, 1000) LIKE '{'%a' * 200}'", EITHER),
 }  # fmt: skip
+
+# What DataFusion computes for minutes in a debug build between two points at which it can be ended (its issue 19358). Its
+# client is told, and the spare threads keep others going.
+SLOW = {
+    "all triples": (f"SELECT count(*) FROM {CROSSED} CROSS JOIN {EVENTS} c WHERE a.value_eur + b.value_eur > c.value_eur", EITHER),
+}

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from killers import KILLERS
+from killers import KILLERS, SLOW
 from serving import eventually
 from test_http import basic, dial, post
 
@@ -103,6 +103,10 @@ def test_killers_die_alone(serve):
     assert eventually(lambda: server.metric("polder_queries_running") == 0)
     assert eventually(server.rests, within=60), "what was ended works on"
     assert eventually(is_given_back, within=60), f"{server.resident() >> 20} MiB are held, and {before >> 20} MiB were before"
+    with Watch(server) as watch:
+        for name, (sql, expected) in SLOW.items():
+            assert ended(server, sql) in expected, name
+    assert not watch.wrong and server.process.poll() is None
 
 
 MIXED = [
