@@ -19,6 +19,7 @@ use super::alike::Alike;
 use super::derived::Derivations;
 use super::life::Life;
 use super::limits::{Allowance, Lanes, Place, count_processors};
+use super::namesakes;
 use super::redact::Names;
 use super::running::{Basis, Running};
 use super::spill::Spill;
@@ -112,11 +113,14 @@ impl Engine {
         settings.optimizer.expand_views_at_output = false;
         // DataFusion 54 loses columns of a join where a condition on a nested field is moved below it.
         settings.optimizer.enable_leaf_expression_pushdown = false;
+        // Its logical plan says that `a IS TRUE` cannot be NULL, its physical plan does not, and it compares the two.
+        settings.execution.skip_physical_aggregate_schema_check = true;
         let base = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(environment)
             .with_expr_planners(vec![Arc::new(Alike)])
             .with_default_features()
+            .with_physical_optimizer_rules(namesakes::rules())
             .with_table_functions(std::collections::HashMap::new())
             .build();
         let served = Served::new(mesh);

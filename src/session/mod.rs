@@ -37,6 +37,7 @@ mod life;
 mod limits;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod measure;
+mod namesakes;
 mod outer;
 mod pages;
 mod parameters;

@@ -20,7 +20,6 @@ What the two read differently for reasons of their own is not asked:
 - ORDER BY over what a subquery groups: DataFusion drops keys of the order that it takes for dependent on others.
 - correlation by anything but a plain column: DataFusion cannot take all of those apart.
 - two aggregates with an order of their own in one query: DataFusion refuses it.
-- IS TRUE and IS NOT TRUE as values: under DISTINCT DataFusion's plans disagree whether they can be NULL, and fail.
 - NOT IN over a subquery that can give NULL: DataFusion's plan of it has no third truth value under OR.
 """
 
@@ -228,7 +227,7 @@ class Asker:
             case "moment" | "zoned":
                 made = [(f"extract(year FROM {sql})", "whole"), (f"date_trunc('day', {sql})", column.kind)]
             case "boolean":
-                made = [(f"NOT {sql}", "boolean"), (f"coalesce({sql}, FALSE)", "boolean")]
+                made = [(f"NOT {sql}", "boolean"), (f"coalesce({sql}, FALSE)", "boolean"), (f"({sql} IS NOT TRUE)", "boolean")]
             case _:
                 made = [(sql, column.kind)]
         made.append((self.case(columns, values, column), column.kind))
