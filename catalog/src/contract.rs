@@ -185,6 +185,8 @@ pub struct Column {
     pub field_id: Option<i32>,
     /// The regular expression that its values match (`logicalTypeOptions.pattern`).
     pub pattern: Option<String>,
+    /// Values as its domain would show them to whoever may read it (`examples`), each as it is written.
+    pub examples: Vec<String>,
     /// Why a derived column needs none of the tags of what it is made of (`polder.declassified`).
     pub declassified: Option<String>,
     /// Where it stands.

@@ -403,6 +403,11 @@ impl Mesh {
         Some(Principal { id, groups: [group.clone()].into(), attributes: BTreeMap::new(), purpose: None })
     }
 
+    /// The names of the keys under which queries of derived products may hash values, which then need no tags.
+    pub fn keyed_hashes(&self) -> impl Iterator<Item = &str> {
+        self.declared.standards.keyed_hashes.iter().map(|(key, _)| key.as_str())
+    }
+
     /// The principal with a declared purpose, if one of its groups may declare it.
     ///
     /// # Errors

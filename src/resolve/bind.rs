@@ -233,6 +233,7 @@ mod tests {
             fields,
             field_id: None,
             pattern: None,
+            examples: Vec::new(),
             declassified: None,
             place: Place { file: "shop/products/p.odcs.yaml".into(), line: 3, column: 5 },
         }

@@ -14,11 +14,13 @@
 //!
 //! This room plans nothing: it asks the session's [`Plans`].
 
+mod beneath;
 mod declared;
 mod fit;
 mod owner;
 mod tags;
 mod view;
+mod wrong;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,29 +28,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::common::TableReference;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use futures::future::BoxFuture;
-use polder_catalog::contract::{Contract, Query, Text};
+use polder_catalog::contract::{Query, Text};
 use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::{DomainName, ProductRef};
 use polder_catalog::policy::{Access, ColumnGrant, Grants};
 
 use super::age::Age;
 use super::cut::Cut;
-use super::denial::ask;
-use super::explanation::leaves;
 use super::{At, Resolver, Table, deny_unfit_masks, descriptions, granted, notices, restricts, table_part};
 use crate::error::{Class, Error};
-use crate::guard::flow::{Flow, Source as FlowSource, Via};
+use crate::guard::mask::KeyedHash;
 use crate::guard::{Shown, Source, Treatment, govern};
 use crate::scan::ScanColumn;
 
+pub use beneath::{Beneath, expanded, weight};
 pub use declared::Flaw;
-use fit::{Fitted, Misfit};
+use fit::Fitted;
 pub use owner::Rights;
 pub use tags::Untagged;
 pub use view::{Names, Said};
+pub(super) use wrong::no_table;
+use wrong::{bug, drift, invalid, told, too_much};
 
 /// How deep derived products may lie in each other.
 const DEEPEST: usize = 8;
@@ -70,41 +72,6 @@ pub enum Over {
     Tables,
     /// Their contracts, with the columns that are denied.
     Outlines,
-}
-
-/// What a derived product is made of.
-#[derive(Debug, Clone)]
-pub struct Beneath {
-    /// Every table that its query reads, and all that these are made of.
-    pub tables: Vec<Scanned>,
-    /// What of these reaches which column that the query makes.
-    pub flow: Flow,
-    /// The columns whose values its columns are made of; a count is made of none.
-    pub carried: Vec<(String, Vec<FlowSource>)>,
-    /// How many tables are read for it.
-    pub weight: usize,
-    /// What the query says.
-    pub said: String,
-    /// Whether its rows may be others though nothing that it reads has changed, as with `now()`.
-    pub fleeting: bool,
-    /// Whether it is read with the rights of the product's owner.
-    pub by_owner: bool,
-}
-
-impl Beneath {
-    /// Whether anything of what it is made of is kept from the principal.
-    pub fn is_restricted(&self) -> bool {
-        self.by_owner || self.tables.iter().any(|(_, _, table)| table.restricted)
-    }
-}
-
-impl Beneath {
-    /// Whether what flows from there is denied to whom it is read for.
-    fn denies(&self, source: &FlowSource) -> bool {
-        let table = self.tables.iter().find(|(scan, ..)| *scan == source.table).map(|(_, _, table)| table);
-        let mut grants = table.into_iter().flat_map(|table| leaves(&table.grants, &source.path));
-        grants.any(|(_, grant)| grant.access == Access::Denied)
-    }
 }
 
 /// The query of a derived product, planned and not optimized.
@@ -174,6 +141,11 @@ impl Resolver {
     /// The snapshots of the statement.
     pub(crate) fn pins(&self) -> &BTreeMap<String, i64> {
         &self.deriving.pins
+    }
+
+    /// The function that hashes in queries of contracts.
+    pub(crate) fn keyed_hash(&self) -> KeyedHash {
+        KeyedHash::new(self.keys.clone(), self.mesh.keyed_hashes())
     }
 
     /// What resolves the names inside of a derived product. It shares all that this statement has found.
@@ -311,7 +283,7 @@ impl Resolver {
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
         let shown = Shown { columns: cut.shown, rows: filter, restricted };
         let provider = govern(reference, source, shown, &self.keys).map_err(bug(name))?;
-        let changed = oldest(&beneath);
+        let changed = beneath.oldest();
         let age = changed.zip(product.contract.freshness()).map(|(changed, promised)| Age { changed, promised });
         Ok(Table {
             name: name.to_string(),
@@ -402,81 +374,6 @@ impl Resolver {
             },
         })
     }
-
-    /// The error for the first columns of a derived product that are made of what is denied, if any are.
-    async fn denied(&self, name: &ProductRef, domain: &Domain, product: &Product, query: &Query) -> Option<Error> {
-        let planned = Box::pin(self.planned(name, domain, product, query, Over::Outlines)).await;
-        let beneath = planned.ok()?.beneath;
-        let denied = |source: &FlowSource| beneath.denies(source);
-        let flow = &beneath.flow;
-        let declared = |output: &str| product.contract.columns.iter().any(|column| column.name == output);
-        let mut made = flow.outputs.iter().filter(|(output, sources)| declared(output) && sources.iter().any(denied));
-        let message = match made.next() {
-            Some((output, _)) => format!("column `{output}` of `{name}` is made of what is denied to you"),
-            None if flow.rows.iter().any(denied) => format!("the rows of `{name}` are made of what is denied to you"),
-            None => return None,
-        };
-        Some(self.ask_for(name, message))
-    }
-
-    /// The error where it is not known what of it is denied.
-    fn kept(&self, name: &ProductRef) -> Error {
-        self.ask_for(name, format!("`{name}` is made of what is denied to you"))
-    }
-
-    /// The error where something inside is not there for this principal. It is the same where nothing is there at all.
-    fn hidden(&self, name: &ProductRef) -> Error {
-        self.ask_for(name, format!("`{name}` is made of products that are not all there for you"))
-    }
-
-    fn ask_for(&self, name: &ProductRef, message: String) -> Error {
-        let message = format!("{message}, so nothing of it is served to you");
-        Error::new(Class::Denied, message).help(ask(self.wanted(name).owner()))
-    }
-}
-
-/// What flows into a statement over `tables`, with what flows into the derived products among these.
-pub fn expanded(flow: Flow, tables: &[Scanned]) -> Flow {
-    let beneath = |scan: &TableReference| {
-        let table = tables.iter().find(|(name, ..)| name == scan);
-        table.and_then(|(_, _, table)| table.beneath.as_deref())
-    };
-    let through = |source: &FlowSource| {
-        let inner = beneath(&source.table).zip(source.path.first());
-        let made = inner.and_then(|(inner, column)| inner.flow.outputs.iter().find(|(name, _)| name == column));
-        let made = made.into_iter().flat_map(|(_, sources)| sources).map(|inner| FlowSource {
-            via: if inner.via == Via::Value { source.via } else { inner.via },
-            ..inner.clone()
-        });
-        made.collect::<Vec<_>>()
-    };
-    let more = |mut sources: Vec<FlowSource>| {
-        let inner: Vec<FlowSource> = sources.iter().flat_map(through).collect();
-        sources.extend(inner);
-        sources.sort();
-        sources.dedup();
-        sources
-    };
-    let rows = tables.iter().filter_map(|(_, _, table)| table.beneath.as_deref()).flat_map(|inner| &inner.flow.rows);
-    let rows = flow.rows.into_iter().chain(rows.cloned()).collect();
-    Flow { outputs: flow.outputs.into_iter().map(|(name, sources)| (name, more(sources))).collect(), rows: more(rows) }
-}
-
-/// How many tables a plan reads, those that derived products are made of among them.
-///
-/// # Errors
-/// When the plan cannot be walked.
-pub fn weight(plan: &LogicalPlan, tables: &[Scanned]) -> datafusion::common::Result<usize> {
-    let mut weight = 0_usize;
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            let table = tables.iter().find(|(name, ..)| *name == scan.table_name);
-            let beneath = table.and_then(|(_, _, table)| table.beneath.as_ref());
-            weight = weight.saturating_add(beneath.map_or(1, |beneath| beneath.weight));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(weight)
 }
 
 /// The columns of a cut, made of what the query makes.
@@ -503,50 +400,5 @@ fn whole_or_nothing(grants: &mut [ColumnGrant]) {
     }
     for grant in grants.iter_mut().filter(|grant| hides(&grant.access)) {
         grant.access = Access::Denied;
-    }
-}
-
-/// When the oldest of what a product is made of changed, if that is known of all of it.
-fn oldest(beneath: &Beneath) -> Option<std::time::SystemTime> {
-    let read = beneath.tables.iter().filter(|(_, _, table)| table.beneath.is_none());
-    let changed: Option<Vec<_>> = read.map(|(_, _, table)| table.changed).collect();
-    changed?.into_iter().min()
-}
-
-/// The error for the table of a product that has none.
-pub(super) fn no_table(name: &ProductRef) -> Error {
-    Error::new(Class::BadRequest, format!("`{name}` is derived from other products and has no table of its own"))
-}
-
-fn too_much(name: impl fmt::Display) -> Error {
-    Error::new(Class::Limit, format!("`{name}` is derived from too many products, or through too many others"))
-}
-
-fn invalid(name: &ProductRef, why: &str) -> Error {
-    Error::new(Class::Drift, format!("the query of `{name}` cannot be served: {why}"))
-}
-
-fn drift(name: &ProductRef, contract: &Contract, Misfit { column, what, .. }: &Misfit) -> Error {
-    let place =
-        contract.columns.iter().find(|declared| declared.name == *column).map(|column| column.place.to_string());
-    let error =
-        Error::new(Class::Drift, format!("the query of `{name}` does not keep its contract: column `{column}` {what}"));
-    error.help(format!("the contract declares it at {}", place.unwrap_or_default()))
-}
-
-/// What a reader from whom something is kept may know of a query that is wrong: the whole of it could name columns.
-fn told(name: &ProductRef, error: Error, restricted: bool) -> Error {
-    if error.class != Class::Drift || !restricted {
-        return error;
-    }
-    tracing::warn!(product = %name, error = %error.message, "a derived product is not served");
-    Error::new(Class::Drift, format!("the query of `{name}` does not keep its contract"))
-        .help("its owner can see what is wrong with it")
-}
-
-fn bug(name: &ProductRef) -> impl Fn(datafusion::error::DataFusionError) -> Error {
-    move |error| {
-        tracing::error!(product = %name, error = %error.strip_backtrace(), "a derived product could not be made");
-        Error::new(Class::Bug, format!("`{name}` could not be put together, so it is not served"))
     }
 }

@@ -12,7 +12,7 @@ use polder_catalog::policy::{Access, Grants};
 use serde::Serialize;
 
 use super::search::uri;
-use super::system::Row;
+use super::system::{Row, examples};
 use super::{Resolver, table_part};
 use crate::error::Error;
 
@@ -82,6 +82,9 @@ pub struct PageColumn {
     pub tags: Vec<String>,
     /// What it is.
     pub description: Option<String>,
+    /// Some of its values, where one may read it as it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<String>,
 }
 
 /// Another product.
@@ -184,6 +187,7 @@ fn columns(mesh: &str, product: &Product, grants: Option<&Grants>) -> Vec<PageCo
             classification: column.classification.clone(),
             tags: column.tags.iter().cloned().collect(),
             description: column.description.clone(),
+            examples: examples(product, column, grants).to_vec(),
         }
     };
     product.contract.columns.iter().map(column).collect()

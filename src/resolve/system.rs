@@ -16,6 +16,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
+use polder_catalog::contract::{Column, Data};
 use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, Decision, Discovery, Grants, Rows};
@@ -104,6 +105,7 @@ const SYSTEM: [System; 10] = [
             "classification",
             "tags",
             "description",
+            "examples",
         ],
     },
     System {
@@ -366,6 +368,7 @@ impl Resolver {
                     column.classification.clone(),
                     Some(tags.join(", ")),
                     column.description.clone(),
+                    Some(examples(product, column, grants.as_ref()).join(", ")).filter(|examples| !examples.is_empty()),
                 ]);
             }
         }
@@ -396,6 +399,15 @@ impl Resolver {
         }
         rows
     }
+}
+
+/// Values that a contract shows of a column: for those alone who may read every row of it as it is. Of derived columns that
+/// is not told by their grants.
+pub(super) fn examples<'a>(product: &Product, column: &'a Column, grants: Option<&Grants>) -> &'a [String] {
+    let grants = grants.filter(|_| matches!(product.contract.data, Data::Table(_)));
+    let whole = grants.filter(|grants| grants.rows == Rows::All).into_iter().flat_map(|grants| &grants.columns);
+    let raw = whole.filter(|grant| grant.access == Access::Raw).any(|grant| grant.column == column.name);
+    if raw { &column.examples } else { &[] }
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Row {

@@ -17,11 +17,12 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{
     Constraints, DFSchema, DataFusionError, Result as DfResult, Statistics, TableReference, internal_err,
 };
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, Volatility,
+    Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableProviderFilterPushDown, TableType, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
@@ -59,6 +60,7 @@ impl Derivations {
             Said::Here(_, sql) => (*sql).to_owned(),
             Said::View(view, _) => view.texts.iter().map(|text| text.sql.as_str()).collect::<Vec<_>>().join("\n"),
         };
+        let is_contracts = matches!(said, Said::Here(..));
         let (Read { query, manner, bare }, schema) = match said {
             Said::Here(schema, sql) => {
                 let query = admit(sql).and_then(Gated::lasting).map_err(Unplanned::Plan)?;
@@ -67,7 +69,12 @@ impl Derivations {
             Said::View(view, names) => (foreign::read(&view, &names)?, foreign::NOWHERE),
         };
         let request = Request { schema: Some(schema.to_owned()), pins: resolver.pins().clone(), ..Request::new("") };
-        let prepared = prepare(resolver, query, &request, self.base.clone(), over).await;
+        let mut base = self.base.clone();
+        if is_contracts {
+            let hash = Arc::new(ScalarUDF::new_from_impl(resolver.keyed_hash()));
+            base.register_udf(hash).map_err(|error| Unplanned::Plan(failed(&error, &[])))?;
+        }
+        let prepared = prepare(resolver, query, &request, base, over).await;
         let Prepared { state, statement, tables, denials } = prepared.map_err(Unplanned::Table)?;
         let planned = state.statement_to_plan(statement).await;
         let plan = planned.map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;

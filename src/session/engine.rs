@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
@@ -18,7 +18,7 @@ use polder_catalog::principal::Principal;
 use super::alike::Alike;
 use super::derived::Derivations;
 use super::life::Life;
-use super::limits::{Allowance, Lanes, Place, count_processors};
+use super::limits::{Allowance, Lanes, Place, Shared, count_processors};
 use super::namesakes;
 use super::redact::Names;
 use super::running::{Basis, Running};
@@ -94,7 +94,7 @@ impl Engine {
         let unusable = |error| Error::new(Class::Limit, format!("the spill directory cannot be used: {error}"));
         let spill = Spill::new(spill, SPILL).map_err(unusable)?;
         let environment = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(options.memory), CONSUMERS)))
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(Shared::new(options.memory), CONSUMERS)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .with_metadata_cache_limit(options.memory / FOOTERS)
             .with_object_store_registry(lake.stores())

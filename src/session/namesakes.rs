@@ -48,6 +48,9 @@ struct Apart(Rule);
 
 impl PhysicalOptimizerRule for Apart {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        if !branches(&plan) {
+            return self.0.optimize(plan, config);
+        }
         let stopped = plan.transform_up(|node| {
             let names = namesakes(&node);
             Ok(if names.is_empty() {
@@ -66,6 +69,12 @@ impl PhysicalOptimizerRule for Apart {
     fn schema_check(&self) -> bool {
         self.0.schema_check()
     }
+}
+
+/// Whether two inputs come together in a plan: two columns of one table never have one name.
+fn branches(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let children = plan.children();
+    children.len() > 1 || children.into_iter().any(branches)
 }
 
 /// The names under which a filter that comes to a node could be taken for one of another column, there or one step below.

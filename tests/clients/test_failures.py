@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import resource
 import shutil
@@ -10,10 +11,11 @@ import subprocess
 import time
 
 import pytest
-from adbc_driver_manager import Error
+from adbc_driver_manager import Error, OperationalError, ProgrammingError
 
 from conftest import open_connection
 from serving import Server, eventually
+from test_audit import verify
 from test_http import post, problem
 from test_load import SPILLING
 
@@ -153,3 +155,63 @@ def test_file_descriptors_that_run_out_come_back(mesh):
         assert server.metric('polder_calls_failed_total{class="bug"}') == 0
     finally:
         assert server.stop() == 0
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(clock, time);
+    if (clock == CLOCK_REALTIME && !failed) {
+        char text[32] = {0};
+        int file = open(getenv("CLOCK_SHIFT"), O_RDONLY);
+        if (file >= 0) {
+            if (read(file, text, sizeof text - 1) > 0) time->tv_sec += atol(text);
+            close(file);
+        }
+    }
+    return failed;
+}
+"""
+
+
+def test_a_clock_that_jumps_ends_what_it_dates_and_nothing_else(serve, tmp_path, monkeypatch):
+    source, shim, shift = tmp_path / "clock.c", tmp_path / "clock.so", tmp_path / "shift"
+    source.write_text(CLOCK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(shim), str(source), "-ldl"], check=True)
+    shift.write_text("0")
+    monkeypatch.setenv("LD_PRELOAD", str(shim))
+    monkeypatch.setenv("CLOCK_SHIFT", str(shift))
+    server = serve("--audit", str(tmp_path / "audit"))
+    monkeypatch.delenv("LD_PRELOAD")
+    counted, now = "SELECT count(*) AS n FROM storefront.customers", "SELECT CAST(now() AS VARCHAR) AS at"
+    with open_connection(server, "analyst-eu") as before:
+        whole = post(server, counted)[2]
+        year = json.loads(post(server, now)[2])[0]["at"][:4]
+        for years in (20, -20):
+            shift.write_text(str(years * 366 * 86400))
+            # It is the server's own clock.
+            assert int(json.loads(post(server, now)[2])[0]["at"][:4]) == int(year) + years
+            assert post(server, counted)[2] == whole
+            assert server.get("/readyz")[0] == 200
+            with open_connection(server, "analyst-eu") as after, after.cursor() as cursor:
+                cursor.execute(counted)
+                assert cursor.fetchone()[0] > 0
+        # Who logged in when it was another time may have to do so again, and is told nothing else.
+        with before.cursor() as cursor, contextlib.suppress(OperationalError, ProgrammingError):
+            cursor.execute(counted)
+            assert cursor.fetchone()[0] > 0
+        shift.write_text("0")
+        with open_connection(server, "analyst-eu") as after, after.cursor() as cursor:
+            cursor.execute(counted)
+            assert cursor.fetchone()[0] > 0
+    assert server.metric('polder_calls_failed_total{class="bug"}') == 0
+    assert server.stop() == 0
+    assert verify(tmp_path / "audit").returncode == 0

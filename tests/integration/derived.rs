@@ -78,7 +78,11 @@ fn derive(dir: &Path, name: &str, query: &str, columns: &[Value]) {
 }
 
 fn write(dir: &Path) {
-    let mesh = json!({ "mesh": "own", "tags": { "pii": {} }, "groups": ["owners", "readers", "sellers"] });
+    let mesh = json!({
+        "mesh": "own", "tags": { "pii": {} }, "groups": ["owners", "readers", "sellers"],
+        "keys": { "bulb": "${file:secrets/bulb}", "kept": "${file:secrets/bulb}" },
+        "standards": { "keyed_hashes": ["bulb"] },
+    });
     let users: [(&str, &[&str], Value); 4] = [
         (OWNER, &["owners"], json!({})),
         (READER, &["readers"], json!({})),
@@ -92,9 +96,12 @@ fn write(dir: &Path) {
         Domain { name: "sales", tables: &[], policies: SALES },
     ];
     own::write_mesh(dir, mesh, &users, &domains);
+    fs::write(dir.join("secrets/bulb"), "tulip").unwrap();
     let contract = dir.join("shop/products/people.odcs.yaml");
     let mut tagged: Value = serde_json::from_str(&fs::read_to_string(&contract).unwrap()).unwrap();
     tagged["schema"][0]["properties"][1]["tags"] = json!(["pii"]);
+    tagged["schema"][0]["properties"][1]["examples"] = json!(["p6@people.example"]);
+    tagged["schema"][0]["properties"][2]["examples"] = json!(["Tiel", "Delft"]);
     fs::write(contract, tagged.to_string()).unwrap();
     let (id, email, city, code) = (
         column("id", "long", &[]),
@@ -127,6 +134,12 @@ fn write(dir: &Path) {
         ("open", "SELECT id, upper(email) AS code FROM shop.people", vec![id.clone(), code.clone()]),
         ("counted", "SELECT count(DISTINCT email) AS people FROM shop.people", vec![people.clone()]),
         ("length", "SELECT octet_length(email) AS id FROM shop.people", vec![declassified]),
+        (
+            "hashed",
+            "SELECT hmac(id, 'bulb') AS id, hmac(email, 'bulb') AS code FROM shop.people WHERE id = 1",
+            vec![id.clone(), code.clone()],
+        ),
+        ("kept", "SELECT id, hmac(email, 'kept') AS code FROM shop.people", vec![id.clone(), code.clone()]),
         ("hen", "SELECT id FROM egg", vec![id.clone()]),
         ("egg", "SELECT id FROM sales.hen", vec![id.clone()]),
     ] {
@@ -447,6 +460,34 @@ fn a_column_without_the_tags_of_what_it_is_made_of_is_not_served() {
         assert!(told.iter().any(|line| line.starts_with(&begins) && line.contains(part)), "{product}: {told:#?}");
     }
     assert!(!told.iter().any(|line| line.contains("sales.books") || line.contains("sales.contacts")), "{told:#?}");
+}
+
+#[test]
+fn examples_of_contracts_are_for_those_who_may_read_all_rows_as_they_are() {
+    let shown = "SELECT \"column\", examples FROM mesh.columns WHERE product = 'people' AND examples IS NOT NULL";
+    check(OWNER, shown, &["email | p6@people.example", "city | Tiel, Delft"]);
+    check(BLIND, shown, &["city | Tiel, Delft"]);
+    check(READER, shown, &[]);
+}
+
+#[test]
+fn a_keyed_hash_needs_no_tags_where_the_mesh_lists_the_key() {
+    let whole = "7543348412855316690 | abc0e81ae54ffc8569bb61f628a0c2bc5557535b3d892b28b2fd7fee2ed5ae26";
+    check(OWNER, "SELECT * FROM sales.hashed", &[whole]);
+    // What is masked beneath is hashed as it is shown.
+    check(
+        READER,
+        "SELECT code FROM sales.hashed",
+        &["e57f09a49ba7e80002c5738fc02489fdc9a7f6be37abaf4c49f2fc67bf7226d8"],
+    );
+    let message = "the query of `sales.kept` cannot be served: `hmac` takes the name of a key that \
+        `standards.keyed_hashes` of mesh.yaml lists";
+    refused(OWNER, "SELECT id FROM sales.kept", Class::Drift, message);
+    // Who could try values would find the one that fits.
+    for tried in ["SELECT hmac('p1@people.example', 'bulb')", "SELECT hmac(email, 'bulb') FROM shop.people"] {
+        let error = ask(OWNER, tried).unwrap_err();
+        assert_eq!((error.class, error.message.as_str()), (Class::BadRequest, "invalid function 'hmac'"), "{tried}");
+    }
 }
 
 #[test]

@@ -149,6 +149,12 @@ pub(super) const PAGES: &[Page] = &[
         "Add it to `groups`, or name a declared one.",
     ),
     page(
+        "mesh/unknown-key",
+        "a key is not declared",
+        "Nothing can be hashed under a key that is not there.",
+        "Add it to `keys`, or name a declared one in `standards.keyed_hashes`.",
+    ),
+    page(
         "mesh/unknown-requirement",
         "this cannot be required",
         "It would never be looked at.",

@@ -398,6 +398,7 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
         let mut options = Fields::of(node, "`logicalTypeOptions`", report)?;
         options.text("pattern", report).map(str::to_owned)
     });
+    let examples = fields.list("examples", report).iter().filter_map(written).collect();
     let nested = inside(&mut fields, tags, report);
     Some(Column {
         name: name?.to_owned(),
@@ -412,9 +413,18 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
         fields: nested,
         field_id,
         pattern,
+        examples,
         declassified,
         place: node.place.clone(),
     })
+}
+
+/// A single value as it is written; a list or a mapping is no value of a column.
+fn written(node: &Node) -> Option<String> {
+    match &node.kind {
+        Kind::Scalar { text, .. } if !node.is_null() => Some(text.clone()),
+        _ => None,
+    }
 }
 
 /// The fields of a struct, of a list's elements or of a map's values; a list of lists hands on what lies deepest.

@@ -139,6 +139,11 @@ impl Declared {
                 mesh.keys.insert(key.text.clone(), secret);
             }
         }
+        for (key, place) in mesh.standards.keyed_hashes.iter().filter(|(key, _)| !mesh.key_names.contains(key)) {
+            report
+                .error("mesh/unknown-key", place, format!("the key {} is not declared", quote(key)))
+                .did_you_mean(key, mesh.key_names.iter().map(String::as_str));
+        }
         mesh.read_tags(&mut fields, report);
         for (key, node) in fields.map("attributes", report) {
             if let Some(kind) = attribute_type(node, report) {

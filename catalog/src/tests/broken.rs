@@ -89,6 +89,8 @@ fn faults_of_mesh_yaml() {
     at("{ region: EU }", "{ regoin: EU }", All, "mesh/unknown-attribute", "16:92", "did you mean `region`?");
     at("{ region: EU }", "{ region: [EU] }", All, "mesh/attribute-type", "16:100", "a text");
     at("level: 3", "level: three", All, "mesh/attribute-type", "17:75", "whole number");
+    let hashes = "  keyed_hashes: [mesh, mess]\n  classifications";
+    at("  classifications", hashes, All, "mesh/unknown-key", "5:24", "did you mean `mesh`?");
     at("name: guest", "name: ann", All, "mesh/duplicate-user", "18:9", "twice");
     at("name: guest", "name: corp:ann", All, "mesh/user-name", "18:9", "identity providers");
     at("auth:", "limits: [{ name: a, at_once: no }]\nauth:", All, "mesh/limits", "14:21", "a whole number");

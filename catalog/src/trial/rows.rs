@@ -122,6 +122,7 @@ mod tests {
             fields: Vec::new(),
             field_id: None,
             pattern: None,
+            examples: Vec::new(),
             declassified: None,
             place: Place { file: "x".into(), line: 1, column: 1 },
         };

@@ -7,6 +7,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::walk::{Walk, by_way_of, unknown};
 use super::{Reach, Scope, Sources, Unknown, Via};
+use crate::guard::mask::KeyedHash;
 
 impl Walk {
     pub(super) fn expr(&mut self, expr: &Expr, scope: &Scope<'_>) -> Result<Reach, Unknown> {
@@ -108,7 +109,7 @@ impl Walk {
 
     /// What an aggregate or window function makes of its arguments.
     fn aggregated(&mut self, function: &str, args: &[Expr], scope: &Scope<'_>) -> Result<Reach, Unknown> {
-        let counts = self.stops_at_counts && function == "count";
+        let counts = self.declassifies && function == "count";
         if counts { Ok(Reach::default()) } else { self.mixed(args, scope) }
     }
 
@@ -134,6 +135,9 @@ impl Walk {
                 let value = self.expr(value, scope)?;
                 return self.inside(&value, &path);
             }
+        }
+        if self.declassifies && function.is::<KeyedHash>() {
+            return Ok(Reach::default());
         }
         self.mixed(&call.args, scope)
     }

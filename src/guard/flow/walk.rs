@@ -17,8 +17,8 @@ use super::{Output, Reach, Scope, Sources, Unknown, Via};
 /// The walk: numbers for the columns of tables, and what is known of the recursive queries around.
 #[derive(Default)]
 pub(super) struct Walk {
-    /// Whether what is counted is followed no further.
-    pub(super) stops_at_counts: bool,
+    /// Whether what is counted or hashed under a key is followed no further.
+    pub(super) declassifies: bool,
     pub(super) bases: Vec<(TableReference, Vec<String>)>,
     numbers: HashMap<(TableReference, Vec<String>), u32>,
     work: Vec<(String, Output)>,
@@ -34,9 +34,9 @@ pub(super) fn by_way_of(via: Via, sources: Sources) -> Sources {
 }
 
 impl Walk {
-    /// One that follows nothing through a count.
-    pub(super) fn past_counts() -> Self {
-        Self { stops_at_counts: true, ..Self::default() }
+    /// One that follows nothing through what takes a value's tags away: a count, and a keyed hash.
+    pub(super) fn declassifying() -> Self {
+        Self { declassifies: true, ..Self::default() }
     }
 
     fn number(&mut self, table: &TableReference, path: Vec<String>) -> Result<u32, Unknown> {

@@ -20,6 +20,7 @@
 
 mod digest;
 mod fixed;
+mod hashed;
 mod keys;
 mod number;
 mod shape;
@@ -41,6 +42,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use polder_catalog::policy::{Access, Mask};
 
 use self::shape::{Shape, shape};
+pub use hashed::KeyedHash;
 pub use keys::Keys;
 
 /// How a column is shown.

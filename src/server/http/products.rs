@@ -152,7 +152,8 @@ fn of_one(page: &Page) -> String {
         .map(|column| {
             let cells = [&column.name, &column.kind, &column.access].map(|cell| text(cell)).join("<td>");
             let description = text(column.description.as_deref().unwrap_or_default());
-            format!("<tr><td>{cells}<td>{}<td>{description}\n", text(&column.tags.join(", ")))
+            let [tags, examples] = [&column.tags, &column.examples].map(|texts| text(&texts.join(", ")));
+            format!("<tr><td>{cells}<td>{tags}<td>{description}<td>{examples}\n")
         })
         .collect();
     let links = |title: &str, links: &[Link]| {
@@ -162,7 +163,7 @@ fn of_one(page: &Page) -> String {
     };
     format!(
         "<table>{facts}</table>\n<h2>columns</h2>\n\
-         <table><tr><th>name<th>type<th>access<th>tags<th>what it is\n{columns}</table>\n{}{}",
+         <table><tr><th>name<th>type<th>access<th>tags<th>what it is<th>for example\n{columns}</table>\n{}{}",
         links("made of", &page.upstream),
         links("what is made of it", &page.downstream)
     )

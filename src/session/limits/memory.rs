@@ -12,20 +12,20 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool
 pub(in crate::session) struct Used(AtomicUsize);
 
 impl Used {
-    fn add(&self, bytes: usize) {
+    pub(super) fn add(&self, bytes: usize) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn sub(&self, bytes: usize) {
+    pub(super) fn sub(&self, bytes: usize) {
         self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    fn try_add(&self, bytes: usize, most: Option<usize>) -> bool {
+    pub(super) fn try_add(&self, bytes: usize, most: Option<usize>) -> bool {
         let more = |used: usize| used.checked_add(bytes).filter(|used| most.is_none_or(|most| *used <= most));
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    fn now(&self) -> usize {
+    pub(super) fn now(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -11,6 +11,7 @@
 mod lanes;
 mod memory;
 mod meter;
+mod shared;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub(super) use lanes::{Lanes, Place};
 use memory::{Bounded, Used};
 use meter::Meter;
 pub(super) use meter::{count_processors, scanned};
+pub(super) use shared::Shared;
 
 use crate::error::{Class, Error};
 

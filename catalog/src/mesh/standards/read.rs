@@ -26,6 +26,8 @@ pub(crate) struct Standards {
     pub licences: Option<BTreeSet<String>>,
     /// The domains whose derived products may run with their owners' rights, and the group whose rights these are.
     pub owners_rights: BTreeMap<String, (String, Place)>,
+    /// The keys under which queries of derived products may hash values, which then need no tags.
+    pub keyed_hashes: Vec<(String, Place)>,
     /// What is claimed of the whole mesh, and where.
     pub claims: Vec<(String, Place)>,
     severity: BTreeMap<Standard, Severity>,
@@ -169,8 +171,11 @@ pub(crate) fn read(node: &Node, report: &mut Report) -> Option<Standards> {
             standards.owners_rights.insert(key.text.clone(), (group.to_owned(), node.place.clone()));
         }
     }
-    let claims = fields.texts("claims", report).into_iter();
-    standards.claims = claims.map(|(claim, place)| (claim.to_owned(), place.clone())).collect();
+    let placed = |texts: Vec<(&str, &Place)>| {
+        texts.into_iter().map(|(text, place)| (text.to_owned(), place.clone())).collect::<Vec<_>>()
+    };
+    standards.keyed_hashes = placed(fields.texts("keyed_hashes", report));
+    standards.claims = placed(fields.texts("claims", report));
     fields.close(report);
     Some(standards)
 }
