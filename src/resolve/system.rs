@@ -405,7 +405,7 @@ impl Resolver {
 /// is not told by their grants.
 pub(super) fn examples<'a>(product: &Product, column: &'a Column, grants: Option<&Grants>) -> &'a [String] {
     let grants = grants.filter(|_| matches!(product.contract.data, Data::Table(_)));
-    let whole = grants.filter(|grants| grants.rows == Rows::All).into_iter().flat_map(|grants| &grants.columns);
+    let whole = grants.filter(|grants| grants.rows.are_all()).into_iter().flat_map(|grants| &grants.columns);
     let raw = whole.filter(|grant| grant.access == Access::Raw).any(|grant| grant.column == column.name);
     if raw { &column.examples } else { &[] }
 }

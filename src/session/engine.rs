@@ -45,6 +45,9 @@ const SPILL: u64 = 20 << 30;
 /// ends again each time; a query that chooses among them does not.
 const FOOTERS: usize = 8;
 
+/// What a thread of a sort keeps for merging, of what queries may use: one part in so many.
+const MERGES: usize = 64;
+
 /// How many consumers an out-of-memory error may list in the log.
 const CONSUMERS: NonZero<usize> = NonZero::<usize>::MIN.saturating_add(4);
 
@@ -115,6 +118,8 @@ impl Engine {
         settings.optimizer.enable_leaf_expression_pushdown = false;
         // Its logical plan says that `a IS TRUE` cannot be NULL, its physical plan does not, and it compares the two.
         settings.execution.skip_physical_aggregate_schema_check = true;
+        // What each thread of each sort keeps for merging is unspillable: ten MiB of little memory would be all of it.
+        settings.execution.sort_spill_reservation_bytes = (options.memory / MERGES).clamp(1 << 20, 10 << 20);
         let base = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(environment)

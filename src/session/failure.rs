@@ -161,7 +161,11 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
             Error::new(Class::Limit, "the statement needs more space to spill to than it may have")
                 .help("ask for fewer rows or columns, or group on fewer values")
         }
-        DataFusionError::ResourcesExhausted(_) => memory(),
+        DataFusionError::ResourcesExhausted(text) => {
+            // Names of operators and sizes.
+            tracing::warn!(cause = text.lines().collect::<Vec<_>>().join(" "), "a statement was out of memory");
+            memory()
+        }
         // Data files are read through stores, so that a plain error of a disk is one of spilling.
         DataFusionError::IoError(cause) => unspilled(cause),
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
