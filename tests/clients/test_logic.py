@@ -4,6 +4,7 @@
   once (TLP, the three-valued parting of Rigger and Su).
 - The rows for which it is true are as many as those for which it is seen to be true where nothing can be moved, pruned or
   left out by it (NoREC, of the same).
+- The first rows of an order are those whose place in it is one of the first, where each row has been given its place.
 
 They are asked on the village of `village.py`, by those from whom rows and columns are kept and by somebody who sees all.
 `POLDER_QUERIES` says how many statements (2,000 without it), and `POLDER_SEED` which ones; a failure names its seed.
@@ -37,7 +38,7 @@ def predicate(asker, columns, values):
 
 def parted(asker):
     """All rows, and the same in three parts."""
-    table, columns, values = asker.joined(most=2)
+    table, columns, values = asker.joined()
     held = predicate(asker, columns, values)
     # The digests of one query mean nothing in another.
     listed, _, _ = asker.chosen(columns, values, 3, [kind for kind in ORDERED + EQUAL if not kind.startswith("class")])
@@ -68,6 +69,18 @@ def counted(asker):
     return f"SELECT count(*) AS n FROM {table} WHERE {held}", seen
 
 
+def topped(asker):
+    """The first rows of an order, and the same by their places in it."""
+    table, columns, values = asker.joined()
+    held = predicate(asker, columns, values)
+    listed, named, _ = asker.chosen(columns, values, 3, ORDERED)
+    order = ", ".join(f"{column.sql} {asker.draw.choice(['ASC', 'DESC'])} NULLS {asker.draw.choice(['FIRST', 'LAST'])}" for column in named)
+    names, most = ", ".join(column.sql for column in named), asker.draw.randrange(1, 12)
+    rows = f"SELECT {', '.join(listed)} FROM {table} WHERE {held}"
+    places = f"SELECT {names}, row_number() OVER (ORDER BY {order}) AS place FROM ({rows}) AS found"
+    return f"{rows} ORDER BY {order} LIMIT {most}", f"SELECT {names} FROM ({places}) AS placed WHERE place <= {most}"
+
+
 def ordered(table):
     """The columns of an answer in some order of rows that is the same for the same rows."""
     return table.sort_by([(name, "ascending") for name in table.column_names]).columns
@@ -75,7 +88,7 @@ def ordered(table):
 
 def pair(seed, sources):
     asker = Asker(seed, sources)
-    return random.Random(seed).choice([parted, parted, totalled, counted, counted])(asker)
+    return random.Random(seed).choice([parted, parted, totalled, counted, counted, topped, topped])(asker)
 
 
 @pytest.mark.timeout(max(300, QUERIES))
