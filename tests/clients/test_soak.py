@@ -78,7 +78,11 @@ class Load:
                 kind(draw)
             except (Error, AssertionError, OSError, http.client.HTTPException, ValueError) as error:
                 with self.lock:
-                    self.wrong.append(f"{kind.__name__}: {error!r}")
+                    # Others may hold the memory: an error of the class that says so is an answer, and a rare one.
+                    if "more memory than it may have" in str(error):
+                        self.held += 1
+                    else:
+                        self.wrong.append(f"{kind.__name__}: {error!r}")
             with self.lock:
                 self.done[kind.__name__] = self.done.get(kind.__name__, 0) + 1
 
@@ -91,17 +95,6 @@ class Load:
         yield
         self.paused.clear()
 
-    @contextlib.contextmanager
-    def alone_or_held(self):
-        """Others may hold the memory: an error of the class that says so is an answer, and a rare one."""
-        try:
-            yield
-        except (Error, OSError) as error:
-            if "more memory than it may have" not in str(error):
-                raise
-            with self.lock:
-                self.held += 1
-
     def prepared(self, draw):
         """One session, one prepared statement, many values."""
         with open_connection(self.server, draw.choice(USERS)) as connection, connection.cursor() as cursor:
@@ -112,9 +105,8 @@ class Load:
 
     def answers(self, draw):
         with open_connection(self.server, draw.choice(USERS)) as connection, connection.cursor() as cursor:
-            with self.alone_or_held():
-                cursor.execute(CUSTOMERS)
-                assert cursor.fetch_arrow_table().num_rows > 0
+            cursor.execute(CUSTOMERS)
+            assert cursor.fetch_arrow_table().num_rows > 0
             connection.adbc_get_objects(depth="columns").read_all()
             cursor.execute(f"EXPLAIN ANALYZE SELECT event_type, count(*) FROM {EVENTS} GROUP BY event_type")
             cursor.fetchall()
@@ -163,7 +155,7 @@ class Load:
         time.sleep(1.5)
 
     def spills(self, draw):
-        with self.alone_or_held(), open_connection(self.server, draw.choice(USERS)) as connection, connection.cursor() as cursor:
+        with open_connection(self.server, draw.choice(USERS)) as connection, connection.cursor() as cursor:
             cursor.execute(SPILLING)
             with contextlib.closing(cursor.fetch_record_batch()) as reader:
                 for _ in reader:
@@ -222,7 +214,8 @@ def test_nothing_grows_under_mixed_load(mesh, tmp_path):
     median = lambda looks, what: statistics.median(getattr(held, what) for held in looks)  # noqa: E731
     print(f"turns: {load.done}", f"wrong: {load.wrong[:5]}", sep="\n")
     assert not load.wrong, (load.wrong[:5], [line for line in server.said if line and " WARN " in line][-5:])
-    assert load.held <= 2 + (load.done["answers"] + load.done["spills"]) // 10, load.held
+    sorting = sum(load.done[kind] for kind in ("answers", "cancels", "spills"))
+    assert load.held <= 2 + sorting // 20, f"{load.held} of {sorting}"
     assert set(load.done) == {kind.__name__ for kind in load.kinds}
     grown = median(last, "memory") - median(first, "memory")
     assert grown <= median(first, "memory") * 0.05 + ALLOWED, [str(held) for held in seen]
