@@ -162,8 +162,7 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
                 .help("ask for fewer rows or columns, or group on fewer values")
         }
         DataFusionError::ResourcesExhausted(text) => {
-            // Names of operators and sizes.
-            tracing::warn!(cause = text.lines().collect::<Vec<_>>().join(" "), "a statement was out of memory");
+            tracing::warn!(operator = operator(text), "a statement was out of memory");
             memory()
         }
         // Data files are read through stores, so that a plain error of a disk is one of spilling.
@@ -202,6 +201,12 @@ fn unspilled(cause: &std::io::Error) -> Error {
         .help("try again in a moment, or ask for fewer rows or columns")
 }
 
+/// The kind of the operator that was out of memory. What stands behind it quotes the expressions of the statement.
+fn operator(text: &str) -> Option<&str> {
+    let named = text.strip_prefix("Additional allocation failed for ")?;
+    named.split(|c: char| !c.is_ascii_alphanumeric()).next()
+}
+
 fn memory() -> Error {
     Error::new(Class::Limit, "the statement needs more memory than it may have")
         .help("ask for fewer rows or columns, or group on fewer values")
@@ -234,5 +239,18 @@ fn sentence(text: &str) -> String {
         line.to_owned()
     } else {
         first.to_lowercase().chain(rest.chars()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::operator;
+
+    #[test]
+    fn the_log_has_nothing_of_a_statement_that_was_out_of_memory() {
+        let text =
+            "Additional allocation failed for GroupedHashAggregateStream[1] (max(email = Utf8(\"tulip\"))) with top";
+        assert_eq!(operator(text), Some("GroupedHashAggregateStream"));
+        assert_eq!(operator("the statement's memory is exhausted"), None);
     }
 }

@@ -111,7 +111,7 @@ fn write(dir: &Path) {
     );
     let people = column("people", "long", &[]);
     let declassified = json!({
-        "name": "id", "physicalType": "long",
+        "name": "id", "physicalType": "long", "examples": [17],
         "customProperties": [{ "property": "polder.declassified", "value": "a length is nobody" }],
     });
     for (name, query, columns) in [
@@ -468,6 +468,13 @@ fn examples_of_contracts_are_for_those_who_may_read_all_rows_as_they_are() {
     check(OWNER, shown, &["email | p6@people.example", "city | Tiel, Delft"]);
     check(BLIND, shown, &["city | Tiel, Delft"]);
     check(READER, shown, &[]);
+    // What its own grants say of a derived column is not all that is kept of it.
+    check(OWNER, "SELECT examples FROM mesh.columns WHERE product = 'length'", &["NULL"]);
+    let sales = sales();
+    let page = |user| sales.runtime.block_on(sales.engine.page(&who(user), "shop", "people")).unwrap();
+    let shown = |user| page(user).columns.into_iter().flat_map(|column| column.examples).collect::<Vec<_>>();
+    assert_eq!(shown(OWNER), ["p6@people.example", "Tiel", "Delft"]);
+    assert_eq!((shown(BLIND), shown(READER)), (vec!["Tiel".to_owned(), "Delft".to_owned()], Vec::new()));
 }
 
 #[test]

@@ -27,6 +27,8 @@ VIEWS = {
     "foreign_one": ("snowflake", "SELECT key FROM sales", {"key": LONG}),
     "divided": ("spark", "SELECT key / 2 AS key FROM sales", {"key": LONG}),
     "mixed": ("spark", "SELECT key FROM sales WHERE note < 5", {"key": LONG}),
+    # Anybody could try values with it.
+    "hashed": ("polder", "SELECT hmac(key, 'bulb') AS key FROM sales", {"key": LONG}),
     "changing": ("spark", "SELECT key FROM sales WHERE key = 1", {"key": LONG}),
     "dropped": ("spark", "SELECT key FROM sales", {"key": LONG}),
 }  # fmt: skip
@@ -85,7 +87,9 @@ def shop(request, domains, tmp_path_factory):
     settings = json.loads((mesh / "mesh.yaml").read_text())
     [guest] = settings["auth"]["users"]
     settings["auth"]["users"].append(guest | {"name": READER, "groups": ["readers"]})
-    write(mesh / "mesh.yaml", settings | {"groups": ["readers"]})
+    write(mesh / "secrets" / "bulb", "tulip")
+    settings |= {"groups": ["readers"], "keys": {"bulb": "${file:secrets/bulb}"}, "standards": {"keyed_hashes": ["bulb"]}}
+    write(mesh / "mesh.yaml", settings)
     write(mesh / domain.name / "policies" / "access.cedar", POLICIES.format(domain.name))
     shop = Shop(domain, None, mesh)
     for name, (dialect, sql, columns) in VIEWS.items():
@@ -132,7 +136,7 @@ def test_nobody_sees_through_a_view_what_they_may_not_see(shop):
     assert "sales" not in error
 
 
-@pytest.mark.parametrize("product", ["foreign_one", "divided", "mixed"])
+@pytest.mark.parametrize("product", ["foreign_one", "divided", "mixed", "hashed"])
 def test_what_cannot_be_read_in_its_makers_sense_is_not_served(product, shop):
     for user in (USER, READER):
         error = shop.ask(product, "*", user).error
