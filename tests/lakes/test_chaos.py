@@ -131,3 +131,30 @@ def test_answers_of_a_store_that_fails_are_exact_or_errors(case, s3, tmp_path):
         assert shop.server.process.poll() is None
     finally:
         shop.stop()
+
+
+class Once:
+    """Shortens the first answer about each file."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def __call__(self, asked):
+        is_first = asked.method == "GET" and asked.path not in self.seen
+        self.seen.add(asked.path)
+        return is_first
+
+
+def test_an_answer_that_was_cut_is_not_kept(s3, tmp_path):
+    shop = Shop(tmp_path, s3, "cut", "--cache", str(tmp_path / "cache"))
+    try:
+        shop.store.only = Once()
+        with shop.store.suffering(Shortens()), connect(shop.server) as connection:
+            asked = [ask(connection, "SELECT key, amount, note FROM cellar.sales ORDER BY key") for _ in range(20)]
+        wrong, right = [one for one in asked if one.error], [one for one in asked if not one.error]
+        # The list, the manifests and the data are cut one after the other.
+        assert 3 <= len(wrong) <= 10, [one.error for one in wrong]
+        assert all(one.is_exact(plain(shop.sold)) for one in right)
+        assert asked[-1].error is None
+    finally:
+        shop.stop()

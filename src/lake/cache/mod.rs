@@ -8,8 +8,9 @@
 //! Iceberg writes each of its files once, and a file is known by its path; only those are kept (`reads::is_kept`). A block
 //! is found by what the store is (domain, root, configuration, whose credentials) together with the path, so that nobody is
 //! answered with what another one may read. Blocks of one file must agree on its size and etag: when the store shows
-//! another one, what was kept before is forgotten. What does not pass its checksum counts as not there. A cache that cannot
-//! be written to costs no query anything but time.
+//! another one, what was kept before is forgotten. An answer that is shorter than the store says is not kept: whole files are
+//! asked for as ranges, whose answers say both lengths. What does not pass its checksum counts as not there. A cache that
+//! cannot be written to costs no query anything but time.
 //!
 //! Memory and disk are bounded in bytes. What was used least recently goes first. On disk names are hashes, and nobody but the
 //! owner of the process can read them.

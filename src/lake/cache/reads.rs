@@ -191,14 +191,12 @@ impl Cached {
 
     async fn request(&self, location: &Path, run: &Range<u64>) -> Result<(ObjectMeta, Bytes)> {
         let range = run.start.saturating_mul(BLOCK_BYTES)..run.end.saturating_mul(BLOCK_BYTES);
+        arrived(self.part(location, range).await?).await
+    }
+
+    async fn part(&self, location: &Path, range: Range<u64>) -> Result<GetResult> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        let found = self.inner.get_opts(location, options).await?;
-        let (meta, expected) = (found.meta.clone(), found.range.end.saturating_sub(found.range.start));
-        let bytes = found.bytes().await?;
-        match u64::try_from(bytes.len()) == Ok(expected) {
-            true => Ok((meta, bytes)),
-            false => Err(Error::Generic { store: "cache", source: "a store sent less than it said".into() }),
-        }
+        self.inner.get_opts(location, options).await
     }
 
     /// Keeps the whole blocks in `bytes`, which begin with the block `first`.
@@ -245,16 +243,25 @@ impl Cached {
                 _ => self.inner.get_opts(location, options).await,
             };
         }
-        let found = self.inner.get_opts(location, options).await?;
+        // The answer to a range says how long its file is, besides how long it is itself: one that was cut is not kept.
+        let found = self.part(location, 0..WHOLE).await?;
         if found.meta.size > WHOLE {
-            return Ok(found);
+            return self.inner.get_opts(location, options).await;
         }
-        let (meta, range) = (found.meta.clone(), found.range.clone());
-        let bytes = found.bytes().await?;
-        if u64::try_from(bytes.len()) == Ok(meta.size) {
-            self.keep(location, &meta, 0, &bytes).await;
-        }
-        Ok(result(meta, range, vec![bytes]))
+        let (meta, bytes) = arrived(found).await?;
+        self.keep(location, &meta, 0, &bytes).await;
+        let all = 0..meta.size;
+        Ok(result(meta, all, vec![bytes]))
+    }
+}
+
+/// All bytes that a store said it would send.
+async fn arrived(found: GetResult) -> Result<(ObjectMeta, Bytes)> {
+    let (meta, expected) = (found.meta.clone(), found.range.end.saturating_sub(found.range.start));
+    let bytes = found.bytes().await?;
+    match u64::try_from(bytes.len()) == Ok(expected) {
+        true => Ok((meta, bytes)),
+        false => Err(Error::Generic { store: "cache", source: "a store sent less than it said".into() }),
     }
 }
 

@@ -4,15 +4,17 @@ use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path as Directory;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStoreExt, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -25,6 +27,8 @@ struct Counting {
     inner: InMemory,
     asked: Mutex<Vec<(String, Option<object_store::GetRange>)>>,
     held: Mutex<Option<Arc<Notify>>>,
+    /// Whether half of an answer is sent as if it were the whole.
+    shortens: AtomicBool,
 }
 
 impl Counting {
@@ -55,7 +59,20 @@ impl ObjectStore for Counting {
         if let Some(held) = held {
             held.notified().await;
         }
-        self.inner.get_opts(location, options).await
+        let is_part = options.range.is_some();
+        let found = self.inner.get_opts(location, options).await?;
+        if !self.shortens.load(Ordering::Relaxed) {
+            return Ok(found);
+        }
+        let (mut meta, range) = (found.meta.clone(), found.range.clone());
+        let bytes = found.bytes().await?;
+        let half = bytes.slice(..bytes.len() / 2);
+        if !is_part {
+            // Nothing but its own length tells how long the file is.
+            meta.size /= 2;
+        }
+        let payload = GetResultPayload::Stream(stream::once(async { Ok(half) }).boxed());
+        Ok(GetResult { payload, meta, range, attributes: Default::default() })
     }
 
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
@@ -313,6 +330,21 @@ async fn everyone_who_waits_for_a_failure_is_told_it() {
     assert_eq!(store.asked(), 1);
     assert!(cached.get_range(&Path::from(FILE), 0..4).await.is_err());
     assert_eq!(store.asked(), 1, "a failure is not kept");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_is_not_kept() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Counting::with(&[(FILE, bytes(BLOCK + 9, 3))]).await);
+    let cached = open(&dir).over(store.clone(), "shop");
+    let path = Path::from(FILE);
+    store.shortens.store(true, Ordering::Relaxed);
+    assert!(cached.get(&path).await.is_err());
+    assert!(cached.get_range(&path, 4..8).await.is_err());
+    store.shortens.store(false, Ordering::Relaxed);
+    let whole = cached.get(&path).await.unwrap();
+    assert_eq!(whole.meta.size, (BLOCK + 9) as u64);
+    assert_eq!(whole.bytes().await.unwrap(), bytes(BLOCK + 9, 3));
+    assert_eq!(store.asked(), 3);
 }
 
 #[tokio::test]
