@@ -113,13 +113,17 @@ pub fn flow(plan: &LogicalPlan, masked: &dyn Fn(&TableReference, &[String]) -> b
     followed(Walk::default(), plan, masked)
 }
 
-/// The columns whose values each output is made of, where a count is made of none, and neither is a keyed hash.
+/// The columns whose values each output is made of, or is compared with to decide which rows there are, since `a` says all
+/// of `b` where `a = b`. A count is made of none, and neither is a keyed hash.
 ///
 /// # Errors
 /// As above.
 pub fn carried(plan: &LogicalPlan) -> Result<Vec<(String, Vec<Source>)>, Unknown> {
     let found = followed(Walk::declassifying(), plan, &|_, _| false)?;
-    let of_values = |sources: Vec<Source>| sources.into_iter().filter(|source| source.via == Via::Value).collect();
+    let of_values = |sources: Vec<Source>| {
+        let is_value = |source: &Source| source.via == Via::Value && Walk::is_of_a_table(&source.table);
+        sources.into_iter().filter(is_value).collect()
+    };
     Ok(found.outputs.into_iter().map(|(name, sources)| (name, of_values(sources))).collect())
 }
 
@@ -134,6 +138,7 @@ fn followed(
             let (table, path) = walk.bases.get(*id as usize)?;
             Some(Source { table: table.clone(), path: path.clone(), via: *via, masked: masked(table, path) })
         };
+        let sources = if walk.declassifies { walk.with_alike(sources.clone()) } else { sources.clone() };
         let mut shown: Vec<Source> = sources.iter().filter_map(source).collect();
         shown.sort();
         shown

@@ -56,6 +56,25 @@ permit (principal in Group::"sellers", action == Action::"read_masked", resource
 permit (principal in Group::"sellers", action == Action::"read_rows", resource == Product::"sales.contacts");
 "#;
 
+/// Queries whose column `code` is an address, since it is compared with one.
+const GUESSES: [&str; 8] = [
+    "SELECT v AS code FROM shop.people JOIN (SELECT unnest(make_array('p1@people.example')) AS v) g ON v = email",
+    "SELECT v AS code FROM (VALUES ('p1@people.example')) g(v) WHERE v IN (SELECT email FROM shop.people)",
+    "SELECT v AS code FROM (VALUES ('p1@people.example')) g(v) WHERE EXISTS (SELECT 1 FROM shop.people WHERE email = v)",
+    "SELECT v AS code FROM (VALUES ('p1@people.example')) g(v) INTERSECT SELECT email FROM shop.people",
+    "SELECT email AS code FROM (SELECT code AS email FROM shop.people) JOIN shop.people USING (email)",
+    "SELECT a.v AS code FROM (VALUES ('p1')) a(v), (VALUES ('p1')) b(v), shop.people WHERE b.v = email AND a.v = b.v",
+    "SELECT a.code FROM (SELECT * FROM shop.people) a, shop.people b WHERE a.code <= b.email AND a.code >= b.email",
+    "SELECT a.code FROM shop.people a JOIN (SELECT * FROM shop.people WHERE code = email) b ON a.id = b.id",
+];
+
+/// Queries whose column `code` says nothing of an address.
+const MEETINGS: [&str; 3] = [
+    "SELECT a.code FROM shop.people a JOIN shop.people b ON a.id = b.id WHERE b.email IS NOT NULL",
+    "SELECT a.code FROM shop.people a JOIN shop.people b ON hmac(a.email, 'bulb') = hmac(b.email, 'bulb')",
+    "SELECT code FROM shop.people WHERE id IN (SELECT id FROM shop.people WHERE email LIKE 'p%') AND city <> code",
+];
+
 fn people() -> Schema {
     let text = |id, name: &str| NestedField::optional(id, name, Type::Primitive(PrimitiveType::String)).into();
     let id = NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long)).into();
@@ -144,6 +163,11 @@ fn write(dir: &Path) {
         ("egg", "SELECT id FROM sales.hen", vec![id.clone()]),
     ] {
         derive(dir, name, query, &columns);
+    }
+    for (kind, queries) in [("guess", &GUESSES[..]), ("meeting", &MEETINGS[..])] {
+        for (place, query) in queries.iter().enumerate() {
+            derive(dir, &format!("{kind}{place}"), query, std::slice::from_ref(&code));
+        }
     }
     for deep in 1..=9 {
         let below = if deep == 1 { "shop.people".to_owned() } else { format!("deep{}", deep - 1) };
@@ -460,6 +484,21 @@ fn a_column_without_the_tags_of_what_it_is_made_of_is_not_served() {
         assert!(told.iter().any(|line| line.starts_with(&begins) && line.contains(part)), "{product}: {told:#?}");
     }
     assert!(!told.iter().any(|line| line.contains("sales.books") || line.contains("sales.contacts")), "{told:#?}");
+}
+
+#[test]
+fn a_column_has_the_tags_of_what_it_is_compared_with() {
+    for (place, query) in GUESSES.iter().enumerate() {
+        let error = ask(OWNER, &format!("SELECT code FROM sales.guess{place}")).expect_err(query);
+        let message = format!(
+            "column `code` of `sales.guess{place}` is made of `shop.people.email` and does not carry its tag `pii`"
+        );
+        assert_eq!((error.class, error.message), (Class::Drift, message), "{query}");
+    }
+    for (place, query) in MEETINGS.iter().enumerate() {
+        let rows = ask(OWNER, &format!("SELECT count(*) FROM sales.meeting{place}"));
+        assert_eq!(rows.expect(query).len(), 1, "{query}");
+    }
 }
 
 #[test]

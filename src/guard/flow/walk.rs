@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::{DFSchema, JoinType, TableReference};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::utils::grouping_set_to_exprlist;
+use datafusion::logical_expr::utils::{grouping_set_to_exprlist, split_conjunction};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, Join, LogicalPlan, Partitioning, RecursiveQuery, TableScan, Unnest,
 };
@@ -22,7 +22,12 @@ pub(super) struct Walk {
     pub(super) bases: Vec<(TableReference, Vec<String>)>,
     numbers: HashMap<(TableReference, Vec<String>), u32>,
     work: Vec<(String, Output)>,
+    /// Pairs of values that are compared with one another.
+    alike: Vec<(u32, u32)>,
 }
+
+/// The table of columns that are made of no table's. No statement can name it.
+const NOWHERE: &str = "\u{0}";
 
 pub(super) fn unknown(what: impl fmt::Display) -> Unknown {
     Unknown(what.to_string())
@@ -64,7 +69,15 @@ impl Walk {
                 let columns = self.each(&node.expr, &node.input, &input, outer)?;
                 Ok(Output { columns, rows: input.rows })
             }
-            LogicalPlan::Filter(node) => self.through(&node.input, [&node.predicate], Via::Predicate, outer),
+            LogicalPlan::Filter(node) => {
+                let conditions = split_conjunction(&node.predicate);
+                let mut output = self.plan(&node.input, outer)?;
+                for deciding in self.each(conditions, &node.input, &output, outer)? {
+                    self.compares(&deciding.from);
+                    output.rows.extend(by_way_of(Via::Predicate, deciding.from));
+                }
+                Ok(output)
+            }
             LogicalPlan::Sort(node) => {
                 self.through(&node.input, node.expr.iter().map(|sort| &sort.expr), Via::Order, outer)
             }
@@ -138,7 +151,46 @@ impl Walk {
             | LogicalPlan::DescribeTable(_) => Err(unknown(plan.display())),
         }?;
         // Columns are told apart by their places from here on.
-        if output.columns.len() == plan.schema().fields().len() { Ok(output) } else { Err(unknown(plan.display())) }
+        if output.columns.len() != plan.schema().fields().len() {
+            return Err(unknown(plan.display()));
+        }
+        if self.declassifies { self.numbered(plan, output) } else { Ok(output) }
+    }
+
+    /// The same, where columns that are made of nothing have numbers as well, since they may be compared with something.
+    fn numbered(&mut self, plan: &LogicalPlan, mut output: Output) -> Result<Output, Unknown> {
+        let node = format!("{:p}", std::ptr::from_ref(plan));
+        for (place, column) in output.columns.iter_mut().enumerate().filter(|(_, column)| column.from.is_empty()) {
+            let number = self.number(&TableReference::bare(NOWHERE), vec![node.clone(), place.to_string()])?;
+            column.from.insert((number, Via::Value));
+        }
+        Ok(output)
+    }
+
+    /// Remembers whose values a condition on rows compares: each tells something of the others, and all where they are
+    /// equal. Which comparison it is does not matter, since `a = b` can be said in many ways.
+    fn compares(&mut self, condition: &Sources) {
+        let mut values = condition.iter().filter(|(_, via)| *via == Via::Value).map(|(id, _)| *id);
+        let Some(first) = values.next() else { return };
+        self.alike.extend(values.map(|other| (first, other)));
+    }
+
+    /// All values that one is compared with, over as many others as there are.
+    pub(super) fn with_alike(&self, mut sources: Sources) -> Sources {
+        loop {
+            let has = |id: u32| sources.contains(&(id, Via::Value));
+            let more = self.alike.iter().filter(|(one, other)| has(*one) != has(*other));
+            let more: Sources = more.flat_map(|(one, other)| [(*one, Via::Value), (*other, Via::Value)]).collect();
+            if more.is_empty() {
+                return sources;
+            }
+            sources.extend(more);
+        }
+    }
+
+    /// Whether a column is one of a table.
+    pub(super) fn is_of_a_table(table: &TableReference) -> bool {
+        table.table() != NOWHERE
     }
 
     fn scan(&mut self, scan: &TableScan, outer: Option<&Scope<'_>>) -> Result<Output, Unknown> {
@@ -228,9 +280,15 @@ impl Walk {
             (node.right.schema().as_ref(), right.columns.as_slice()),
         ];
         let scope = Scope { inputs: &both, outer };
-        let on = node.on.iter().flat_map(|(left, right)| [left, right]).chain(&node.filter);
-        let on: Sources =
-            self.among(on, &scope)?.into_iter().flat_map(|reach| by_way_of(Via::Join, reach.from)).collect();
+        let mut conditions = Vec::new();
+        for (left, right) in &node.on {
+            let sides = self.among([left, right], &scope)?;
+            conditions.push(sides.into_iter().flat_map(|side| side.from).collect::<Sources>());
+        }
+        let more = node.filter.iter().flat_map(split_conjunction);
+        conditions.extend(self.among(more, &scope)?.into_iter().map(|condition| condition.from));
+        conditions.iter().for_each(|condition| self.compares(condition));
+        let on: Sources = conditions.into_iter().flat_map(|condition| by_way_of(Via::Join, condition)).collect();
         let rows: Sources = left.rows.into_iter().chain(right.rows).chain(on.iter().copied()).collect();
         let mark = || Reach::of(on.clone());
         let columns = match node.join_type {
