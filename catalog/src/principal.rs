@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The one who asks. Made by authentication (or by the operator of an embedded mesh), read by policies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Principal {
     /// `analyst-eu`; `issuer:subject` for a user of an identity provider.
     pub id: String,
@@ -16,7 +16,7 @@ pub struct Principal {
 }
 
 /// The value of a principal's attribute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Attribute {
     /// One text.
     String(String),

@@ -133,6 +133,11 @@ impl GuardExec {
         Ok(Self { clearance, source, rows, below, shown, limit, figures, cache })
     }
 
+    /// The same over another plan of its scan.
+    pub(super) fn over(&self, source: Arc<dyn ExecutionPlan>) -> Self {
+        Self { source, ..self.clone() }
+    }
+
     /// What it guards, as statements name it.
     pub(super) fn guarded(&self) -> String {
         self.clearance.name.to_string()
@@ -276,6 +281,6 @@ impl ExecutionPlan for GuardExec {
             return Ok(answer);
         }
         let source = push(Arc::clone(&self.source), let_in, config)?;
-        Ok(answer.with_updated_node(Arc::new(Self { source, ..self.clone() })))
+        Ok(answer.with_updated_node(Arc::new(self.over(source))))
     }
 }

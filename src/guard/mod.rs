@@ -41,6 +41,15 @@ pub use leakproof::is_leakproof;
 pub use query::{QueryExec, Seal};
 pub use table::{GovernedColumn, Shown, Source, Treatment, WithoutFigures, govern, govern_rows};
 
+/// The guard of a plan around its own scan afresh, as `again` makes it; `None` for what is no guard.
+pub fn afresh(
+    plan: &dyn ExecutionPlan,
+    again: impl FnOnce(&Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>>,
+) -> Option<Arc<dyn ExecutionPlan>> {
+    let guard = plan.downcast_ref::<exec::GuardExec>()?;
+    Some(Arc::new(guard.over(again(&guard.source)?)))
+}
+
 /// What works inside of a leaf of a plan, and under which name: a guard's scan, or the query of a derived product. Its
 /// figures tell of hidden rows, so they are for those who run the server and for no principal.
 pub fn inside(plan: &dyn ExecutionPlan) -> Option<(String, &Arc<dyn ExecutionPlan>)> {

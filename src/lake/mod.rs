@@ -20,11 +20,12 @@ mod vended;
 mod view;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use iceberg::io::FileIOBuilder;
+use iceberg::spec::TableMetadata;
 use iceberg::{Catalog, NamespaceIdent, Runtime, TableIdent};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -113,7 +114,27 @@ pub struct OpenTable {
     root: Root,
 }
 
+/// What tells one state of a table from another: that it is the very same metadata, read through the very same store.
+/// It keeps neither of them.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    metadata: Weak<TableMetadata>,
+    store: Weak<dyn ObjectStore>,
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        // What a weak pointer points to is never made anew at the same place.
+        Weak::ptr_eq(&self.metadata, &other.metadata) && Weak::ptr_eq(&self.store, &other.store)
+    }
+}
+
 impl OpenTable {
+    /// What it has alone. Metadata is one object for as long as the catalog points to it.
+    pub fn identity(&self) -> Identity {
+        Identity { metadata: Arc::downgrade(&self.table.metadata_ref()), store: Arc::downgrade(&self.store) }
+    }
+
     /// The table as errors name it: other domains may have one of the same name.
     pub fn told(&self) -> String {
         format!("`{}` in domain `{}`", self.table.identifier(), self.domain)

@@ -298,6 +298,7 @@ impl Resolver {
             changed,
             beneath: Some(beneath),
             age: age.filter(|_| !restricted),
+            stamp: None,
             unavailable: BTreeMap::new(),
             restricted,
             rights: if by_owner { Rights::Owner } else { Rights::Asking },

@@ -30,6 +30,7 @@ mod quality;
 mod relied;
 mod restricted;
 mod search;
+mod stamp;
 pub mod system;
 mod version;
 
@@ -69,6 +70,7 @@ pub use page::{Link, Page, PageColumn};
 pub use quality::{Held, Judged, Of, Verdict};
 pub use relied::Relied;
 pub use search::SEARCH;
+pub use stamp::Stamp;
 pub use version::{At, Which, versioned};
 
 /// Finds the tables of one statement, for one principal.
@@ -127,6 +129,8 @@ pub struct Table {
     pub restricted: bool,
     /// With whose rights it is read.
     pub rights: Rights,
+    /// What a plan over it depends on, where that can be told.
+    pub stamp: Option<Stamp>,
 }
 
 impl Table {
@@ -321,11 +325,12 @@ impl Resolver {
         if deny_unfit_masks(name, &mut grants, &scan.schema(), &self.keys) {
             granted(&self.wanted(name), &grants)?;
             cut = Cut::new(name, &bound, &grants, &rows)?;
-            scan = IcebergScan::pin(open, cut.columns.clone(), pin).await.map_err(untold)?;
+            scan = IcebergScan::pin(open.clone(), cut.columns.clone(), pin).await.map_err(untold)?;
         }
         let snapshot = scan.snapshot_id();
         let filter = cut.rows(name, &rows, &scan.schema())?;
         let restricted = restricted || restricts(&grants, &rows);
+        let stamp = Stamp::of(&open, snapshot, &grants, &rows);
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
         let reference = versioned(&reference, at.text.as_deref());
         let source = Arc::clone(&scan);
@@ -354,6 +359,7 @@ impl Resolver {
             notices,
             restricted,
             rights: Rights::default(),
+            stamp,
         })
     }
 

@@ -110,6 +110,7 @@ impl Resolver {
                 Some(query) if self.is_by_owner(query) => Rights::Owner,
                 _ => Rights::Asking,
             },
+            stamp: None,
         })
     }
 }

@@ -230,6 +230,7 @@ impl Resolver {
             notices: Vec::new(),
             restricted: false,
             rights: Rights::default(),
+            stamp: None,
         }))
     }
 

@@ -29,6 +29,7 @@ mod source;
 pub mod tables;
 
 use std::borrow::Cow;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -297,6 +298,20 @@ impl IcebergScan {
         let sum = |columns: Vec<usize>| columns.into_iter().map(bytes).sum();
         late::pays(sum(filters), sum(others), left)
     }
+}
+
+/// The scan of a plan as it was before it ran: what it counts is its own. It no longer has the figures of its files, by
+/// which they were chosen and which weigh most of it. `None` where that cannot be had, and for what is no scan of a lake.
+pub fn afresh(plan: &dyn ExecutionPlan) -> Option<Arc<dyn ExecutionPlan>> {
+    let scan = plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
+    let source = scan.file_source.downcast_ref::<LakeSource>()?.afresh()?;
+    let mut fresh = scan.clone();
+    fresh.file_source = Arc::new(source);
+    for group in &mut fresh.file_groups {
+        let files = mem::take(group).into_inner().into_iter();
+        *group = FileGroup::new(files.map(|file| PartitionedFile { statistics: None, ..file }).collect());
+    }
+    Some(DataSourceExec::from_data_source(fresh))
 }
 
 /// What reads the files of a table, for a plan that was made here and for one that came as bytes.

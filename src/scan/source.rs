@@ -28,6 +28,7 @@ use datafusion_datasource::file_stream::FileOpener;
 use datafusion_datasource::morsel::Morselizer;
 use object_store::ObjectStore;
 
+use super::FOOTER_HINT;
 use super::best::Best;
 use super::columns::Bound;
 use super::deletes::{Opener, Opening, projected};
@@ -164,6 +165,24 @@ impl LakeSource {
 
     pub(super) fn parquet(&self) -> Option<&ParquetSource> {
         self.parquet.downcast_ref()
+    }
+
+    /// The same with figures of its own; `None` where it holds what a run finds out.
+    pub(super) fn afresh(&self) -> Option<Self> {
+        let read = self.parquet()?;
+        let filter = read.filter();
+        if self.order.is_some() || filter.as_ref().is_some_and(is_dynamic_physical_expr) {
+            return None;
+        }
+        let fresh = ParquetSource::new(Arc::clone(self.ground.schema()))
+            .with_table_parquet_options(read.table_parquet_options().clone())
+            .with_metadata_size_hint(FOOTER_HINT)
+            .with_parquet_file_reader_factory(Arc::clone(read.parquet_file_reader_factory()?));
+        let fresh = match filter {
+            Some(filter) => fresh.with_predicate(filter),
+            None => fresh,
+        };
+        Some(Self { parquet: Arc::new(fresh), ..self.clone() })
     }
 
     pub(super) fn order(&self) -> Option<&LexOrdering> {

@@ -75,7 +75,7 @@ impl Derivations {
             base.register_udf(hash).map_err(|error| Unplanned::Plan(failed(&error, &[])))?;
         }
         let prepared = prepare(resolver, query, &request, base, over).await;
-        let Prepared { state, statement, tables, denials } = prepared.map_err(Unplanned::Table)?;
+        let Prepared { state, statement, tables, denials, .. } = prepared.map_err(Unplanned::Table)?;
         let planned = state.statement_to_plan(statement).await;
         let plan = planned.map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         undenied(&plan, denials, &tables).map_err(Unplanned::Plan)?;

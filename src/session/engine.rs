@@ -15,6 +15,7 @@ use polder_catalog::mesh::{Mesh, ResourceGroup};
 use polder_catalog::name::ProductRef;
 use polder_catalog::principal::Principal;
 
+use super::again::Again;
 use super::alike::Alike;
 use super::derived::Derivations;
 use super::life::Life;
@@ -60,6 +61,8 @@ pub struct Engine {
     pub(super) seen: Arc<Seen>,
     /// The state that every query's own is made from; it has functions and no tables.
     pub(super) base: SessionState,
+    /// Plans that are used again.
+    pub(super) again: Again,
     /// What plans the queries of derived products.
     derivations: Arc<Derivations>,
     timeout: Duration,
@@ -140,6 +143,7 @@ impl Engine {
             lake,
             seen,
             base,
+            again: Again::default(),
             derivations,
             timeout,
             patience,
@@ -167,7 +171,9 @@ impl Engine {
     /// run are decided again. Says how many of these it ended. Its name must be the same.
     pub fn serve(&self, mesh: Mesh) -> usize {
         self.lake.keep(mesh.domains());
-        self.running.review(&self.served.swap(mesh))
+        let now = self.served.swap(mesh);
+        self.again.forget(now.epoch);
+        self.running.review(&now)
     }
 
     /// The open lakes.
@@ -218,7 +224,7 @@ impl Engine {
             let Serving { mesh, epoch } = engine.served.now();
             let resolver = engine.resolver_of(mesh, &asking, &asked.pins);
             let life = Life { deadline, timeout };
-            let mut planned = super::planning::plan(&engine, &resolver, &asked, life).await?;
+            let mut planned = super::planning::plan(&engine, &resolver, &asked, life, epoch).await?;
             planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin, traced);
             planned.basis = Basis { principal: asking, epoch, relied: resolver.relied() };
             Ok(planned)
@@ -270,6 +276,7 @@ impl Engine {
         let (planning, execution) = (self.planning.tasks(), self.execution.tasks());
         let held = self.memory_in_use();
         self.spill.render()
+            + &self.again.render()
             + &format!(
                 "# HELP polder_memory_bytes Bytes that running queries hold of the memory for queries.\n\
                  # TYPE polder_memory_bytes gauge\n\

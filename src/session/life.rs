@@ -1,5 +1,6 @@
 //! The life of a running query: its rows, its deadline, and its end when nobody wants them any more.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::pending;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
@@ -232,6 +234,20 @@ impl From<Unwanted> for Halt {
     }
 }
 
+/// What operators are given to run. Functions are found while planning, so it names none.
+fn context(planned: &Planned, environment: Arc<RuntimeEnv>) -> Arc<TaskContext> {
+    Arc::new(TaskContext::new(
+        None,
+        String::new(),
+        planned.manner.config.clone(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        environment,
+    ))
+}
+
 /// Runs a query once it is its turn, within what its principal may use.
 async fn admitted<P: Packer>(
     planned: Planned,
@@ -242,13 +258,13 @@ async fn admitted<P: Packer>(
     let (engine, principal) = (Arc::clone(&planned.engine), &planned.basis.principal);
     let Some(group) = engine.mesh().limits_of(principal).cloned() else {
         let environment = engine.environment(None)?;
-        let context = Arc::new(TaskContext::from(&planned.state).with_runtime(environment));
+        let context = context(&planned, environment);
         return spanned("execute", None, pass(planned, context, packer, feeder, told, None)).await;
     };
     let place = spanned("wait", None, engine.lanes.enter(&group, &principal.id)).await?;
     let mut allowance = engine.allowance(group, &place);
     let environment = engine.environment(Some(&allowance))?;
-    let context = Arc::new(TaskContext::from(&planned.state).with_runtime(environment));
+    let context = context(&planned, environment);
     let (meter, plan, most) = (allowance.meter(), Arc::clone(&planned.plan), allowance.most_scanned());
     let passing = spanned("execute", None, pass(planned, context, packer, feeder, told, Some(&mut allowance)));
     let passing = async {

@@ -14,6 +14,8 @@
 //! not keep the network waiting. The values of parameters stand in a plan before it is optimized, as if they had been
 //! written there. Nothing here knows a wire protocol or a user's password.
 
+#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
+mod again;
 mod ahead;
 mod alike;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]

@@ -47,9 +47,7 @@ impl Planned {
         if self.guarded.is_some() {
             return Vec::new();
         }
-        let now = self.state.execution_props().query_execution_start_time;
-        let moment = now.and_then(|now| now.timestamp_nanos_opt());
-        let (Some(cut), Some(moment)) = (cut(&self.plan), moment) else { return Vec::new() };
+        let (Some(cut), Some(moment)) = (cut(&self.plan), self.manner.moment) else { return Vec::new() };
         let of = self.plan.output_partitioning().partition_count().min(most);
         (0..of).map(|number| Part { number, of, cut: cut.clone(), moment }).collect()
     }

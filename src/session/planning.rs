@@ -12,6 +12,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::config::SessionConfig;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
@@ -20,6 +21,7 @@ use polder_catalog::policy::{Access, ColumnGrant};
 use polder_catalog::principal::Principal;
 use tokio::time::Instant;
 
+use super::again::{Key, lasts};
 use super::caution::cautious;
 use super::failure::Guarded;
 use super::gate::{Admitted, Gated, admit};
@@ -29,13 +31,13 @@ use super::outer::outer_names;
 use super::parameters::{Bound, Unbound, bind, counted};
 use super::profile::ProfileExec;
 use super::running::Basis;
-use super::tables::{Prepared, prepare, reference};
+use super::tables::{Prepared, newest, prepare, reference};
 use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose, record};
 use crate::error::{Class, Error};
 use crate::guard::flow::{Flow, Unknown, flow};
 use crate::guard::steady::row_by_row;
 use crate::guard::verify::{Cleared, Refusal};
-use crate::guard::{QueryExec, WithoutFigures};
+use crate::guard::{WithoutFigures, inside};
 use crate::observe::{self, Origin, Statement, Trace, spanned, timed};
 use crate::resolve::explanation::{self, Line, leaves};
 use crate::resolve::{Over, Resolver, Scanned, WIDEST, expanded, weight};
@@ -43,7 +45,7 @@ use crate::resolve::{Over, Resolver, Scanned, WIDEST, expanded, weight};
 /// A statement that was admitted, planned and verified for one principal.
 pub struct Planned {
     pub(super) engine: Arc<Engine>,
-    pub(super) state: SessionState,
+    pub(super) manner: Manner,
     pub(super) plan: Arc<dyn ExecutionPlan>,
     /// The products that it reads, where anything of them is kept from the principal.
     pub(super) guarded: Option<Guarded>,
@@ -132,16 +134,7 @@ impl Planned {
 
     /// How many files it names.
     pub fn files(&self) -> usize {
-        let (mut files, mut rest) = (0, vec![Arc::clone(&self.plan)]);
-        while let Some(plan) = rest.pop() {
-            let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
-            if let Some(config) = source.and_then(|source| source.downcast_ref::<FileScanConfig>()) {
-                files += config.file_groups.iter().map(FileGroup::len).sum::<usize>();
-            }
-            rest.extend(plan.downcast_ref::<QueryExec>().map(|query| Arc::clone(query.inner())));
-            rest.extend(plan.children().into_iter().cloned());
-        }
-        files
+        files(&self.plan)
     }
 
     /// Says who asks, where it came from, and what is measured of it.
@@ -209,13 +202,34 @@ impl Planned {
     }
 }
 
-/// Plans a statement for the resolver's principal.
+/// How many files a plan names.
+pub(super) fn files(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    let (mut files, mut rest) = (0, vec![plan]);
+    while let Some(plan) = rest.pop() {
+        let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
+        if let Some(config) = source.and_then(|source| source.downcast_ref::<FileScanConfig>()) {
+            files += config.file_groups.iter().map(FileGroup::len).sum::<usize>();
+        }
+        rest.extend(inside(plan.as_ref()).map(|(_, inner)| inner));
+        rest.extend(plan.children());
+    }
+    files
+}
+
+/// Plans a statement for the resolver's principal, in the mesh of an epoch.
 pub(super) async fn plan(
     engine: &Arc<Engine>,
     resolver: &Resolver,
     request: &Request,
     life: Life,
+    epoch: u64,
 ) -> Result<Planned, Error> {
+    let key = Key::of(epoch, &resolver.principal, request);
+    if let Some(key) = &key
+        && let Some(ready) = planned_before(engine, resolver, request, key).await?
+    {
+        return Ok(ready.planned(engine, life));
+    }
     let Gated { statement, parameters } = timed("gate", None, || admit(&request.sql))?;
     counted(&parameters, &request.values)?;
     if let Admitted::Purpose(purpose) = statement {
@@ -227,7 +241,10 @@ pub(super) async fn plan(
     let asked = |query| Asked { query, parameters: &parameters, request };
     match statement {
         Admitted::Query(query) => {
-            let ready = query_plan(resolver, asked(query), engine.base.clone()).await?;
+            let Made { ready, logical, lasts } = query_plan(resolver, asked(query), engine.base.clone()).await?;
+            if let Some(key) = key.filter(|_| lasts) {
+                engine.again.keep(key, &ready.manner, &ready.flow, &ready.tables, (&logical, &ready.physical));
+            }
             let planned = ready.planned(engine, life);
             match &request.part {
                 Some(part) => planned.only(part),
@@ -235,14 +252,14 @@ pub(super) async fn plan(
             }
         }
         Admitted::Explain(query) => {
-            let ready = query_plan(resolver, asked(query), without_figures(engine)).await?;
-            let table = explain::table(&ready.logical, &ready.physical)?;
+            let Made { ready, logical, .. } = query_plan(resolver, asked(query), without_figures(engine)).await?;
+            let table = explain::table(&logical, &ready.physical)?;
             let planned = whole_table(engine, table, life).await?;
             Ok(Planned { parameters: ready.parameters, valued: ready.valued, ..planned })
         }
         Admitted::Analyze(query) => {
-            let ready = query_plan(resolver, asked(query), without_figures(engine)).await?;
-            Ok(ready.planned(engine, life).profiled())
+            let made = query_plan(resolver, asked(query), without_figures(engine)).await?;
+            Ok(made.ready.planned(engine, life).profiled())
         }
         Admitted::ExplainPolicy(query) => {
             let lines = explained(engine, resolver, asked(query)).await?;
@@ -280,10 +297,24 @@ struct Asked<'a> {
     request: &'a Request,
 }
 
+/// How a plan is to be run.
+#[derive(Debug, Clone)]
+pub(super) struct Manner {
+    pub(super) config: SessionConfig,
+    /// What `now()` means in it, in nanoseconds since 1970.
+    pub(super) moment: Option<i64>,
+}
+
+impl Manner {
+    fn of(state: &SessionState) -> Self {
+        let moment = state.execution_props().query_execution_start_time;
+        Self { config: state.config().clone(), moment: moment.and_then(|moment| moment.timestamp_nanos_opt()) }
+    }
+}
+
 /// What planning has made, before it becomes the caller's.
 struct Ready {
-    state: SessionState,
-    logical: LogicalPlan,
+    manner: Manner,
     physical: Arc<dyn ExecutionPlan>,
     tables: Vec<Scanned>,
     flow: Flow,
@@ -291,9 +322,17 @@ struct Ready {
     valued: bool,
 }
 
+/// What planning has made of a query.
+struct Made {
+    ready: Ready,
+    logical: LogicalPlan,
+    /// Whether the plan is right for the same statement later, over the same tables.
+    lasts: bool,
+}
+
 impl Ready {
     fn planned(self, engine: &Arc<Engine>, life: Life) -> Planned {
-        let Self { state, physical, tables, flow, parameters, valued, .. } = self;
+        let Self { manner, physical, tables, flow, parameters, valued } = self;
         let mut notices: Vec<String> = Vec::new();
         for (scan, _, table) in &tables {
             let masked = table.masked_notice(flow.sources().filter(|source| source.table == *scan));
@@ -340,7 +379,7 @@ impl Ready {
             trace: None,
             flow,
             plan: physical,
-            state,
+            manner,
         }
     }
 }
@@ -356,7 +395,30 @@ fn without_figures(engine: &Engine) -> SessionState {
     SessionStateBuilder::new_from_existing(engine.base.clone()).with_config(config).build()
 }
 
-async fn query_plan(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -> Result<Ready, Error> {
+/// What was planned before for the same statement, if it is still right.
+async fn planned_before(
+    engine: &Engine,
+    resolver: &Resolver,
+    request: &Request,
+    key: &Key,
+) -> Result<Option<Ready>, Error> {
+    let Some(kept) = engine.again.find(key) else { return Ok(None) };
+    purpose::entitled(resolver)?;
+    let names = kept.tables.iter().map(|(_, reference, _)| reference.clone()).collect();
+    let found = newest(resolver, request, names, Over::Tables).await?;
+    let scans = kept.tables.iter().map(|(scan, ..)| scan.clone());
+    let tables: Vec<Scanned> = scans.zip(found).map(|(scan, (reference, table))| (scan, reference, table)).collect();
+    Ok(engine.again.plan(&kept, &tables).map(|physical| Ready {
+        manner: kept.manner.clone(),
+        physical,
+        tables,
+        flow: kept.flow.clone(),
+        parameters: Arc::new(Schema::empty()),
+        valued: false,
+    }))
+}
+
+async fn query_plan(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -> Result<Made, Error> {
     let prepared = prepare(resolver, asked.query.clone(), asked.request, base.clone(), Over::Tables).await?;
     spanned("plan", None, over_tables(resolver, asked, base, prepared)).await
 }
@@ -365,8 +427,8 @@ async fn over_tables(
     resolver: &Resolver,
     asked: Asked<'_>,
     base: SessionState,
-    Prepared { state, statement, tables, denials }: Prepared,
-) -> Result<Ready, Error> {
+    Prepared { state, statement, tables, denials, travels }: Prepared,
+) -> Result<Made, Error> {
     let logical = match state.statement_to_plan(statement).await {
         Ok(logical) => logical,
         Err(error) => {
@@ -383,13 +445,14 @@ async fn over_tables(
     });
     let Bound { typed, valued, offered } = bound?;
     let flow = followed(&typed, &tables)?;
+    let lasts = !travels && asked.parameters.is_empty() && lasts(&typed).map_err(|error| failed(&error, &tables))?;
     let tables = with_all_beneath(&typed, tables)?;
     let (logical, valued) = valued.map_or((typed, false), |valued| (valued, true));
     let finished = finish(&state, &logical, tables.iter().map(|(_, _, table)| &table.provider), &tables).await;
     let (logical, physical, narrowed) =
         finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
-    let state = narrowed.unwrap_or(state);
-    Ok(Ready { state, logical, physical, tables, flow, parameters: offered, valued })
+    let manner = Manner::of(narrowed.as_ref().unwrap_or(&state));
+    Ok(Made { ready: Ready { manner, physical, tables, flow, parameters: offered, valued }, logical, lasts })
 }
 
 /// Makes sure that no name in a subquery means something further out since what it would mean inside is denied.
@@ -427,7 +490,7 @@ async fn explained(engine: &Engine, resolver: &Resolver, asked: Asked<'_>) -> Re
         Ok(flow) => resolver.explain(&flow, &tables),
         // A contract may leave open what a type is; the tables then know it, if they can be opened.
         Err(error) if error.class == Class::BadRequest => {
-            let ready = query_plan(resolver, asked, engine.base.clone()).await?;
+            let Made { ready, .. } = query_plan(resolver, asked, engine.base.clone()).await?;
             resolver.explain(&ready.flow, &ready.tables)
         }
         Err(error) => Err(error),
@@ -523,9 +586,9 @@ async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, life: 
     let logical = LogicalPlanBuilder::scan("answer", provider_as_source(Arc::clone(&table)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
-    let (logical, physical, narrowed) = finish(&state, &logical, [&table], &[]).await?;
-    let state = narrowed.unwrap_or(state);
+    let (_, physical, narrowed) = finish(&state, &logical, [&table], &[]).await?;
+    let manner = Manner::of(narrowed.as_ref().unwrap_or(&state));
     let parameters = Arc::new(Schema::empty());
     let (tables, flow) = (Vec::new(), Flow::default());
-    Ok(Ready { state, logical, physical, tables, flow, parameters, valued: false }.planned(engine, life))
+    Ok(Ready { manner, physical, tables, flow, parameters, valued: false }.planned(engine, life))
 }

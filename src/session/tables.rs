@@ -32,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) tables: Vec<Scanned>,
     /// Names in subqueries that would be those of outer columns, were they not denied inside.
     pub(super) denials: Vec<(String, Error)>,
+    /// Whether a version is named, which may be another one at another time.
+    pub(super) travels: bool,
 }
 
 /// Finds the tables of a query.
@@ -51,27 +53,16 @@ pub(super) async fn prepare(
         part.at_its_moment(&mut base)?;
     }
     let references = base.resolve_table_references(&statement).map_err(|error| failure::planning(&error, &[]))?;
-    let resolve = async |reference: &TableReference, at: &At| match over {
-        Over::Tables => spanned("resolve", None, resolver.table(reference, at)).await,
-        Over::Outlines => spanned("resolve", None, resolver.outline(reference, at)).await,
-    };
-    let pins = &request.pins;
     // A table that is named with versions alone is not read without one.
     let plain: BTreeSet<TableReference> =
         references.into_iter().filter(|reference| named.plain.contains(reference)).collect();
-    // Each may lie far away: none waits for another, and the first that fails is the one that is told.
-    let found = stream::iter(plain).map(async |reference| {
-        let whole = request.whole(reference.clone());
-        let at = At::newest(pins.get(&pin_name(&whole, None)).copied());
-        let table = resolve(&whole, &at).await?;
-        Ok::<_, Error>((reference, table))
-    });
-    let found: BTreeMap<TableReference, Table> = found.buffered(AT_ONCE).try_collect().await?;
+    let plain = plain.into_iter().collect();
+    let found: BTreeMap<TableReference, Table> = newest(resolver, request, plain, over).await?.into_iter().collect();
     let mut travelled: BTreeMap<Key, Table> = BTreeMap::new();
     for (key, version) in named.versioned {
         let whole = request.whole(key.0.clone());
-        let pin = pins.get(&pin_name(&whole, Some(&key.1))).copied();
-        let table = resolve(&whole, &travel::at(&base, &version, pin)?).await?;
+        let pin = request.pins.get(&pin_name(&whole, Some(&key.1))).copied();
+        let table = resolve(resolver, over, &whole, &travel::at(&base, &version, pin)?).await?;
         travelled.insert(key, table);
     }
     let providers = travelled.iter().map(|(key, table)| (key.clone(), Arc::clone(&table.provider))).collect();
@@ -86,6 +77,7 @@ pub(super) async fn prepare(
         .with_catalog_list(catalog)
         .with_relation_planners(vec![Arc::new(Travel { tables: providers })])
         .build();
+    let travels = !travelled.is_empty();
     let denials: Vec<(String, Error)> = shadows
         .found
         .into_iter()
@@ -100,7 +92,31 @@ pub(super) async fn prepare(
         .into_iter()
         .map(|((reference, version), table)| (versioned(&reference, Some(&version)), reference, table));
     let tables = plain.chain(travelled).collect();
-    Ok(Prepared { state, statement, tables, denials })
+    Ok(Prepared { state, statement, tables, denials, travels })
+}
+
+async fn resolve(resolver: &Resolver, over: Over, name: &TableReference, at: &At) -> Result<Table, Error> {
+    match over {
+        Over::Tables => spanned("resolve", None, resolver.table(name, at)).await,
+        Over::Outlines => spanned("resolve", None, resolver.outline(name, at)).await,
+    }
+}
+
+/// What tables are that are named without a version. Each may lie far away: none waits for another, and the first that
+/// fails is the one that is told.
+pub(super) async fn newest(
+    resolver: &Resolver,
+    request: &Request,
+    names: Vec<TableReference>,
+    over: Over,
+) -> Result<Vec<(TableReference, Table)>, Error> {
+    let found = stream::iter(names).map(async |reference| {
+        let whole = request.whole(reference.clone());
+        let at = At::newest(request.pins.get(&pin_name(&whole, None)).copied());
+        let table = resolve(resolver, over, &whole, &at).await?;
+        Ok::<_, Error>((reference, table))
+    });
+    found.buffered(AT_ONCE).try_collect().await
 }
 
 /// A catalog of exactly these tables, whose names have their schemas.

@@ -26,11 +26,13 @@
 //! - `inspected`: tables held against their contracts, what their columns hold, and starters made of them
 //! - `trust`: rules of quality on a schedule, searches, pages, and what is withheld
 //! - `own`: meshes of a test's own
+//! - `again`: plans that are used for more than one statement
 //! - `audit`: who saw what: the audit log and `mesh.queries`
 //! - `command`: the `polder` binary, its output and its exit codes
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod again;
 mod audit;
 mod broken;
 mod canary;

@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::super::threads;
+use crate::guard::inside;
 
 tokio::task_local! {
     /// Whose time a task takes.
@@ -123,7 +124,10 @@ pub(in crate::session) async fn scanned(plan: Arc<dyn ExecutionPlan>, most: Opti
     }
 }
 
+/// What a plan has read, inside of its guards too: who waits for the limit learns when so many bytes were read, which
+/// is what the time that passes tells as well.
 fn bytes(plan: &Arc<dyn ExecutionPlan>) -> usize {
     let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("bytes_scanned")).map_or(0, |sum| sum.as_usize());
-    plan.children().into_iter().map(bytes).fold(own, usize::saturating_add)
+    let beneath = inside(plan.as_ref()).map(|(_, inner)| inner);
+    plan.children().into_iter().chain(beneath).map(bytes).fold(own, usize::saturating_add)
 }

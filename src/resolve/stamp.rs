@@ -1,0 +1,44 @@
+//! What the plan over a table depends on: where two stamps are equal, what was planned over one table is right for the
+//! other.
+//!
+//! Compared are the open table, its snapshot, and what of it is shown how. Whatever can differ beside that has no stamp: a
+//! table of a catalog that makes demands of its readers, a mask with a salt for each statement, a derived product, and the
+//! tables of the mesh itself.
+
+use polder_catalog::policy::{Access, ColumnGrant, Mask, Rows};
+
+use crate::lake::{Identity, OpenTable};
+
+/// What the plan over a table depends on, beside the mesh and who asks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stamp {
+    table: Identity,
+    snapshot: Option<i64>,
+    columns: Vec<(String, Access)>,
+    rows: Rows,
+}
+
+impl Stamp {
+    pub(super) fn of(open: &OpenTable, snapshot: Option<i64>, columns: &[ColumnGrant], rows: &Rows) -> Option<Self> {
+        let lasts = open.until.is_none() && open.restrictions.is_none() && !columns.iter().any(is_salted);
+        lasts.then(|| Self {
+            table: open.identity(),
+            snapshot,
+            columns: columns.iter().map(|grant| (grant.column.clone(), grant.access.clone())).collect(),
+            rows: rows.clone(),
+        })
+    }
+
+    /// How many columns it tells of.
+    pub fn columns(&self) -> usize {
+        self.columns.len()
+    }
+}
+
+fn is_salted(grant: &ColumnGrant) -> bool {
+    match &grant.access {
+        Access::Masked(mask) => matches!(mask, Mask::Sha256QueryLocal),
+        Access::Nested(fields) => fields.iter().any(is_salted),
+        Access::Raw | Access::Denied => false,
+    }
+}

@@ -1,0 +1,287 @@
+//! Plans that are used again: for the same words of the same principal in the same mesh.
+//!
+//! ```text
+//! words, principal, epoch, pins --kept?--> its tables, resolved anew --each as it was?--> the plan, afresh
+//!                                \                                   \
+//!                                 `----------------------------------`--> gate, planning, verification
+//! ```
+//!
+//! Whatever decides is asked each time: a statement that finds its plan here was resolved, decided and held against its
+//! tables like any other, and all that is told of it is told of those. What is spared is the way from the text to the plan.
+//! A plan that is kept never runs itself: each statement runs one of its own, since operators count what they do.
+//!
+//! What a plan holds is estimated by its expressions and files, and all of them stay within a bound. The mesh of another
+//! epoch empties it, so that nothing of an earlier one lives on here.
+//!
+//! Nothing is kept of a statement with parameters or versions, of a part of one, of one that reads what has no stamp, that
+//! calls what gives another value in the next statement, or whose operators note what they find: joins build, and sorts
+//! that stop early and joins narrow scans.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, TableReference};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::union::UnionExec;
+use polder_catalog::principal::Principal;
+
+use super::planning::{Manner, files};
+use super::{Pins, Request, Values};
+use crate::guard::flow::Flow;
+use crate::resolve::{Scanned, Stamp};
+use crate::{guard, scan};
+
+/// How many bytes the plans hold that are kept, roughly.
+const MOST: usize = 32 << 20;
+/// How many of them one plan may hold.
+const EACH: usize = MOST / 16;
+/// For how long a plan is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(600);
+/// What a plan holds without its files, roughly.
+const PLAN: usize = 64 << 10;
+/// What each file adds.
+const FILE: usize = 2 << 10;
+/// What each column of a table adds that is read.
+const COLUMN: usize = 1 << 10;
+/// What each expression adds, in the plan and in what filters by it.
+const EXPRESSION: usize = 512;
+
+/// The plans that are kept.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    plans: Mutex<Plans>,
+    used: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Plans {
+    kept: HashMap<Arc<Key>, Entry>,
+    weight: usize,
+    /// The earliest epoch whose plans are kept.
+    epoch: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    plan: Arc<Kept>,
+    weight: usize,
+    used: Instant,
+}
+
+/// Who asked what, and where it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    epoch: u64,
+    principal: Principal,
+    sql: String,
+    schema: Option<String>,
+    pins: Pins,
+}
+
+/// A plan, and what it was made of.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The names under which it scans tables, their names in the statement, and what they were.
+    pub(super) tables: Vec<(TableReference, TableReference, Stamp)>,
+    pub(super) manner: Manner,
+    pub(super) flow: Flow,
+    /// It never ran.
+    physical: Arc<dyn ExecutionPlan>,
+}
+
+impl Key {
+    /// That of a request whose plan may be one that was used before.
+    pub(super) fn of(epoch: u64, principal: &Principal, request: &Request) -> Option<Self> {
+        let is_whole = request.part.is_none() && !matches!(request.values, Values::Row(..));
+        is_whole.then(|| Self {
+            epoch,
+            principal: principal.clone(),
+            sql: request.sql.clone(),
+            schema: request.schema.clone(),
+            pins: request.pins.clone(),
+        })
+    }
+}
+
+impl Plans {
+    fn remove(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.kept.remove(key)?;
+        self.weight -= entry.weight;
+        Some(entry)
+    }
+
+    fn insert(&mut self, key: Key, entry: Entry) {
+        self.remove(&key);
+        self.weight += entry.weight;
+        self.kept.insert(Arc::new(key), entry);
+        while self.weight > MOST {
+            let oldest = self.kept.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| Arc::clone(key));
+            let Some(oldest) = oldest else { return };
+            self.remove(&oldest);
+        }
+    }
+
+    fn forget_idle(&mut self, now: Instant) {
+        self.kept.retain(|_, entry| {
+            let keeps = now.duration_since(entry.used) < IDLE;
+            self.weight -= if keeps { 0 } else { entry.weight };
+            keeps
+        });
+    }
+}
+
+impl Again {
+    fn plans(&self) -> MutexGuard<'_, Plans> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is kept under a key; whether it may be used is told by its tables.
+    pub(super) fn find(&self, key: &Key) -> Option<Arc<Kept>> {
+        let mut plans = self.plans();
+        let entry = plans.kept.get_mut(key)?;
+        entry.used = Instant::now();
+        Some(Arc::clone(&entry.plan))
+    }
+
+    /// Keeps what can be used again, unless it reads what has no stamp.
+    pub(super) fn keep(
+        &self,
+        key: Key,
+        manner: &Manner,
+        flow: &Flow,
+        tables: &[Scanned],
+        (logical, physical): (&LogicalPlan, &Arc<dyn ExecutionPlan>),
+    ) {
+        let stamped =
+            |(scan, reference, table): &Scanned| Some((scan.clone(), reference.clone(), table.stamp.clone()?));
+        let Some(tables) = tables.iter().map(stamped).collect::<Option<Vec<_>>>() else { return };
+        let Some(physical) = afresh(physical) else { return };
+        let columns: usize = tables.iter().map(|(_, _, stamp)| stamp.columns()).sum();
+        let held = PLAN + key.sql.len() + files(&physical) * FILE + columns * COLUMN;
+        let Ok(weight) = expressions(logical).map(|more| held.saturating_add(more)) else { return };
+        if weight > EACH {
+            return;
+        }
+        let plan = Arc::new(Kept { tables, manner: manner.clone(), flow: flow.clone(), physical });
+        let now = Instant::now();
+        let mut plans = self.plans();
+        plans.forget_idle(now);
+        if key.epoch >= plans.epoch {
+            plans.insert(key, Entry { plan, weight, used: now });
+        }
+    }
+
+    /// Forgets all plans of epochs before this one.
+    pub(super) fn forget(&self, epoch: u64) {
+        let earlier = std::mem::replace(&mut *self.plans(), Plans { epoch, ..Plans::default() });
+        drop(earlier);
+    }
+
+    /// How many plans there are and were used again, as Prometheus reads it.
+    pub(super) fn render(&self) -> String {
+        let mut plans = self.plans();
+        plans.forget_idle(Instant::now());
+        let (kept, used) = (plans.kept.len(), self.used.load(Ordering::Relaxed));
+        format!(
+            "# HELP polder_plans_kept Plans that can be used again.\n\
+             # TYPE polder_plans_kept gauge\n\
+             polder_plans_kept {kept}\n\
+             # HELP polder_plans_used_again_total Statements that used the plan of an earlier one.\n\
+             # TYPE polder_plans_used_again_total counter\n\
+             polder_plans_used_again_total {used}\n"
+        )
+    }
+
+    /// The plan for one more statement, if its tables are what they were.
+    pub(super) fn plan(&self, kept: &Kept, tables: &[Scanned]) -> Option<Arc<dyn ExecutionPlan>> {
+        let is_same = |((_, _, stamp), (_, _, table)): (&(_, _, Stamp), &Scanned)| table.stamp.as_ref() == Some(stamp);
+        if tables.len() != kept.tables.len() || !kept.tables.iter().zip(tables).all(is_same) {
+            return None;
+        }
+        let plan = afresh(&kept.physical)?;
+        self.used.fetch_add(1, Ordering::Relaxed);
+        Some(plan)
+    }
+}
+
+/// How many bytes the expressions of a plan hold, roughly. A literal stands in a filter and in what scans by it.
+fn expressions(plan: &LogicalPlan) -> Result<usize> {
+    let mut bytes = 0_usize;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                let literal = if let Expr::Literal(value, _) = expr { value.size() } else { 0 };
+                bytes = bytes.saturating_add(EXPRESSION).saturating_add(literal.saturating_mul(2));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(bytes)
+}
+
+/// Whether a statement means the same whenever it is asked.
+pub(super) fn lasts(plan: &LogicalPlan) -> Result<bool> {
+    let mut lasts = true;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                let volatility = match expr {
+                    Expr::ScalarFunction(call) => call.func.signature().volatility,
+                    Expr::AggregateFunction(call) => call.func.signature().volatility,
+                    Expr::WindowFunction(call) => call.fun.signature().volatility,
+                    Expr::HigherOrderFunction(call) => call.func.signature().volatility,
+                    Expr::Placeholder(_) | Expr::ScalarVariable(..) => Volatility::Volatile,
+                    _ => Volatility::Immutable,
+                };
+                lasts &= volatility == Volatility::Immutable;
+                Ok(if lasts { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+            })
+        })
+    })?;
+    Ok(lasts)
+}
+
+/// A plan as it was before it ran; `None` for one that notes what it finds.
+fn afresh(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    if plan.is::<EmptyExec>() || plan.is::<PlaceholderRowExec>() {
+        return Some(Arc::clone(plan));
+    }
+    if let Some(fresh) = scan::afresh(plan.as_ref()).or_else(|| guard::afresh(plan.as_ref(), afresh)) {
+        return Some(fresh);
+    }
+    let children = plan.children().into_iter().map(afresh).collect::<Option<Vec<_>>>()?;
+    if let Some(sort) = plan.downcast_ref::<SortExec>() {
+        // One that stops early holds its scan to the best rows of its last run; with new children it keeps its figures.
+        let [input] = <[_; 1]>::try_from(children).ok()?;
+        let fresh = SortExec::new(sort.expr().clone(), input);
+        let fresh = fresh.with_preserve_partitioning(sort.preserve_partitioning());
+        return sort.fetch().is_none().then(|| Arc::new(fresh) as _);
+    }
+    let is_steady = plan.is::<ProjectionExec>()
+        || plan.is::<RepartitionExec>()
+        || plan.is::<CoalescePartitionsExec>()
+        || plan.is::<CooperativeExec>()
+        || plan.is::<SortPreservingMergeExec>()
+        || plan.is::<GlobalLimitExec>()
+        || plan.is::<LocalLimitExec>()
+        || plan.is::<UnionExec>()
+        || plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.dynamic_filter_expr().is_none())
+        || plan.downcast_ref::<FilterExec>().is_some_and(|filter| !is_dynamic_physical_expr(filter.predicate()));
+    if is_steady { Arc::clone(plan).with_new_children(children).ok() } else { None }
+}

@@ -1,0 +1,229 @@
+//! Plans that are used again: the answers are those of plans that are not, and nobody meets the plan of another.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray, StructArray};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use futures::TryStreamExt;
+use iceberg::spec::{NestedField, PrimitiveType, Schema, StructType, Type};
+use polder::error::Error;
+use polder::session::{Engine, Pins};
+use polder_catalog::mesh::Mesh;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::own::{self, Domain};
+
+const POLICIES: &str = r#"
+@id("all-discover") permit (principal, action == Action::"discover", resource in Domain::"shop");
+@id("owners-read") permit (principal in Group::"owners", action == Action::"read", resource in Domain::"shop");
+@id("analysts-ids") permit (principal in Group::"analysts", action == Action::"read", resource in Column::"shop.orders.id");
+@id("analysts-names") @mask("show-first-4") permit
+    (principal in Group::"analysts", action == Action::"read_masked", resource in Column::"shop.orders.name");
+@id("analysts-rows") @filter("id < principal.level") permit
+    (principal in Group::"analysts", action == Action::"read_rows", resource in Product::"shop.orders");
+@id("owners-rows") permit (principal in Group::"owners", action == Action::"read_rows", resource in Domain::"shop");
+@id("guests-rows") permit (principal in Group::"guests", action == Action::"read_rows", resource in Domain::"shop");
+@id("salted") @mask("sha-256-query-local") permit
+    (principal in Group::"guests", action == Action::"read_masked", resource in Column::"shop.orders.name");
+@id("salted-inside") @mask("sha-256-query-local") permit
+    (principal in Group::"guests", action == Action::"read_masked", resource in Column::"shop.orders.place.city");
+@id("number") permit
+    (principal in Group::"guests", action == Action::"read", resource in Column::"shop.orders.place.number");
+"#;
+
+const ROWS: i64 = 50_000;
+
+struct Shop {
+    dir: TempDir,
+    engine: Arc<Engine>,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let column = |id, name, kind| Arc::new(NestedField::optional(id, name, Type::Primitive(kind)));
+        let place = [column(4, "city", PrimitiveType::String), column(5, "number", PrimitiveType::Long)];
+        let place = Arc::new(NestedField::optional(3, "place", Type::Struct(StructType::new(place.into()))));
+        let columns = [column(1, "id", PrimitiveType::Long), column(2, "name", PrimitiveType::String), place];
+        let tables = [("orders", Schema::builder().with_fields(columns).build().unwrap())];
+        let users: [(&str, &[&str], _); 4] = [
+            ("otto", &["owners", "few"], json!({})),
+            ("ada", &["analysts"], json!({ "level": 3 })),
+            ("bob", &["analysts"], json!({ "level": 5 })),
+            ("gast", &["guests"], json!({})),
+        ];
+        let mesh = json!({
+            "mesh": "shop", "groups": ["analysts", "owners", "guests", "few"], "attributes": { "level": "Long" },
+            "limits": [{ "name": "few", "groups": ["few"], "each": { "scanned": "4MiB" } }],
+        });
+        own::write_mesh(dir.path(), mesh, &users, &[Domain { name: "shop", tables: &tables, policies: POLICIES }]);
+        let engine = own::start(dir.path());
+        let shop = Self { dir, engine };
+        own::create(own::catalog(&shop.engine, "shop").await.as_ref(), "orders", &tables[0].1).await;
+        shop.sell(0..ROWS).await;
+        shop
+    }
+
+    async fn sell(&self, ids: Range<i64>) {
+        let fill = |_: &str, kind: &DataType| filled(kind, &ids);
+        own::append(own::catalog(&self.engine, "shop").await.as_ref(), "orders", fill).await;
+    }
+
+    async fn ask(&self, user: &str, sql: &str) -> Result<String, Error> {
+        let principal = self.engine.mesh().principal(user).unwrap();
+        let rows: Vec<_> = self.engine.plan(&principal, sql, &Pins::new()).await?.run()?.try_collect().await?;
+        Ok(pretty_format_batches(&rows).unwrap().to_string())
+    }
+
+    /// How many statements used the plan of an earlier one.
+    fn used(&self) -> u64 {
+        let text = self.engine.in_use();
+        let line = text.lines().find_map(|line| line.strip_prefix("polder_plans_used_again_total "));
+        line.unwrap().parse().unwrap()
+    }
+
+    fn serve(&self) {
+        self.engine.serve(Mesh::load(self.dir.path()).unwrap());
+    }
+}
+
+fn filled(kind: &DataType, ids: &Range<i64>) -> ArrayRef {
+    match kind {
+        DataType::Int64 => Arc::new(Int64Array::from_iter_values(ids.clone())),
+        DataType::Struct(fields) => {
+            let columns = fields.iter().map(|field| filled(field.data_type(), ids)).collect();
+            Arc::new(StructArray::new(fields.clone(), columns, None))
+        }
+        _ => Arc::new(StringArray::from_iter_values(ids.clone().map(|id| format!("n{id:05}")))),
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn a_plan_gives_the_same_rows_each_time_it_is_used() {
+    block_on(async {
+        let shop = Shop::open().await;
+        for (sql, times) in [
+            ("SELECT id, name FROM shop.orders WHERE id = 7", 3),
+            ("SELECT name FROM shop.orders WHERE id > 10 AND id < 14 AND name LIKE '%1_' ORDER BY name", 3),
+            ("SELECT count(*), min(id), max(name), sum(id) FROM shop.orders", 3),
+            ("SELECT id % 3 AS rest, count(*) FROM shop.orders GROUP BY id % 3 ORDER BY rest", 3),
+            ("SELECT count(DISTINCT name) FROM shop.orders WHERE id < 1000", 3),
+            ("SELECT count(*) FROM (SELECT id FROM shop.orders UNION ALL SELECT id FROM shop.orders)", 3),
+            ("SELECT count(*) FROM (SELECT id FROM shop.orders LIMIT 10)", 3),
+            (
+                "SELECT sum(id) FROM (SELECT id FROM shop.orders WHERE id < 9 UNION ALL SELECT id % 7 FROM shop.orders)",
+                3,
+            ),
+            ("SELECT count(*) FROM (SELECT id FROM shop.orders WHERE id % 5000 = 1 LIMIT 3 OFFSET 2)", 3),
+            ("SELECT max(id) FROM shop.orders WHERE id > 100000", 0),
+            (
+                "SELECT a.id, b.name FROM shop.orders a JOIN shop.orders b ON a.id = b.id WHERE a.id < 3 ORDER BY a.id",
+                0,
+            ),
+            ("SELECT id FROM shop.orders ORDER BY name DESC LIMIT 3", 0),
+            ("SELECT id FROM shop.orders WHERE id = (SELECT max(id) FROM shop.orders WHERE id < 9)", 0),
+        ] {
+            let before = shop.used();
+            let first = shop.ask("otto", sql).await.unwrap();
+            for _ in 0..3 {
+                assert_eq!(shop.ask("otto", sql).await.unwrap(), first, "{sql}");
+            }
+            assert_eq!(shop.used() - before, times, "{sql}");
+        }
+    });
+}
+
+#[test]
+fn what_a_plan_counts_is_its_own() {
+    block_on(async {
+        let shop = Shop::open().await;
+        // A group may scan 4 MiB with each statement; together these read much more.
+        for _ in 0..40 {
+            shop.ask("otto", "SELECT min(name), sum(id) FROM shop.orders").await.unwrap();
+        }
+        assert_eq!(shop.used(), 39);
+    });
+}
+
+#[test]
+fn what_differs_from_statement_to_statement_is_planned_anew() {
+    block_on(async {
+        let shop = Shop::open().await;
+        for (user, sql) in [
+            ("otto", "SELECT id, now() FROM shop.orders WHERE id = 7"),
+            ("otto", "SELECT id, random() FROM shop.orders WHERE id = 7"),
+            ("otto", "SELECT id FROM shop.orders WHERE id = 7 AND EXISTS (SELECT 1 WHERE now() > '2020-01-01')"),
+            ("gast", "SELECT name FROM shop.orders WHERE name IS NOT NULL LIMIT 1"),
+            ("gast", "SELECT place FROM shop.orders WHERE place IS NOT NULL LIMIT 1"),
+            ("otto", "SELECT count(*) FROM mesh.queries"),
+            ("otto", "EXPLAIN SELECT id FROM shop.orders"),
+        ] {
+            let first = shop.ask(user, sql).await.unwrap();
+            let second = shop.ask(user, sql).await.unwrap();
+            assert_eq!(shop.used(), 0, "{sql}");
+            let differs =
+                ["now() FROM", "random()", "name IS", "place IS", "mesh."].iter().any(|part| sql.contains(part));
+            assert_eq!(first != second, differs, "{sql}");
+        }
+    });
+}
+
+#[test]
+fn a_new_snapshot_is_read_at_once_and_an_old_one_where_it_is_pinned() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let sql = "SELECT count(*) AS n FROM shop.orders";
+        let principal = shop.engine.mesh().principal("otto").unwrap();
+        let pins = shop.engine.plan(&principal, sql, &Pins::new()).await.unwrap().pins().clone();
+        let before = shop.ask("otto", sql).await.unwrap();
+        shop.sell(ROWS..ROWS + 1).await;
+        let begun = Instant::now();
+        while shop.ask("otto", sql).await.unwrap() == before {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the new snapshot is not seen");
+        }
+        let pinned = shop.engine.plan(&principal, sql, &pins).await.unwrap();
+        assert_eq!(pinned.pins(), &pins);
+        let rows: Vec<_> = pinned.run().unwrap().try_collect().await.unwrap();
+        assert_eq!(pretty_format_batches(&rows).unwrap().to_string(), before);
+    });
+}
+
+#[test]
+fn nobody_meets_the_plan_of_another_nor_one_of_an_earlier_mesh() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let sql = "SELECT id, name FROM shop.orders WHERE id < 4 ORDER BY id";
+        let ask = async |user: &str| {
+            let first = shop.ask(user, sql).await.unwrap();
+            assert_eq!(shop.ask(user, sql).await.unwrap(), first);
+            first
+        };
+        let (ada, bob, otto) = (ask("ada").await, ask("bob").await, ask("otto").await);
+        assert_eq!(shop.used(), 3);
+        let shows = |answer: &str| [0, 2, 3].map(|id| answer.contains(&format!("n0000{id}")));
+        assert_eq!((shows(&otto), shows(&ada), shows(&bob)), ([true; 3], [false; 3], [false; 3]));
+        assert_eq!([&ada, &bob, &otto].map(|answer| answer.lines().count() - 4), [3, 4, 4], "rows are those of each");
+
+        // The same words under another policy.
+        let access = shop.dir.path().join("shop/policies/access.cedar");
+        let more = POLICIES.replace("show-first-4", "show-last-4").replace("id < principal.level", "id = 1");
+        std::fs::write(&access, more).unwrap();
+        shop.serve();
+        let changed = shop.ask("ada", sql).await.unwrap();
+        assert_ne!(changed, ada);
+        assert_eq!(changed.lines().count() - 4, 1);
+        // And under none.
+        std::fs::write(&access, POLICIES.replace(r#"Group::"owners""#, r#"Group::"guests""#)).unwrap();
+        shop.serve();
+        assert!(shop.ask("otto", sql).await.is_err());
+        assert_eq!(shop.used(), 3);
+    });
+}
