@@ -96,7 +96,7 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "contract/metric",
         "a rule of quality counts what is not known here",
-        "It is kept with the contract, and the table is not held against it.",
+        "The table is not held against it, while the contract reads as if it were. A misspelt metric is an error that keeps nothing from being served.",
         "Write one of the standard's metrics where it may stand, or `type: sql` with a query that gives the number.",
     ),
     page(
@@ -137,9 +137,15 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/quality",
-        "a rule of quality does not say what must hold",
-        "Without a bound there is nothing to hold the table against.",
-        "Write one of the standard's operators, `mustBe` or `mustBeLessThan` for one, with a number.",
+        "a rule of quality does not say what must hold, or asks for what cannot be",
+        "There is nothing to hold the table against.",
+        "Write one of the standard's operators, `mustBe` or `mustBeLessThan` for one, with a number; of two numbers the smaller one first.",
+    ),
+    page(
+        "contract/quality-word",
+        "the severity or the dimension of a rule of quality is unknown",
+        "A misspelt `error` is taken for a warning, which stops nothing; a dimension that is none of the standard's is found by nobody.",
+        "Write error, warning or info as `severity`, and one of the standard's dimensions: accuracy, completeness, conformity, consistency, coverage, timeliness, uniqueness.",
     ),
     page(
         "contract/query",
