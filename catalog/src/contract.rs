@@ -1,7 +1,7 @@
 //! A product's contract: the Open Data Contract Standard, read into what the engine serves.
 
 mod derived;
-mod freshness;
+pub(crate) mod freshness;
 mod keys;
 pub(crate) mod kind;
 mod quality;

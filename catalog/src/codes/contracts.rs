@@ -166,6 +166,12 @@ pub(super) const PAGES: &[Page] = &[
         "Write it on the contract or on a schema object, with `open` or `closed`.",
     ),
     page(
+        "contract/service-level",
+        "a service level that the data is held against cannot be read",
+        "Nothing is held against it, and nobody learns that the data is too old.",
+        "Write freshness, latency or frequency as a number and a unit of time: `{ property: freshness, value: 1, unit: h }`.",
+    ),
+    page(
         "contract/status",
         "the status is unknown",
         "It says whether a major is served, and whether with a warning.",

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::freshness;
 use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
 use super::quality::{of_columns, rules};
@@ -175,7 +176,7 @@ fn support(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
 }
 
 fn sla(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
-    let mut lines = Vec::new();
+    let (mut lines, mut places) = (Vec::new(), Vec::new());
     for node in fields.list("slaProperties", report) {
         let Some(mut sla) = Fields::of(node, "a service level", report) else { continue };
         check(&sla, keys::SLA, report);
@@ -184,7 +185,16 @@ fn sla(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
         let unit = sla.text("unit", report);
         if let Some(property) = property {
             lines.push([Some(property), value, unit].into_iter().flatten().collect::<Vec<_>>().join(" "));
+            places.push(&node.place);
         }
+    }
+    // The standard lets any text stand here, so that a promise to people alone is no mistake of its contract.
+    let unread = freshness::unread(&lines).and_then(|at| Some((lines.get(at)?, places.get(at)?)));
+    if let Some((line, place)) = unread {
+        let message = format!("{} is no length of time, so the data may be of any age", quote(line));
+        report
+            .warning("contract/service-level", place, message)
+            .help("write a number and a unit of time: `value: 1, unit: h`");
     }
     lines
 }

@@ -17,6 +17,11 @@ fn shortfalls_of_standards_are_warnings() {
         "freshness",
     );
     at("description: where", "businessName: where", "standards/require", "18:9", "description");
+    // A promise that cannot be read is told where it stands, and is none where one is required.
+    for unread in ["value: soon, unit: h", "value: 1, unit: fortnight", "value: 1", "value: -1, unit: h"] {
+        at("value: 1, unit: h", unread, "standards/require", "12:5", "freshness");
+        at("value: 1, unit: h", unread, "contract/service-level", "9:17", "`value: 1, unit: h`");
+    }
     at("classification: restricted", "classification: secret", "standards/classification", "17:9", "`secret`");
     at(
         "description: how good",
