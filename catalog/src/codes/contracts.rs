@@ -52,6 +52,12 @@ pub(super) const PAGES: &[Page] = &[
         "Rename one of them.",
     ),
     page(
+        "contract/ended",
+        "a deprecated product is served beyond the day on which it was to end",
+        "Whoever has moved away did so for nothing, and whoever has not believes that no day is meant.",
+        "Write `status: retired`, or a later day as `endOfLife`.",
+    ),
+    page(
         "contract/field-id",
         "`polder.field_id` is no Iceberg field id",
         "It pins the column to a field of the table.",
@@ -167,9 +173,9 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/service-level",
-        "a service level that the data is held against cannot be read",
-        "Nothing is held against it, and nobody learns that the data is too old.",
-        "Write freshness, latency or frequency as a number and a unit of time: `{ property: freshness, value: 1, unit: h }`.",
+        "a service level cannot be read: how old the data may be, or when the product ends",
+        "Nothing is held against it, and nobody learns that the data is too old, or the product.",
+        "Write freshness, latency or frequency as a number and a unit of time, `{ property: freshness, value: 1, unit: h }`, and an end as `2030-12-31`.",
     ),
     page(
         "contract/status",

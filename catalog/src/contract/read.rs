@@ -5,16 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::freshness;
 use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
 use super::quality::{of_columns, rules};
 use super::reference::references;
-use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived};
+use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived, end, freshness};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, Value, nearest, quote};
+use crate::starter::is_todo;
 
 /// The custom properties that are read here.
 const OWN: [&str; 5] = ["polder.rows", "polder.field_id", derived::QUERY, derived::RIGHTS, derived::DECLASSIFIED];
@@ -53,7 +54,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
     let common = Common {
         purpose: purpose(&mut fields, report),
         support: support(&mut fields, report),
-        sla: sla(&mut fields, report),
+        sla: sla(&mut fields, status, SystemTime::now(), report),
         tags: own_tags,
         closed_rows: closed_rows(&own, report),
         licence: licence(&own, report),
@@ -175,7 +176,7 @@ fn support(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
     lines
 }
 
-fn sla(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
+fn sla(fields: &mut Fields<'_>, status: Option<Status>, now: SystemTime, report: &mut Report) -> Vec<String> {
     let (mut lines, mut places) = (Vec::new(), Vec::new());
     for node in fields.list("slaProperties", report) {
         let Some(mut sla) = Fields::of(node, "a service level", report) else { continue };
@@ -195,6 +196,18 @@ fn sla(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
         report
             .warning("contract/service-level", place, message)
             .help("write a number and a unit of time: `value: 1, unit: h`");
+    }
+    let ends = end::of(&lines).and_then(|(at, end)| Some((end, places.get(at)?)));
+    if let Some((end, place)) = ends.filter(|(end, _)| !is_todo(end)) {
+        match end::second(end) {
+            None => report
+                .warning("contract/service-level", place, format!("{} is no day on which anything ends", quote(end)))
+                .help("write it like `2030-12-31`"),
+            Some(second) if status == Some(Status::Deprecated) && end::is_over(second, now) => report
+                .warning("contract/ended", place, format!("the contract is deprecated, and ended on {}", quote(end)))
+                .help("write `status: retired`, so that it is no longer served, or promise a later day"),
+            Some(_) => {}
+        }
     }
     lines
 }

@@ -75,9 +75,20 @@ fn standards_can_ask_for_promises_types_and_licences() {
     short(open, "standards/classification", "17:9", "write `classification: restricted`");
     let ending = Files::valid().change(CONTRACT, "status: active", "status: deprecated");
     short(ending.clone(), "contract/no-end", "12:5", "endOfLife");
-    let end = "slaProperties: [{ property: endOfLife, value: 2030-12-31 }, {";
-    let mesh = ending.change(CONTRACT, "slaProperties: [{", end).load().unwrap();
-    assert_eq!((mesh.findings(), mesh.find("shop.customers").contract.ends()), (&[][..], Some("2030-12-31")));
+    let ends = |files: &Files, end: &str| {
+        files.clone().change(CONTRACT, "slaProperties: [{", &format!("slaProperties: [{{ {end} }}, {{"))
+    };
+    let mesh = ends(&ending, "property: endOfLife, value: 9999-12-31").load().unwrap();
+    assert_eq!((mesh.findings(), mesh.find("shop.customers").contract.ends()), (&[][..], Some("9999-12-31")));
+    // The standard's own form, and days that are long over whenever this runs.
+    for over in ["property: endOfLife, value: 2001-12-31", "property: endOfSupport, value: 2001-05-12T09:30:10-08:00"] {
+        short(ends(&ending, over), "contract/ended", "9:17", "`status: retired`");
+        assert_eq!(ends(&Files::valid(), over).load().unwrap().findings(), [], "what is active is not to be retired");
+    }
+    for files in [&ending, &Files::valid()] {
+        let unread = ends(files, "property: endOfLife, value: next year");
+        short(unread, "contract/service-level", "9:17", "`next year` is no day");
+    }
 }
 
 #[test]
