@@ -115,6 +115,23 @@ fn an_error_of_a_standard_takes_one_product_out_and_nothing_else() {
 }
 
 #[test]
+fn a_team_that_is_no_group_is_told_where_somebody_should_learn_a_reason() {
+    let withheld = Files::valid()
+        .change(MESH_FILE, "  classifications", "  severity: { naming: error }\n  classifications")
+        .change(CONTRACT, "name: city,", "name: City,");
+    let team = |files: &Files, team: &str| {
+        files.clone().change("shop/domain.yaml", "team: shop-data", &format!("team: {team}"))
+    };
+    let at = |files: Files, said| check(files, Nothing, "domain/team", "shop/domain.yaml:3:1", said);
+    at(team(&withheld, "shop-date"), "did you mean `shop-data`? its members read the reason in `mesh.health`");
+    at(team(&withheld, "everybody"), "`shop.customers` is withheld, and the team `everybody`");
+    for quiet in [withheld, team(&Files::valid(), "everybody")] {
+        let mesh = quiet.load().unwrap();
+        assert!(mesh.findings().iter().all(|finding| finding.code != "domain/team"), "{:#?}", mesh.findings());
+    }
+}
+
+#[test]
 fn a_plain_name_does_not_fall_to_an_older_major() {
     let second = CUSTOMERS
         .replace("version: 1.2.0", "version: 2.0.0")
