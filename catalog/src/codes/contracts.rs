@@ -130,6 +130,12 @@ pub(super) const PAGES: &[Page] = &[
         "Write `physicalType` with an Iceberg type, or at least `logicalType`.",
     ),
     page(
+        "contract/pattern",
+        "the pattern of a column is no regular expression that can be read",
+        "It is part of the interface, and no reader could hold a value against it.",
+        "Correct it: a bracket may be left open. Lookaround and backreferences, which the standard knows, are kept and not read.",
+    ),
+    page(
         "contract/physical-type",
         "`physicalType` is no Iceberg type",
         "It is held against the table's schema.",

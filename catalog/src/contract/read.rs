@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use regex::Regex;
+
 use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
 use super::quality::{of_columns, rules};
@@ -419,7 +421,15 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
     let declassified = derived::declassified(&own_properties, report);
     let pattern = fields.get("logicalTypeOptions").and_then(|node| {
         let mut options = Fields::of(node, "`logicalTypeOptions`", report)?;
-        options.text("pattern", report).map(str::to_owned)
+        let pattern = options.text("pattern", report)?;
+        // No error: the standard's expressions are those of ECMA-262, which are more than can be read here.
+        if Regex::new(pattern).is_err() {
+            let message = format!("{} is not a regular expression that can be read here", quote(pattern));
+            report.warning("contract/pattern", options.key_place("pattern"), message).help(
+                "see whether a bracket is left open; lookaround like `(?!…)` and backreferences are kept and not read",
+            );
+        }
+        Some(pattern.to_owned())
     });
     let examples = fields.list("examples", report).iter().filter_map(written).collect();
     let nested = inside(&mut fields, tags, report);

@@ -17,6 +17,11 @@ fn shortfalls_of_standards_are_warnings() {
         "freshness",
     );
     at("description: where", "businessName: where", "standards/require", "18:9", "description");
+    let of_city = "name: city, logicalTypeOptions: { pattern: \"^[A-Z\" },";
+    at("name: city,", of_city, "contract/pattern", "18:45", "`^[A-Z`");
+    // Lawful by the standard, so that it can be no error.
+    let ahead = "name: city, logicalTypeOptions: { pattern: \"^(?!X)[A-Z]+$\" },";
+    at("name: city,", ahead, "contract/pattern", "18:45", "`(?!…)`");
     // A promise that cannot be read is told where it stands, and is none where one is required.
     for unread in ["value: soon, unit: h", "value: 1, unit: fortnight", "value: 1", "value: -1, unit: h"] {
         at("value: 1, unit: h", unread, "standards/require", "12:5", "freshness");
