@@ -62,10 +62,9 @@ pub(super) fn load(sources: &Sources<'_>) -> Option<Loaded> {
             candidate.report.error("domain/shared-place", &place, message);
         }
     }
-    for (name, place, message) in standards::across(candidates.values().filter_map(|c| c.domain.as_ref())) {
-        if let Some(candidate) = candidates.get_mut(&name) {
-            let noted = candidate.report.warning("standards/reference", &place, message);
-            noted.help("give both ends the same type, so that they can be joined");
+    for misfit in standards::across(candidates.values().filter_map(|c| c.domain.as_ref()), &declared) {
+        if let Some(candidate) = candidates.get_mut(&misfit.domain) {
+            candidate.report.warning("standards/reference", &misfit.place, misfit.message).help(misfit.help);
         }
     }
     let mut reports = BTreeMap::new();

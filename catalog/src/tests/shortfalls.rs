@@ -153,13 +153,52 @@ fn a_plain_name_does_not_fall_to_an_older_major() {
 }
 
 #[test]
-fn what_refers_to_each_other_has_one_type() {
+fn what_refers_to_each_other_fits() {
     let refers = "logicalType: integer, relationships: [{ to: shop.customers.id }]";
     let parcels = "depot/products/parcels.odcs.yaml";
     let files = Files::valid().change(parcels, "logicalType: integer", refers);
     check(files, Nothing, "standards/reference", &format!("{parcels}:13:9"), "`shop.customers.id`, to which it refers");
-    for fits in [refers.replace("integer", "string"), refers.replace("shop.customers", "gone.customers")] {
-        let mesh = Files::valid().change(parcels, "logicalType: integer", &fits).load().unwrap();
+    let ends = |own: &str| {
+        let own = format!("logicalType: string, {own}, relationships: [{{ to: shop.customers.id }}]");
+        Files::valid()
+            .change(
+                MESH_FILE,
+                "  id.customer:",
+                "  id.parcel: { pattern: \"^P\" }\n  id.customer.old: {}\n  id.customer:",
+            )
+            .change(parcels, "logicalType: integer", &own)
+    };
+    let misfit = |files: Files, said| check(files, Nothing, "standards/reference", &format!("{parcels}:13:9"), said);
+    misfit(
+        ends("tags: [id.parcel]"),
+        "is an `id.parcel`, and `shop.customers.id`, to which it refers, is an `id.customer`",
+    );
+    let pattern = ends("logicalTypeOptions: { pattern: \"^[A-Z]{9}$\" }");
+    misfit(pattern, "`^[A-Z]{9}$`, and `shop.customers.id`, to which it refers, has the pattern `^C[0-9]{8}$`");
+    let slip = |to: &str| {
+        let refers = format!("logicalType: string, relationships: [{{ to: {to} }}]");
+        Files::valid().change(parcels, "logicalType: integer", &refers)
+    };
+    misfit(slip("shop.customers.idd"), "did you mean `id`?");
+    misfit(slip("shop.customers.telephone"), "`telephone` of `shop.customers`, which is no column there");
+    let within = "  - name: parcels\n    relationships: [{ from: parcels.parcel, to: parcels.nmber }]";
+    let within = Files::valid().change(parcels, "  - name: parcels", within);
+    check(within, Nothing, "standards/reference", &format!("{parcels}:14:9"), "`nmber` of `depot.parcels`");
+    for fits in [
+        slip("shop.customers.id"),
+        slip("gone.customers.id"),
+        slip("shop.gone.id"),
+        slip("shop.customers.n1").change(CONTRACT, "{ name: city,", "{ name: city, id: n1,"),
+        ends("tags: [id.customer]"),
+        ends("tags: [id.customer.old]"),
+        ends("tags: [id.customer, id.parcel], logicalTypeOptions: { pattern: \"^C[0-9]{8}$\" }").change(
+            MESH_FILE,
+            "pattern: \"^P\"",
+            "type: string",
+        ),
+        ends("logicalTypeOptions: { pattern: \"^C[0-9]{8}$\" }"),
+    ] {
+        let mesh = fits.load().unwrap();
         assert!(mesh.findings().is_empty(), "{:#?}", mesh.findings());
     }
 }
