@@ -1,7 +1,8 @@
 //! A product's contract: the Open Data Contract Standard, read into what the engine serves.
 
 mod derived;
-mod freshness;
+mod end;
+pub(crate) mod freshness;
 mod keys;
 pub(crate) mod kind;
 mod quality;
@@ -148,13 +149,7 @@ impl Contract {
 
     /// Until when it is served, as it says itself (`endOfLife`, or else `endOfSupport`).
     pub fn ends(&self) -> Option<&str> {
-        let of = |name: &str| {
-            self.sla.iter().find_map(|line| {
-                let (property, value) = line.split_once(' ')?;
-                property.eq_ignore_ascii_case(name).then_some(value)
-            })
-        };
-        of("endOfLife").or_else(|| of("endOfSupport"))
+        end::of(&self.sla).map(|(_, end)| end)
     }
 }
 

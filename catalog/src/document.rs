@@ -55,7 +55,7 @@ pub struct Finding {
     pub severity: Severity,
     /// Where it is.
     pub place: Place,
-    /// The domain that it takes out, or `None` when it concerns the whole mesh.
+    /// The domain that it takes out, or `None` when it concerns the whole mesh or takes nothing out.
     pub domain: Option<DomainName>,
     /// The product that it alone takes out, with its major.
     pub product: Option<ProductRef>,
@@ -81,6 +81,16 @@ impl Report {
     /// Notes something that takes its scope out of service.
     pub fn error(&mut self, code: &'static str, place: &Place, message: impl Into<String>) -> Help<'_> {
         self.add(code, Severity::Error, place, message.into())
+    }
+
+    /// Notes something that is wrong and keeps nothing of its domain from being served.
+    pub fn fault(&mut self, code: &'static str, place: &Place, message: impl Into<String>) -> Help<'_> {
+        let _ = self.add(code, Severity::Error, place, message.into());
+        let mut found = self.findings.last_mut();
+        if let Some(finding) = &mut found {
+            finding.domain = None;
+        }
+        Help(found)
     }
 
     /// Notes something worth a look.
@@ -125,7 +135,8 @@ impl Report {
 
     /// Whether anything was found that takes the scope out.
     pub fn is_broken(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error && finding.product.is_none())
+        let takes_out = |finding: &Finding| finding.product.is_none() && finding.domain == self.domain;
+        self.findings.iter().any(|finding| finding.severity == Severity::Error && takes_out(finding))
     }
 
     /// What takes `product` out of service, if anything does.

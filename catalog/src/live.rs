@@ -133,8 +133,9 @@ pub fn quality(name: &ProductRef, rule: &Rule, measured: &Measured) -> Option<Fi
     let message = match measured {
         Measured::Unknown(why) => {
             let message = format!("the {what} could not be counted: {why}");
-            let help = "see whether the product can be read, and whether the rule fits its columns";
-            return Some(finding("quality/unmeasured", Severity::Note, &rule.place, message, help));
+            let help = format!("{}; until then nobody knows whether `{asked}` holds", whence(rule));
+            // What is not known to hold stops whom its failure would stop.
+            return Some(finding("quality/unmeasured", rule.severity, &rule.place, message, &help));
         }
         Measured::Number { number, .. } if rule.holds(*number) => return None,
         Measured::Number { count: false, .. } => format!("the {what} is not what the contract asks for, `{asked}`"),
@@ -150,6 +151,24 @@ pub fn quality(name: &ProductRef, rule: &Rule, measured: &Measured) -> Option<Fi
 /// A number to four places behind the point.
 pub fn rounded(number: f64) -> f64 {
     (number * 10_000.0).round() / 10_000.0
+}
+
+/// Where to look when a rule could not be held.
+fn whence(rule: &Rule) -> String {
+    let fits = match (&rule.check, rule.column.as_deref()) {
+        (Check::Sql(_), _) => {
+            "run its query: it gives one number, and names its own product and columns alone".to_owned()
+        }
+        (Check::Rows, _) => return "see whether the product can be read".to_owned(),
+        (Check::Invalid { .. } | Check::Missing(_), Some(column)) => {
+            format!("see that its values are ones that {} can have", quote(column))
+        }
+        _ => {
+            let columns: Vec<String> = rule.columns().into_iter().map(quote).collect();
+            format!("see that the table has {}, and values there that can be compared", columns.join(", "))
+        }
+    };
+    format!("see whether the product can be read; if it can, {fits}")
 }
 
 /// What a rule counts, in words.

@@ -261,7 +261,7 @@ mod tests {
     const MESH: &str = "mesh: small\ngroups: [analysts, privacy]\nstandards:\n  severity: { identifiers: error }\n  \
                         claims: [\"no one outside analysts can read shop.orders.total\"]\ntags:\n  \
                         pii: { unmasked_for: [privacy] }\n  id.customer: { type: string }\n";
-    const DOMAIN: &str = "name: shop\nkind: shared\nowner: { team: t }\ncatalog: { type: metadata, tables: { s.t: \"s3://b/v1.metadata.json\" } }\n";
+    const DOMAIN: &str = "name: shop\nkind: shared\nowner: { team: analysts }\ncatalog: { type: metadata, tables: { s.t: \"s3://b/v1.metadata.json\" } }\n";
     const PEOPLE: &str = "apiVersion: v3.1.0\nkind: DataContract\nid: p\nversion: 1.0.0\nstatus: active\nschema:\n  \
                           - name: people\n    physicalName: s.p\n    properties:\n      \
                           - { name: buyer, physicalType: long, tags: [id.customer] }\n";

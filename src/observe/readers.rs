@@ -120,15 +120,21 @@ impl Readers {
             None => read.is_empty(),
             Some(column) => read == ALL || read == column || inside(read, column) || inside(column, read),
         };
-        let mut all: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
-        for ((_, _), readers) in
+        let mut of_names: BTreeMap<(&str, &str), (usize, &str)> = BTreeMap::new();
+        for ((product, _), readers) in
             self.found.iter().filter(|((product, read), _)| products.contains(product) && is_meant(read))
         {
             for (who, (statements, last)) in readers {
                 // Several fields of one column are read by one statement.
-                let known = all.entry(who).or_default();
-                *known = (known.0.max(*statements), known.1.max(last));
+                let known = of_names.entry((who.as_str(), product.as_str())).or_default();
+                *known = (known.0.max(*statements), known.1.max(last.as_str()));
             }
+        }
+        let mut all: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+        for ((who, _), (statements, last)) in of_names {
+            // By another name it is another statement.
+            let known = all.entry(who).or_default();
+            *known = (known.0.saturating_add(statements), known.1.max(last));
         }
         let reading = |(who, (statements, last)): (&str, (usize, &str))| Reading {
             who: who.to_owned(),
@@ -157,6 +163,7 @@ mod tests {
 {"seq":4,"at":"2026-11-04T00:00:00Z","kind":"end","who":"ada"}
 {"seq":5,"at":"2026-11-05T00:00:00Z","kind":"refused","who":"eve","reads":[{"product":"shop.people","columns":[{"column":"email"}]}]}
 {"seq":6,"at":"2026-11-06T00:00:00Z","kind":"begin","who":"cyd","reads":[{"product":"shop.people","left_out":5000}]}
+{"seq":7,"at":"2026-11-07T00:00:00Z","kind":"begin","who":"bob","reads":[{"product":"shop.people","columns":[{"column":"email"}]}]}
 no record
 "#;
 
@@ -171,11 +178,13 @@ no record
             found.into_iter().map(|r| format!("{} {} {}", r.who, r.statements, r.last)).collect::<Vec<_>>()
         };
         let (ada, cyd) = ("ada 2 2026-11-03T00:00:00Z", "cyd 1 2026-11-06T00:00:00Z");
-        assert_eq!(of(&["shop.people"], Some("email")), [ada, cyd]);
-        assert_eq!(of(&["shop.people", "shop.people@1"], Some("email")), [ada, "bob 1 2026-11-02T00:00:00Z", cyd]);
+        let bob = "bob 1 2026-11-07T00:00:00Z";
+        assert_eq!(of(&["shop.people"], Some("email")), [ada, bob, cyd]);
+        let under_both = ["shop.people", "shop.people@1"];
+        assert_eq!(of(&under_both, Some("email")), [ada, "bob 2 2026-11-07T00:00:00Z", cyd], "once by each name");
         assert_eq!(of(&["shop.people"], Some("home")), ["ada 1 2026-11-01T00:00:00Z", cyd]);
         assert_eq!(of(&["shop.people"], Some("homes")), [cyd], "who read too much to be named may have read it");
-        assert_eq!(of(&["shop.people"], None), [ada, cyd]);
+        assert_eq!(of(&["shop.people"], None), [ada, bob, cyd]);
         assert!(of(&["shop.else"], Some("email")).is_empty());
     }
 }

@@ -72,9 +72,9 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "standards/reference",
-        "a foreign key's two ends have different types",
+        "a foreign key's two ends do not fit: other types, identifiers or patterns, or one of them is not there",
         "A join of them finds nothing, or does not run.",
-        "Give both the same `physicalType`; a canonical identifier in `tags` of mesh.yaml keeps it the same everywhere.",
+        "Name a column that is there, and give both the same `physicalType`, tag and pattern; a canonical identifier in `tags` of mesh.yaml keeps them the same everywhere.",
     ),
     page(
         "standards/require",

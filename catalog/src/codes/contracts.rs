@@ -52,6 +52,12 @@ pub(super) const PAGES: &[Page] = &[
         "Rename one of them.",
     ),
     page(
+        "contract/ended",
+        "a deprecated product is served beyond the day on which it was to end",
+        "Whoever has moved away did so for nothing, and whoever has not believes that no day is meant.",
+        "Write `status: retired`, or a later day as `endOfLife`.",
+    ),
+    page(
         "contract/field-id",
         "`polder.field_id` is no Iceberg field id",
         "It pins the column to a field of the table.",
@@ -96,7 +102,7 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "contract/metric",
         "a rule of quality counts what is not known here",
-        "It is kept with the contract, and the table is not held against it.",
+        "The table is not held against it, while the contract reads as if it were. A misspelt metric is an error that keeps nothing from being served.",
         "Write one of the standard's metrics where it may stand, or `type: sql` with a query that gives the number.",
     ),
     page(
@@ -124,6 +130,12 @@ pub(super) const PAGES: &[Page] = &[
         "Write `physicalType` with an Iceberg type, or at least `logicalType`.",
     ),
     page(
+        "contract/pattern",
+        "the pattern of a column is no regular expression that can be read",
+        "It is part of the interface, and no reader could hold a value against it.",
+        "Correct it: a bracket may be left open. Lookaround and backreferences, which the standard knows, are kept and not read.",
+    ),
+    page(
         "contract/physical-type",
         "`physicalType` is no Iceberg type",
         "It is held against the table's schema.",
@@ -137,9 +149,15 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/quality",
-        "a rule of quality does not say what must hold",
-        "Without a bound there is nothing to hold the table against.",
-        "Write one of the standard's operators, `mustBe` or `mustBeLessThan` for one, with a number.",
+        "a rule of quality does not say what must hold, or asks for what cannot be",
+        "There is nothing to hold the table against.",
+        "Write one of the standard's operators, `mustBe` or `mustBeLessThan` for one, with a number; of two numbers the smaller one first.",
+    ),
+    page(
+        "contract/quality-word",
+        "the severity or the dimension of a rule of quality is unknown",
+        "A misspelt `error` is taken for a warning, which stops nothing; a dimension that is none of the standard's is found by nobody.",
+        "Write error, warning or info as `severity`, and one of the standard's dimensions: accuracy, completeness, conformity, consistency, coverage, timeliness, uniqueness.",
     ),
     page(
         "contract/query",
@@ -158,6 +176,12 @@ pub(super) const PAGES: &[Page] = &[
         "`polder.rows` is neither `open` nor `closed`, or stands on a column",
         "It closes the rows of a product, so that policies alone show any.",
         "Write it on the contract or on a schema object, with `open` or `closed`.",
+    ),
+    page(
+        "contract/service-level",
+        "a service level cannot be read: how old the data may be, or when the product ends",
+        "Nothing is held against it, and nobody learns that the data is too old, or the product.",
+        "Write freshness, latency or frequency as a number and a unit of time, `{ property: freshness, value: 1, unit: h }`, and an end as `2030-12-31`.",
     ),
     page(
         "contract/status",

@@ -71,6 +71,12 @@ pub(super) const PAGES: &[Page] = &[
         "Write its ARN: `arn:aws:s3tables:<region>:<account>:bucket/<name>`.",
     ),
     page(
+        "domain/team",
+        "a product is withheld, and the domain's team is no group whose members are told why",
+        "In `mesh.health` the reason is for who owns the product: for the members of the group that `owner.team` names.",
+        "Name a declared group as `owner: { team: … }`, or declare the team in `groups` of mesh.yaml and put its people in it.",
+    ),
+    page(
         "domain/time",
         "this is no length of time",
         "It bounds how long a catalog is waited for.",

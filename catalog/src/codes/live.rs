@@ -60,7 +60,7 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "quality/unmeasured",
         "a rule of quality could not be held against the data",
-        "Whether it holds is not known.",
+        "Whether it holds is not known, and that is as grave as the rule's own severity: a gate that cannot look does not open.",
         "See whether the product can be read, and whether the rule fits its columns; the message says what failed.",
     ),
 ];

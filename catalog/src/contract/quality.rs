@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A rule counts something, and says what must hold of the number. Texts and the rules of other programs are kept with
-//! the document and not run. Nothing here looks at a table.
+//! the document and not run. One that can never be held is an error that keeps nothing from being served: the contract
+//! promises what nobody looks at. Nothing here looks at a table.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use regex::Regex;
 
 use crate::document::fields::{Fields, list, text, texts};
 use crate::document::yaml::{Kind, Node};
-use crate::document::{Place, Report, Severity, quote};
+use crate::document::{Place, Report, Severity, nearest, quote};
 
 /// A rule about a table, or about a column of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +78,27 @@ pub struct Bound {
     /// With what it compares, one number or two.
     pub with: Vec<f64>,
 }
+
+/// The metrics of the standard's library.
+const METRICS: [&str; 5] = ["rowCount", "nullValues", "missingValues", "invalidValues", "duplicateValues"];
+
+/// What they are about, for whom a rule is told that its metric is none.
+const WHERE: &str = "of an object there are rowCount and duplicateValues, of a property nullValues, missingValues, \
+                     invalidValues and duplicateValues; all else is for `type: sql`";
+
+/// Which kinds of rules the standard has.
+const TYPES: [&str; 4] = ["library", "sql", "text", "custom"];
+
+/// The dimensions of the standard, each with its short name.
+const DIMENSIONS: [(&str, &str); 7] = [
+    ("accuracy", "ac"),
+    ("completeness", "cp"),
+    ("conformity", "cf"),
+    ("consistency", "cs"),
+    ("coverage", "cv"),
+    ("timeliness", "tm"),
+    ("uniqueness", "uq"),
+];
 
 const OPERATORS: [&str; 8] = [
     "mustBe",
@@ -170,27 +192,31 @@ fn rule(node: &Node, column: Option<&str>, report: &mut Report) -> Option<Rule> 
     let kind = fields.text("type", quiet);
     let metric = fields.text("metric", quiet);
     let old = fields.text("rule", quiet);
-    let check = match (kind, metric) {
-        (Some("sql"), _) => Some(Check::Sql(fields.required("query", report)?.to_owned())),
-        (Some("text" | "custom"), None) => return None,
-        (_, Some(metric)) => library(metric, column, &mut fields, report)?,
-        (_, None) => older(old?, column, &mut fields, report)?,
+    if let Some(kind) = kind.filter(|kind| !TYPES.contains(kind)) {
+        let message = format!("the type {} of a rule is unknown, so nothing is counted", quote(kind));
+        let noted = report.fault("contract/quality", fields.key_place("type"), message);
+        noted.help(one_of(kind, TYPES));
+        return None;
+    }
+    let check = match (kind, metric, old) {
+        (Some("sql"), ..) => Some(Check::Sql(fields.required("query", report)?.to_owned())),
+        (Some("text" | "custom"), None, _) => return None,
+        (_, Some(metric), _) => library(metric, column, &mut fields, report)?,
+        (_, None, Some(old)) => older(old, column, &mut fields, report)?,
+        (Some(_), None, None) => {
+            let message = "a rule of the library names no metric, so nothing is counted";
+            report.fault("contract/metric", &node.place, message).help(WHERE);
+            return None;
+        }
+        (None, None, None) => return None,
     };
     let Some(check) = check else {
-        let stands = if column.is_some() { "at a property" } else { "at a schema object" };
-        let what = quote(metric.or(old).unwrap_or_default());
-        report
-            .note("contract/metric", &node.place, format!("the metric {what} means nothing {stands}, and is not looked at"))
-            .help("of an object there are rowCount and duplicateValues, of a property nullValues, missingValues, invalidValues and duplicateValues; all else is for `type: sql`");
+        uncounted(metric, old.unwrap_or_default(), column, &fields, report);
         return None;
     };
     let bounds = bounds(&mut fields, &check, old.is_some(), node, report)?;
     let percent = fields.text("unit", quiet).is_some_and(|unit| unit.eq_ignore_ascii_case("percent"));
-    let severity = match fields.text("severity", quiet).map(str::to_ascii_lowercase).as_deref() {
-        Some("error" | "critical" | "high") => Severity::Error,
-        Some("info" | "low") => Severity::Note,
-        _ => Severity::Warning,
-    };
+    let severity = severity(&mut fields, report);
     Some(Rule {
         name: fields.text("name", quiet).map(str::to_owned),
         column: column.map(str::to_owned),
@@ -198,10 +224,71 @@ fn rule(node: &Node, column: Option<&str>, report: &mut Report) -> Option<Rule> 
         // Of these alone there is no share.
         percent: percent && !matches!(check, Check::Rows | Check::Sql(_)),
         severity,
-        dimension: fields.text("dimension", quiet).map(str::to_owned),
+        dimension: dimension(&mut fields, report),
         place: node.place.clone(),
         check,
     })
+}
+
+/// Notes a rule whose metric is not counted. Up to v3.0 any word could stand under `rule`, so that is no mistake.
+fn uncounted(metric: Option<&str>, old: &str, column: Option<&str>, fields: &Fields<'_>, report: &mut Report) {
+    let stands = if column.is_some() { "at a property" } else { "at a schema object" };
+    let noted = match metric {
+        Some(metric) if METRICS.contains(&metric) => {
+            let message = format!("the metric {} means nothing {stands}, and is not looked at", quote(metric));
+            report.warning("contract/metric", fields.key_place("metric"), message)
+        }
+        Some(metric) => {
+            let message = format!("the metric {} is unknown, so nothing is counted", quote(metric));
+            report.fault("contract/metric", fields.key_place("metric"), message)
+        }
+        None => {
+            let message = format!("the rule {} means nothing {stands}, and is not looked at", quote(old));
+            report.note("contract/metric", fields.key_place("rule"), message)
+        }
+    };
+    // A name that is known needs no other.
+    match nearest(metric.unwrap_or(old), METRICS).filter(|near| Some(*near) != metric) {
+        Some(near) => noted.help(format!("did you mean `{near}`?")),
+        None => noted.help(WHERE),
+    }
+}
+
+/// How grave it is by the contract when a rule does not hold. The standard lets any word stand here.
+fn severity(fields: &mut Fields<'_>, report: &mut Report) -> Severity {
+    const KNOWN: [&str; 3] = ["error", "warning", "info"];
+    let Some(written) = fields.scalar("severity", &mut Report::default()) else { return Severity::Warning };
+    match written.to_ascii_lowercase().as_str() {
+        "error" | "critical" | "high" => Severity::Error,
+        "warning" | "warn" | "medium" => Severity::Warning,
+        "info" | "low" => Severity::Note,
+        other => {
+            let message = format!("the severity {} is not known here, and is taken for `warning`", quote(written));
+            let noted = report.warning("contract/quality-word", fields.key_place("severity"), message);
+            noted.help(one_of(other, KNOWN));
+            Severity::Warning
+        }
+    }
+}
+
+/// The dimension, as it is written.
+fn dimension(fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
+    let written = fields.scalar("dimension", &mut Report::default())?;
+    let is = |known: &(&str, &str)| [known.0, known.1].iter().any(|name| written.eq_ignore_ascii_case(name));
+    if !DIMENSIONS.iter().any(is) {
+        let message = format!("the dimension {} is none of the standard's", quote(written));
+        let noted = report.warning("contract/quality-word", fields.key_place("dimension"), message);
+        noted.help(one_of(written, DIMENSIONS.map(|(name, _)| name)));
+    }
+    Some(written.to_owned())
+}
+
+/// What to write instead of a word that is none of these.
+fn one_of<const N: usize>(written: &str, known: [&'static str; N]) -> String {
+    match nearest(written, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("write one of {}", known.join(", ")),
+    }
 }
 
 /// A metric of the standard's library: nothing where it cannot be read, and `Some(None)` where it is not known.
@@ -291,12 +378,24 @@ fn bounds(fields: &mut Fields<'_>, check: &Check, old: bool, node: &Node, report
         let wanted = if operator.ends_with("Between") { 2 } else { 1 };
         (with.len() == wanted).then_some(Bound { operator, with })
     };
+    let places: Vec<&Place> = written.iter().map(|(_, node)| &node.place).collect();
     let bounds: Option<Vec<Bound>> = written.into_iter().map(bound).collect();
     let bounds = bounds.filter(|bounds| !bounds.is_empty());
     if bounds.is_none() {
         report
             .warning("contract/quality", &node.place, "the rule does not say what must hold of its number")
             .help(format!("write a number, or two for what lies between, under one of {}", OPERATORS.join(", ")));
+    }
+    for (bound, place) in bounds.iter().flatten().zip(places) {
+        if let [least, most] = bound.with.as_slice()
+            && least > most
+        {
+            let message = format!("nothing lies between {least} and {most}, so the rule says nothing of the data");
+            report
+                .fault("contract/quality", place, message)
+                .help(format!("write the smaller number first: `{}: [{most}, {least}]`", bound.operator));
+            return None;
+        }
     }
     bounds
 }

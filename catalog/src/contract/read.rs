@@ -5,15 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use regex::Regex;
 
 use super::keys::{self, check};
 use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
 use super::quality::{of_columns, rules};
 use super::reference::references;
-use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived};
+use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived, end, freshness};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, Value, nearest, quote};
+use crate::starter::is_todo;
 
 /// The custom properties that are read here.
 const OWN: [&str; 5] = ["polder.rows", "polder.field_id", derived::QUERY, derived::RIGHTS, derived::DECLASSIFIED];
@@ -52,7 +56,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
     let common = Common {
         purpose: purpose(&mut fields, report),
         support: support(&mut fields, report),
-        sla: sla(&mut fields, report),
+        sla: sla(&mut fields, status, SystemTime::now(), report),
         tags: own_tags,
         closed_rows: closed_rows(&own, report),
         licence: licence(&own, report),
@@ -174,8 +178,8 @@ fn support(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
     lines
 }
 
-fn sla(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
-    let mut lines = Vec::new();
+fn sla(fields: &mut Fields<'_>, status: Option<Status>, now: SystemTime, report: &mut Report) -> Vec<String> {
+    let (mut lines, mut places) = (Vec::new(), Vec::new());
     for node in fields.list("slaProperties", report) {
         let Some(mut sla) = Fields::of(node, "a service level", report) else { continue };
         check(&sla, keys::SLA, report);
@@ -184,6 +188,27 @@ fn sla(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
         let unit = sla.text("unit", report);
         if let Some(property) = property {
             lines.push([Some(property), value, unit].into_iter().flatten().collect::<Vec<_>>().join(" "));
+            places.push(&node.place);
+        }
+    }
+    // The standard lets any text stand here, so that a promise to people alone is no mistake of its contract.
+    let unread = freshness::unread(&lines).and_then(|at| Some((lines.get(at)?, places.get(at)?)));
+    if let Some((line, place)) = unread {
+        let message = format!("{} is no length of time, so the data may be of any age", quote(line));
+        report
+            .warning("contract/service-level", place, message)
+            .help("write a number and a unit of time: `value: 1, unit: h`");
+    }
+    let ends = end::of(&lines).and_then(|(at, end)| Some((end, places.get(at)?)));
+    if let Some((end, place)) = ends.filter(|(end, _)| !is_todo(end)) {
+        match end::second(end) {
+            None => report
+                .warning("contract/service-level", place, format!("{} is no day on which anything ends", quote(end)))
+                .help("write it like `2030-12-31`"),
+            Some(second) if status == Some(Status::Deprecated) && end::is_over(second, now) => report
+                .warning("contract/ended", place, format!("the contract is deprecated, and ended on {}", quote(end)))
+                .help("write `status: retired`, so that it is no longer served, or promise a later day"),
+            Some(_) => {}
         }
     }
     lines
@@ -396,7 +421,15 @@ fn column(node: &Node, tags: &mut Vec<TagUse>, report: &mut Report) -> Option<Co
     let declassified = derived::declassified(&own_properties, report);
     let pattern = fields.get("logicalTypeOptions").and_then(|node| {
         let mut options = Fields::of(node, "`logicalTypeOptions`", report)?;
-        options.text("pattern", report).map(str::to_owned)
+        let pattern = options.text("pattern", report)?;
+        // No error: the standard's expressions are those of ECMA-262, which are more than can be read here.
+        if Regex::new(pattern).is_err() {
+            let message = format!("{} is not a regular expression that can be read here", quote(pattern));
+            report.warning("contract/pattern", options.key_place("pattern"), message).help(
+                "see whether a bracket is left open; lookaround like `(?!…)` and backreferences are kept and not read",
+            );
+        }
+        Some(pattern.to_owned())
     });
     let examples = fields.list("examples", report).iter().filter_map(written).collect();
     let nested = inside(&mut fields, tags, report);

@@ -166,7 +166,7 @@ fn tags<'p>(product: &'p Product, path: &[&'p Column]) -> Vec<&'p str> {
 }
 
 /// Whether one of two tags is the other or lies below it.
-fn is_related(tag: &str, other: &str) -> bool {
+pub(super) fn is_related(tag: &str, other: &str) -> bool {
     let is_below =
         |tag: &str, above: &str| tag.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     is_below(tag, other) || is_below(other, tag)

@@ -15,7 +15,12 @@ use crate::secret::Secret;
 use crate::starter::is_todo;
 
 /// Reads the domain in the folder `name`. What it returns is served only if `report` stays without errors.
-pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, report: &mut Report) -> Option<Domain> {
+pub(crate) fn load(
+    tree: &Tree<'_>,
+    name: &DomainName,
+    declared: &Declared,
+    report: &mut Report,
+) -> Option<(Domain, Place)> {
     let products = products(tree, name, declared, report);
     let file = File::read(tree, &format!("{name}/domain.yaml"), report)?;
     let root = Node::parse(&file, report)?;
@@ -37,6 +42,7 @@ pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, repo
             None
         }
     };
+    let owner_place = fields.key_place("owner").clone();
     let description = fields.text("description", report).map(str::to_owned);
     let catalog_place = fields.key_place("catalog").clone();
     let catalog = match fields.get("catalog") {
@@ -53,7 +59,9 @@ pub(crate) fn load(tree: &Tree<'_>, name: &DomainName, declared: &Declared, repo
     let catalog = catalog.map(|(catalog, asking)| (settled(catalog, &storage), asking));
     fields.close(report);
     let (catalog, asking) = catalog?;
-    Some(Domain { name: name.clone(), description, owner: owner?, catalog, catalog_place, asking, storage, products })
+    let domain =
+        Domain { name: name.clone(), description, owner: owner?, catalog, catalog_place, asking, storage, products };
+    Some((domain, owner_place))
 }
 
 /// The catalog with its places in full: an Azure container is one of the account that the domain declares.

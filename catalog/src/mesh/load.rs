@@ -9,7 +9,7 @@ use super::versions::Versions;
 use super::{Domain, Mesh, Product, Withheld, alias, domain, standards};
 use crate::document::file::{File, Tree};
 use crate::document::yaml::Node;
-use crate::document::{Finding, Place, Report};
+use crate::document::{Finding, Place, Report, nearest, quote};
 use crate::name::{DomainName, ProductName};
 use crate::policy::Policies;
 use crate::policy::check::{Sources as Written, Taken};
@@ -62,10 +62,9 @@ pub(super) fn load(sources: &Sources<'_>) -> Option<Loaded> {
             candidate.report.error("domain/shared-place", &place, message);
         }
     }
-    for (name, place, message) in standards::across(candidates.values().filter_map(|c| c.domain.as_ref())) {
-        if let Some(candidate) = candidates.get_mut(&name) {
-            let noted = candidate.report.warning("standards/reference", &place, message);
-            noted.help("give both ends the same type, so that they can be joined");
+    for misfit in standards::across(candidates.values().filter_map(|c| c.domain.as_ref()), &declared) {
+        if let Some(candidate) = candidates.get_mut(&misfit.domain) {
+            candidate.report.warning("standards/reference", &misfit.place, misfit.message).help(misfit.help);
         }
     }
     let mut reports = BTreeMap::new();
@@ -155,15 +154,35 @@ fn candidates(
     let trees = sources.domains.iter().filter_map(|(name, tree)| Some((name, (*tree)?))).collect();
     let candidates = each(trees, |(name, tree): (&DomainName, Tree<'_>)| {
         let mut report = Report::new(Some(name.clone()));
-        let domain = domain::load(&tree, name, declared, &mut report);
-        if let Some(domain) = &domain {
+        let loaded = domain::load(&tree, name, declared, &mut report);
+        if let Some((domain, owner)) = &loaded {
             alias::within(domain, declared, &mut report);
             standards::check(domain, declared, &mut report);
             custom.check(domain, &mut report);
+            unheard(domain, owner, declared, &mut report);
         }
-        (name.clone(), Candidate { domain, report })
+        (name.clone(), Candidate { domain: loaded.map(|(domain, _)| domain), report })
     });
     Some(candidates?.into_iter().collect())
+}
+
+/// Notes that nobody is told why a product is withheld: who asks is told as a member of the owner's team. As long as all
+/// are served a team may be called as it likes.
+fn unheard(domain: &Domain, owner: &Place, declared: &Declared, report: &mut Report) {
+    let mut alive = domain.products.values().flatten().filter(|product| product.is_alive());
+    let Some(product) = alive.find(|product| report.refusal(product).is_some()) else { return };
+    let team = &domain.owner.team;
+    if declared.groups.contains(team) {
+        return;
+    }
+    let message = format!("`{}` is withheld, and the team {} is no group that is told why", product.name, quote(team));
+    let instead = match nearest(team, declared.groups.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "name one of the `groups` of mesh.yaml, or declare it there;".to_owned(),
+    };
+    report
+        .warning("domain/team", owner, message)
+        .help(format!("{instead} its members read the reason in `mesh.health`, and the check and the log of the server alone tell it now"));
 }
 
 fn read_policies(tree: &Tree<'_>, folder: &str, report: &mut Report) -> Written {

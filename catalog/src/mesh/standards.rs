@@ -18,7 +18,7 @@ use super::declared::{Declared, Tag};
 use super::detected::check_names;
 use super::{Domain, Product};
 use crate::contract::kind::agree;
-use crate::contract::{Column, Rights, Status, Type};
+use crate::contract::{Column, Rights, Status, Type, freshness};
 use crate::document::{Help, Place, Report, Severity, quote};
 use crate::policy::Mask;
 use crate::starter::is_todo;
@@ -259,8 +259,11 @@ fn has(product: &Product, domain: &Domain, what: &str) -> bool {
         "description" => contract.description.is_some(),
         "support" => !contract.support.is_empty(),
         "sla" => !contract.sla.is_empty(),
-        // The standard's names for how old data may be.
-        "freshness" => promises(&["freshness", "latency", "frequency"]),
+        // The standard's names for how old data may be. What cannot be read is held against nothing, and so is none.
+        "freshness" => {
+            let is_held = contract.freshness().is_some() || freshness::unread(&contract.sla).is_none();
+            promises(&["freshness", "latency", "frequency"]) && is_held
+        }
         "retention" => promises(&["retention"]),
         "licence" => contract.licence.is_some(),
         "key" => contract.columns.iter().any(|column| column.key.is_some()),

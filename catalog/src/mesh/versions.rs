@@ -305,8 +305,9 @@ impl Loaded {
     /// Whether the files of a domain are broken in themselves.
     fn is_broken(&self, name: &DomainName) -> bool {
         let mut findings = self.of_domains.get(name).into_iter().flatten();
-        // What takes one product out leaves its domain as it is.
-        findings.any(|finding| finding.severity == Severity::Error && finding.product.is_none())
+        // What takes one product out, or nothing, leaves its domain as it is.
+        let takes_out = |finding: &Finding| finding.product.is_none() && finding.domain.is_some();
+        findings.any(|finding| finding.severity == Severity::Error && takes_out(finding))
     }
 
     /// What is wrong with the files of a domain: in themselves, or in the eyes of the mesh's own.

@@ -289,6 +289,54 @@ fn a_misspelt_key_of_a_contract_protects_nothing_and_says_so() {
 }
 
 #[test]
+fn rules_of_quality_that_cannot_be_held_are_errors_and_keep_nothing_back() {
+    let at = |rule: &str, severity: Severity, code: &str, place: &str, said: &str| {
+        let ruled = format!("physicalName: town, quality: [{{ {rule} }}],");
+        let files = Files::valid().change(CONTRACT, "physicalName: town,", &ruled);
+        check(files.clone(), Nothing, code, &format!("{CONTRACT}:18:{place}"), said);
+        let mesh = files.load().unwrap();
+        let told: Vec<Severity> = mesh.findings().iter().map(|finding| finding.severity).collect();
+        assert_eq!(told, [severity], "{rule}: {:#?}", mesh.findings());
+        assert!(mesh.products().any(|(name, _)| name.to_string() == "shop.customers"), "{rule}");
+    };
+    let error = |rule, code, place, said| at(rule, Severity::Error, code, place, said);
+    error("metric: nulValues, mustBe: 0", "contract/metric", "55", "did you mean `nullValues`?");
+    error("type: library, metric: freshness, mustBe: 0", "contract/metric", "70", "`type: sql`");
+    error("type: library, mustBe: 0", "contract/metric", "53", "names no metric");
+    error("type: sqll, query: SELECT 1, mustBe: 1", "contract/quality", "55", "did you mean `sql`?");
+    let range = "metric: nullValues, mustBeBetween: [100, 1]";
+    error(range, "contract/quality", "90", "write the smaller number first: `mustBeBetween: [1, 100]`");
+    error("metric: nullValues, mustNotBeBetween: [1, 0.5]", "contract/quality", "93", "between 1 and 0.5");
+    let warning = |rule, code, place, said| at(rule, Severity::Warning, code, place, said);
+    warning("rule: rowCount, metric: nullValues, mustBe: many", "contract/quality", "53", "a number");
+    warning("metric: nullValues, mustBe: 0, severity: eror", "contract/quality-word", "86", "did you mean `error`?");
+    warning("metric: nullValues, mustBe: 0, severity: 1", "contract/quality-word", "86", "error, warning, info");
+    warning("metric: nullValues, mustBe: 0, dimension: validity", "contract/quality-word", "86", "uniqueness");
+    let slip = "metric: nullValues, mustBe: 0, dimension: complteness";
+    warning(slip, "contract/quality-word", "86", "did you mean `completeness`?");
+    // What v3.0 lets anybody write is no mistake.
+    at("rule: nulCheck, mustBe: 0", Severity::Note, "contract/metric", "55", "`nulCheck`");
+    at("rule: rowCont, mustBe: 0", Severity::Note, "contract/metric", "55", "did you mean `rowCount`?");
+    for fine in [
+        "metric: nullValues, mustBeBetween: [1, 1]",
+        "metric: nullValues, mustBe: 0, severity: WARN, dimension: cp",
+        "metric: nullValues, mustBe: 0, severity: critical, dimension: Uniqueness",
+        "type: text, description: whatever, severity: dire",
+    ] {
+        let ruled = format!("physicalName: town, quality: [{{ {fine} }}],");
+        let mesh = Files::valid().change(CONTRACT, "physicalName: town,", &ruled).load().unwrap();
+        assert_eq!(mesh.findings(), [], "{fine}");
+    }
+    // Of an object there is no such metric, however well it is spelt.
+    let of_object = Files::valid().change(
+        CONTRACT,
+        "    description: One",
+        "    quality: [{ metric: nullValues, mustBe: 0 }]\n    description: One",
+    );
+    check(of_object, Nothing, "contract/metric", &format!("{CONTRACT}:14:17"), "rowCount and duplicateValues");
+}
+
+#[test]
 fn one_column_of_a_table_is_one_column_of_a_contract() {
     let code = "contract/two-columns-of-one";
     changed(CONTRACT, "physicalName: town", "physicalName: email", Domain, code, "18:9", "17:9");

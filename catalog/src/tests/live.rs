@@ -90,8 +90,18 @@ fn rules_of_quality_are_held_against_their_numbers() {
     assert_eq!(check("{ metric: rowCount, mustNotBeBetween: [1, 2] }", 2.0), failed(Severity::Warning));
     let both = "{ metric: rowCount, mustBeGreaterThan: 1, mustBeLessThan: 3, severity: info }";
     assert_eq!((check(both, 2.0), check(both, 3.0)), (None, failed(Severity::Note)));
-    let found = measured(few, &Measured::Unknown("why".into())).unwrap();
-    assert_eq!((found.code, found.severity), ("quality/unmeasured", Severity::Note));
+    for (rule, severity, said) in [
+        (few, Severity::Warning, "the table has `city`"),
+        (none, Severity::Error, "`mustBe: 0` holds"),
+        (both, Severity::Note, "can be read; until then"),
+        ("{ type: sql, query: SELECT 1, mustBe: 1, severity: error }", Severity::Error, "run its query"),
+        ("{ metric: invalidValues, arguments: { validValues: [1] }, mustBe: 0 }", Severity::Warning, "can have"),
+    ] {
+        let found = measured(rule, &Measured::Unknown("the lake is gone".into())).unwrap();
+        assert_eq!((found.code, found.severity), ("quality/unmeasured", severity), "{rule}");
+        assert!(found.message.ends_with("could not be counted: the lake is gone"), "{}", found.message);
+        assert!(found.help.as_deref().unwrap().contains(said), "{:?}", found.help);
+    }
     let sql = "{ type: sql, name: largest, query: \"SELECT max(id) FROM ${table}\", mustBe: 1 }";
     let found = measured(sql, &Measured::Number { number: 4711.0, count: false }).unwrap().message;
     assert!(found.contains("rule `largest`") && !found.contains("4711"), "no value is told: {found}");

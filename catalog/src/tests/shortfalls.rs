@@ -17,6 +17,16 @@ fn shortfalls_of_standards_are_warnings() {
         "freshness",
     );
     at("description: where", "businessName: where", "standards/require", "18:9", "description");
+    let of_city = "name: city, logicalTypeOptions: { pattern: \"^[A-Z\" },";
+    at("name: city,", of_city, "contract/pattern", "18:45", "`^[A-Z`");
+    // Lawful by the standard, so that it can be no error.
+    let ahead = "name: city, logicalTypeOptions: { pattern: \"^(?!X)[A-Z]+$\" },";
+    at("name: city,", ahead, "contract/pattern", "18:45", "`(?!…)`");
+    // A promise that cannot be read is told where it stands, and is none where one is required.
+    for unread in ["value: soon, unit: h", "value: 1, unit: fortnight", "value: 1", "value: -1, unit: h"] {
+        at("value: 1, unit: h", unread, "standards/require", "12:5", "freshness");
+        at("value: 1, unit: h", unread, "contract/service-level", "9:17", "`value: 1, unit: h`");
+    }
     at("classification: restricted", "classification: secret", "standards/classification", "17:9", "`secret`");
     at(
         "description: how good",
@@ -70,9 +80,20 @@ fn standards_can_ask_for_promises_types_and_licences() {
     short(open, "standards/classification", "17:9", "write `classification: restricted`");
     let ending = Files::valid().change(CONTRACT, "status: active", "status: deprecated");
     short(ending.clone(), "contract/no-end", "12:5", "endOfLife");
-    let end = "slaProperties: [{ property: endOfLife, value: 2030-12-31 }, {";
-    let mesh = ending.change(CONTRACT, "slaProperties: [{", end).load().unwrap();
-    assert_eq!((mesh.findings(), mesh.find("shop.customers").contract.ends()), (&[][..], Some("2030-12-31")));
+    let ends = |files: &Files, end: &str| {
+        files.clone().change(CONTRACT, "slaProperties: [{", &format!("slaProperties: [{{ {end} }}, {{"))
+    };
+    let mesh = ends(&ending, "property: endOfLife, value: 9999-12-31").load().unwrap();
+    assert_eq!((mesh.findings(), mesh.find("shop.customers").contract.ends()), (&[][..], Some("9999-12-31")));
+    // The standard's own form, and days that are long over whenever this runs.
+    for over in ["property: endOfLife, value: 2001-12-31", "property: endOfSupport, value: 2001-05-12T09:30:10-08:00"] {
+        short(ends(&ending, over), "contract/ended", "9:17", "`status: retired`");
+        assert_eq!(ends(&Files::valid(), over).load().unwrap().findings(), [], "what is active is not to be retired");
+    }
+    for files in [&ending, &Files::valid()] {
+        let unread = ends(files, "property: endOfLife, value: next year");
+        short(unread, "contract/service-level", "9:17", "`next year` is no day");
+    }
 }
 
 #[test]
@@ -99,6 +120,23 @@ fn an_error_of_a_standard_takes_one_product_out_and_nothing_else() {
 }
 
 #[test]
+fn a_team_that_is_no_group_is_told_where_somebody_should_learn_a_reason() {
+    let withheld = Files::valid()
+        .change(MESH_FILE, "  classifications", "  severity: { naming: error }\n  classifications")
+        .change(CONTRACT, "name: city,", "name: City,");
+    let team = |files: &Files, team: &str| {
+        files.clone().change("shop/domain.yaml", "team: shop-data", &format!("team: {team}"))
+    };
+    let at = |files: Files, said| check(files, Nothing, "domain/team", "shop/domain.yaml:3:1", said);
+    at(team(&withheld, "shop-date"), "did you mean `shop-data`? its members read the reason in `mesh.health`");
+    at(team(&withheld, "everybody"), "`shop.customers` is withheld, and the team `everybody`");
+    for quiet in [withheld, team(&Files::valid(), "everybody")] {
+        let mesh = quiet.load().unwrap();
+        assert!(mesh.findings().iter().all(|finding| finding.code != "domain/team"), "{:#?}", mesh.findings());
+    }
+}
+
+#[test]
 fn a_plain_name_does_not_fall_to_an_older_major() {
     let second = CUSTOMERS
         .replace("version: 1.2.0", "version: 2.0.0")
@@ -115,13 +153,52 @@ fn a_plain_name_does_not_fall_to_an_older_major() {
 }
 
 #[test]
-fn what_refers_to_each_other_has_one_type() {
+fn what_refers_to_each_other_fits() {
     let refers = "logicalType: integer, relationships: [{ to: shop.customers.id }]";
     let parcels = "depot/products/parcels.odcs.yaml";
     let files = Files::valid().change(parcels, "logicalType: integer", refers);
     check(files, Nothing, "standards/reference", &format!("{parcels}:13:9"), "`shop.customers.id`, to which it refers");
-    for fits in [refers.replace("integer", "string"), refers.replace("shop.customers", "gone.customers")] {
-        let mesh = Files::valid().change(parcels, "logicalType: integer", &fits).load().unwrap();
+    let ends = |own: &str| {
+        let own = format!("logicalType: string, {own}, relationships: [{{ to: shop.customers.id }}]");
+        Files::valid()
+            .change(
+                MESH_FILE,
+                "  id.customer:",
+                "  id.parcel: { pattern: \"^P\" }\n  id.customer.old: {}\n  id.customer:",
+            )
+            .change(parcels, "logicalType: integer", &own)
+    };
+    let misfit = |files: Files, said| check(files, Nothing, "standards/reference", &format!("{parcels}:13:9"), said);
+    misfit(
+        ends("tags: [id.parcel]"),
+        "is an `id.parcel`, and `shop.customers.id`, to which it refers, is an `id.customer`",
+    );
+    let pattern = ends("logicalTypeOptions: { pattern: \"^[A-Z]{9}$\" }");
+    misfit(pattern, "`^[A-Z]{9}$`, and `shop.customers.id`, to which it refers, has the pattern `^C[0-9]{8}$`");
+    let slip = |to: &str| {
+        let refers = format!("logicalType: string, relationships: [{{ to: {to} }}]");
+        Files::valid().change(parcels, "logicalType: integer", &refers)
+    };
+    misfit(slip("shop.customers.idd"), "did you mean `id`?");
+    misfit(slip("shop.customers.telephone"), "`telephone` of `shop.customers`, which is no column there");
+    let within = "  - name: parcels\n    relationships: [{ from: parcels.parcel, to: parcels.nmber }]";
+    let within = Files::valid().change(parcels, "  - name: parcels", within);
+    check(within, Nothing, "standards/reference", &format!("{parcels}:14:9"), "`nmber` of `depot.parcels`");
+    for fits in [
+        slip("shop.customers.id"),
+        slip("gone.customers.id"),
+        slip("shop.gone.id"),
+        slip("shop.customers.n1").change(CONTRACT, "{ name: city,", "{ name: city, id: n1,"),
+        ends("tags: [id.customer]"),
+        ends("tags: [id.customer.old]"),
+        ends("tags: [id.customer, id.parcel], logicalTypeOptions: { pattern: \"^C[0-9]{8}$\" }").change(
+            MESH_FILE,
+            "pattern: \"^P\"",
+            "type: string",
+        ),
+        ends("logicalTypeOptions: { pattern: \"^C[0-9]{8}$\" }"),
+    ] {
+        let mesh = fits.load().unwrap();
         assert!(mesh.findings().is_empty(), "{:#?}", mesh.findings());
     }
 }
