@@ -65,7 +65,7 @@ struct Limits {
     /// Threads that plan and execute; the machine's cores by default
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Where queries spill to; a temporary directory by default
+    /// Where queries spill to, and what a killed process left of it is removed; a temporary directory by default
     #[arg(long, value_name = "DIR")]
     spill: Option<std::path::PathBuf>,
 }
