@@ -182,10 +182,11 @@ fn report(dir: &Path, findings: &[Finding]) {
     }
 }
 
-/// Starts an engine over the mesh in `dir`, and says which domains are out.
+/// Starts an engine over the mesh in `dir`, and says which domains are out. What keeps it from starting is the environment's
+/// fault: a spill directory or a cache that cannot be used.
 fn engine(dir: &Path, options: Options) -> Result<Arc<Engine>, Failure> {
     let mesh = load(dir)?;
-    Ok(Engine::start(mesh, options)?)
+    Engine::start(mesh, options).map_err(|error| Failure::Environment(error.message))
 }
 
 /// Whether anything found keeps something from being served.

@@ -90,6 +90,15 @@ def test_a_mesh_that_is_not_there_is_said_at_once(tmp_path):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("option, words", [("--spill", "the spill directory"), ("--cache", "the cache's directory")])
+def test_a_directory_that_cannot_be_used_is_a_matter_of_options(mesh, option, words):
+    """Nobody can make one there, root neither. A supervisor need not try again, which it knows by the code 2."""
+    command = [binary(), "serve", "--mesh", str(mesh), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    done = subprocess.run([*command, option, "/proc/polder"], capture_output=True, text=True, timeout=START)
+    assert done.returncode == 2, done.stderr
+    assert f"error: {words} cannot be used" in done.stderr
+
+
 @pytest.fixture
 def sealed(serve, authority):
     """A server with TLS."""
