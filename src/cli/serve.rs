@@ -11,7 +11,7 @@ use polder_catalog::mesh::limits::{SIZE, size};
 use polder_catalog::mesh::time;
 use polder_catalog::secret::Secret;
 
-use super::{Failure, Limits, Outcome, engine, terminal};
+use super::{Failure, Limits, Outcome, YEAR, engine, terminal};
 use crate::flight::tls::TlsFiles;
 use crate::inspect::Past;
 use crate::lake::{self, cache};
@@ -43,10 +43,10 @@ pub struct Serve {
     #[command(flatten)]
     listen: Listen,
     /// Seconds between two looks at the mesh's files
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     follow: u64,
     /// Seconds that rows may wait for a client that reads none, before they and their query are dropped
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     patience: u64,
     /// How often products that have changed are held against their contracts' rules of quality: `15m`, `1h`; never by default
     #[arg(long, value_name = "INTERVAL", value_parser = interval)]
