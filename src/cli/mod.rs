@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use polder_catalog::document::{Finding, Severity};
 use polder_catalog::mesh::Mesh;
@@ -53,19 +54,28 @@ enum Command {
     Audit(audit::Audit),
 }
 
+/// The most memory, in MiB: 64 TiB. More is a slip of the pen, in the unit for one.
+const MEMORY: u64 = 64 << 20;
+
+/// The longest time that an option takes, in seconds: a year.
+const YEAR: u64 = 365 * 24 * 60 * 60;
+
+/// The most threads. Each is several of the system's, which gives some ten thousand.
+const THREADS: u64 = 1024;
+
 /// What queries may use, for the commands that run them.
 #[derive(Args, Clone)]
 struct Limits {
     /// Memory for all queries together before they spill, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MEMORY))]
     memory: usize,
     /// How long one statement may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     timeout: u64,
     /// Threads that plan and execute; the machine's cores by default
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=THREADS))]
     threads: Option<usize>,
-    /// Where queries spill to; a temporary directory by default
+    /// Where queries spill to, and what a killed process left of it is removed; a temporary directory by default
     #[arg(long, value_name = "DIR")]
     spill: Option<std::path::PathBuf>,
 }
@@ -182,10 +192,11 @@ fn report(dir: &Path, findings: &[Finding]) {
     }
 }
 
-/// Starts an engine over the mesh in `dir`, and says which domains are out.
+/// Starts an engine over the mesh in `dir`, and says which domains are out. What keeps it from starting is the environment's
+/// fault: a spill directory or a cache that cannot be used.
 fn engine(dir: &Path, options: Options) -> Result<Arc<Engine>, Failure> {
     let mesh = load(dir)?;
-    Ok(Engine::start(mesh, options)?)
+    Engine::start(mesh, options).map_err(|error| Failure::Environment(error.message))
 }
 
 /// Whether anything found keeps something from being served.

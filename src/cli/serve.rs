@@ -11,15 +11,15 @@ use polder_catalog::mesh::limits::{SIZE, size};
 use polder_catalog::mesh::time;
 use polder_catalog::secret::Secret;
 
-use super::{Failure, Limits, Outcome, engine, terminal};
+use super::{Failure, Limits, Outcome, YEAR, engine, terminal};
 use crate::flight::tls::TlsFiles;
 use crate::inspect::Past;
 use crate::lake::{self, cache};
 use crate::observe::{Lineage, Log, Observer, Settings, Sink, Synced, Traces};
-use crate::server::{self, Checks, Follow};
+use crate::server::{self, Checks, Follow, Signals};
 use crate::session::{Engine, Options};
 
-/// How long running queries may go on after the first signal.
+/// How long running queries may go on after the first signal, unless there is a second one.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serve a mesh over Arrow Flight SQL
@@ -28,7 +28,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// is broken, a domain or the mesh's own files, stays as it was and all else follows; at the start a broken domain is out.
 /// POLDER_LOG=info tells more of what happens.
 /// TLS files are followed too: new connections get a renewed certificate.
-/// Ends on SIGINT or SIGTERM: running queries have 30 seconds to finish.
+/// Ends on SIGINT or SIGTERM: running queries have 30 seconds to finish, and a second signal ends them at once.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     polder serve --mesh packly\n  \
@@ -43,10 +43,10 @@ pub struct Serve {
     #[command(flatten)]
     listen: Listen,
     /// Seconds between two looks at the mesh's files
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     follow: u64,
     /// Seconds that rows may wait for a client that reads none, before they and their query are dropped
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     patience: u64,
     /// How often products that have changed are held against their contracts' rules of quality: `15m`, `1h`; never by default
     #[arg(long, value_name = "INTERVAL", value_parser = interval)]
@@ -243,7 +243,7 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow, 
         running.check(checks);
     }
     // Before anybody knows the address: a signal that comes at once is to drain too.
-    let ended = server::until_signal();
+    let mut signals = Signals::catch();
     terminal::say(&format!(
         "mesh `{}` is served at {scheme}://{}: {} domains, {} products",
         mesh.name(),
@@ -267,10 +267,19 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow, 
             terminal::say(&format!("warning: {error}"));
         }
     });
-    ended.await;
+    signals.next().await;
     probing.abort();
-    terminal::say("stopping: running queries may finish");
-    running.stop(DRAIN).await;
+    let seconds = DRAIN.as_secs();
+    terminal::say(&format!(
+        "stopping: running queries may finish within {seconds} seconds; another signal ends them at once"
+    ));
+    let deadline = async {
+        tokio::select! {
+            () = tokio::time::sleep(DRAIN) => {}
+            () = signals.next() => terminal::say("stopping at once: queries that still run are ended"),
+        }
+    };
+    running.stop(deadline).await;
     observer.close().await;
     Ok(())
 }

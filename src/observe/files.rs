@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::chain::{self, Link, Wrong};
+use crate::lock;
 
 const PREFIX: &str = "audit-";
 const SUFFIX: &str = ".jsonl";
-const LOCK: &str = "lock";
 
 /// Why a log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -187,7 +187,7 @@ impl Files {
     }
 
     fn next(&mut self) -> io::Result<Current> {
-        if !same(&self.dir.join(LOCK), &self.lock) {
+        if !same(&self.dir.join(lock::NAME), &self.lock) {
             // The directory is another one by now.
             self.lock = take_lock(&self.dir).map_err(|_| io::Error::from(io::ErrorKind::PermissionDenied))?;
         }
@@ -216,17 +216,10 @@ fn same(path: &Path, file: &File) -> bool {
 }
 
 fn take_lock(dir: &Path) -> Result<File, Unopened> {
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(Unopened::Locked),
-        Err(TryLockError::Error(cause)) => Err(cause.into()),
-    }
-}
-
-/// Whether a process writes to the log in `dir`.
-pub(super) fn is_written(dir: &Path) -> bool {
-    File::open(dir.join(LOCK)).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    lock::take(dir).map_err(|untaken| match untaken {
+        TryLockError::WouldBlock => Unopened::Locked,
+        TryLockError::Error(cause) => cause.into(),
+    })
 }
 
 /// The files of a log, by their numbers.

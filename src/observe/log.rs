@@ -185,7 +185,7 @@ impl Log {
     pub(super) fn promise(&self, body: String, of: &Beginning) -> Result<Commit, Error> {
         let (done, told) = oneshot::channel();
         let record = Message::Record(Record { body, done: Some(done), of: Some(of.clone()) });
-        if self.shared.broken.load(Ordering::Relaxed) || self.queue.try_send(record).is_err() {
+        if !self.is_writable() || self.queue.try_send(record).is_err() {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             return Err(unwritable());
         }
@@ -198,6 +198,11 @@ impl Log {
         if let Err(TrySendError::Full(_)) = self.queue.try_send(record) {
             tracing::error!("the end of a statement is not in the audit log: too many records wait to be written");
         }
+    }
+
+    /// Whether records are written, as far as is known: it is tried when there is one, and every second while it fails.
+    pub(super) fn is_writable(&self) -> bool {
+        !self.shared.broken.load(Ordering::Relaxed)
     }
 
     pub(super) fn login_failed(&self, user: Option<&str>, network: Option<IpAddr>) {
@@ -228,7 +233,7 @@ impl Log {
              # HELP polder_audit_refused_total Statements that did not run, since they could not be recorded.\n\
              # TYPE polder_audit_refused_total counter\n\
              polder_audit_refused_total {}\n",
-            u8::from(!self.shared.broken.load(Ordering::Relaxed)),
+            u8::from(self.is_writable()),
             count(&self.shared.records),
             count(&self.shared.refused),
         )

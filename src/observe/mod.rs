@@ -169,6 +169,11 @@ impl Observer {
         }
     }
 
+    /// Whether statements may run: while the log cannot be written, none may.
+    pub fn lets_run(&self) -> bool {
+        self.log.as_ref().is_none_or(Log::is_writable)
+    }
+
     /// Waits for the last words of statements, and writes the end of the log. Where nobody is told, nobody is waited for.
     pub async fn close(&self) {
         if self.log.is_none() && self.lineage.is_none() && self.traces.is_none() {

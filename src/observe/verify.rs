@@ -5,7 +5,8 @@ use std::io::{self, BufReader};
 use std::path::Path;
 
 use super::chain::{self, Link};
-use super::files::{is_written, list, name};
+use super::files::{list, name};
+use crate::lock;
 
 /// A log that is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub fn verify(path: &Path) -> Result<Verified, Unverified> {
         let broken = |line, why: String| Unverified::Broken(Broken { file: name(path), line, why });
         let scan = chain::scan(BufReader::new(File::open(path)?), before.clone())?;
         let scan = scan.map_err(|(line, wrong)| broken(line, wrong.to_string()))?;
-        let growing = place + 1 == files.len() && is_written(dir);
+        let growing = place + 1 == files.len() && lock::is_taken(dir);
         if !scan.rest.is_empty() && !growing {
             let why = "it is not finished: whoever wrote it was killed, or it was changed";
             return Err(broken(scan.lines.saturating_add(1), why.to_owned()));

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use polder_catalog::mesh::Mesh;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -181,21 +182,23 @@ impl Running {
         }
     }
 
-    /// Stops: says so to health checks, takes no more connections, waits for the running queries until the deadline,
-    /// then ends them with an error.
-    pub async fn stop(mut self, deadline: Duration) {
+    /// Stops: says so to health checks, takes no more connections, waits for the running queries until `deadline` is
+    /// there, then ends them with an error.
+    pub async fn stop(mut self, deadline: impl Future<Output = ()>) {
         self.ready.store(false, Ordering::Relaxed);
         self.health.draining().await;
         self.drain.cancel();
         self.over_http.close();
         let (flight, over_http) = (&mut self.flight_task, &self.over_http);
         let mut ending = std::pin::pin!(async { tokio::join!(flight, over_http.wait()).0 });
-        let mut ended = tokio::time::timeout(deadline, &mut ending).await;
-        if ended.is_err() {
-            tracing::warn!("queries still ran at the deadline of the shutdown and are ended");
-            self.abort.cancel();
-            ended = tokio::time::timeout(LAST_WORDS, &mut ending).await;
-        }
+        let ended = tokio::select! {
+            ended = &mut ending => Ok(ended),
+            () = deadline => {
+                tracing::warn!("queries still ran at the deadline of the shutdown and are ended");
+                self.abort.cancel();
+                tokio::time::timeout(LAST_WORDS, &mut ending).await
+            }
+        };
         if let Ok(Ok(Err(error))) = ended {
             tracing::error!(%error, "the server had already failed");
         }
@@ -209,23 +212,32 @@ impl Running {
     }
 }
 
-/// Waits for SIGINT or SIGTERM. They are caught from the call on and not only once it is awaited.
-pub fn until_signal() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    async move {
+/// SIGINT and SIGTERM. They are caught from the beginning and not only while one is awaited.
+#[derive(Debug)]
+pub struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    /// Catches them from now on.
+    pub fn catch() -> Self {
+        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
         match signals {
-            (Ok(mut interrupt), Ok(mut terminate)) => {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            // Then the system's own handling ends the process.
+            (Ok(interrupt), Ok(terminate)) => Self(Some((interrupt, terminate))),
             _ => {
                 tracing::error!("signals cannot be received: the server will stop without draining");
-                std::future::pending::<()>().await;
+                Self(None)
             }
+        }
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        match &mut self.0 {
+            Some((interrupt, terminate)) => tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            },
+            // Then the system's own handling ends the process.
+            None => std::future::pending().await,
         }
     }
 }

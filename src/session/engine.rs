@@ -93,12 +93,8 @@ impl Engine {
 
         let lake = Arc::new(Lake::new(options.lake)?);
         count_processors();
-        let spill = match options.spill {
-            Some(directory) => DiskManagerMode::Directories(vec![directory]),
-            None => DiskManagerMode::OsTmpDirectory,
-        };
         let unusable = |error| Error::new(Class::Limit, format!("the spill directory cannot be used: {error}"));
-        let spill = Spill::new(spill, SPILL).map_err(unusable)?;
+        let spill = Spill::new(options.spill, SPILL).map_err(unusable)?;
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(TrackConsumersPool::new(Shared::new(options.memory), CONSUMERS)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))

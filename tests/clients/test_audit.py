@@ -140,9 +140,12 @@ def test_while_the_log_cannot_be_written_no_row_leaves(serve, log):
         cursor.fetch_arrow_table()
     assert problem(server, "SELECT * FROM no.where")[1] == "storage", "what is refused is not told either"
     assert server.get("/livez")[0] == 200
+    assert server.get("/readyz") == (503, "not ready: the audit log cannot be written, so no statement runs\n")
     assert server.metric("polder_audit_writable") == 0
     away.rename(log)
-    assert eventually(lambda: post(server, CUSTOMERS)[0] == 200)
+    # By itself: who is not ready is sent no statements.
+    assert eventually(lambda: server.get("/readyz") == (200, "ready\n"))
+    assert post(server, CUSTOMERS)[0] == 200
     server.stop()
     assert verify(log).returncode == 0
     assert of(log, kind="resumed")

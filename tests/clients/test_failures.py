@@ -97,6 +97,28 @@ def test_a_spill_directory_that_goes_away_is_made_anew(serve, tmp_path):
     assert server.stop() == 0
 
 
+def test_what_a_killed_server_had_spilled_goes_when_the_next_one_starts(serve, tmp_path):
+    spill = tmp_path / "spill"
+    mine = spill / "mine" / "rows"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("rows")
+    homes = lambda: set(spill.glob("polder-spill-*"))  # noqa: E731
+    killed = serve("--spill", str(spill), *MEMORY)
+    [left] = homes()
+    # A kill may come before a statement has spilled, so one file is put there for certain.
+    (left / "spilled").write_text("rows")
+    killed.process.kill()
+    killed.process.wait(60)
+    assert (left / "spilled").is_file()
+    first = serve("--spill", str(spill), *MEMORY)
+    [living] = homes()
+    assert living != left
+    second = serve("--spill", str(spill), *MEMORY)
+    assert living in homes() and len(homes()) == 2, "one that lives keeps its own"
+    assert spills(first) == spills(second) == "ok"
+    assert mine.read_text() == "rows"
+
+
 def test_an_audit_disk_that_is_full_stops_statements_and_not_the_server(serve, tmp_path):
     disk = tmp_path / "disk"
     with small_disk(disk):

@@ -2,15 +2,17 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
+import time
 
 import pytest
 from adbc_driver_flightsql import DatabaseOptions
 from adbc_driver_manager import Error
 
 from conftest import open_connection
-from serving import START, binary, eventually
+from serving import START, STOP, binary, eventually
 
 ROOTS = DatabaseOptions.TLS_ROOT_CERTS.value
 
@@ -38,7 +40,8 @@ def test_it_counts_queries_and_failures(serve):
 def test_it_ends_well_when_nobody_asks(serve):
     server = serve()
     assert server.stop() == 0
-    assert "stopping: running queries may finish" in server.said
+    [words] = [line for line in server.said if line and line.startswith("stopping")]
+    assert words.startswith("stopping: running queries may finish") and "another signal ends them at once" in words
 
 
 @contextlib.contextmanager
@@ -81,6 +84,25 @@ def test_a_stop_does_not_wait_for_one_who_reads_nothing(serve):
         assert server.stop() == 0
 
 
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_second_signal_ends_running_queries_at_once(serve, again):
+    server = serve()
+    with asking(server) as cursor:
+        cursor.execute("SELECT * FROM storefront.customer_events a CROSS JOIN storefront.customer_events b")
+        cursor.fetch_record_batch().read_next_batch()
+        server.terminate()
+        # Two signals that nobody took yet are one.
+        assert eventually(lambda: server.get("/readyz") == (503, "draining\n"))
+        begun = time.monotonic()
+        server.process.send_signal(again)
+        assert server.process.wait(STOP) == 0
+        # Without it they have thirty seconds.
+        assert time.monotonic() - begun < 20
+    assert server.stop() == 0
+    assert "stopping at once: queries that still run are ended" in server.said
+
+
 def test_a_mesh_that_is_not_there_is_said_at_once(tmp_path):
     done = subprocess.run(
         [binary(), "serve", "--mesh", str(tmp_path)], capture_output=True, text=True, timeout=START
@@ -88,6 +110,15 @@ def test_a_mesh_that_is_not_there_is_said_at_once(tmp_path):
     assert done.returncode == 2
     assert str(tmp_path) in done.stderr or "mesh.yaml" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("option, words", [("--spill", "the spill directory"), ("--cache", "the cache's directory")])
+def test_a_directory_that_cannot_be_used_is_a_matter_of_options(mesh, option, words):
+    """Nobody can make one there, root neither. A supervisor need not try again, which it knows by the code 2."""
+    command = [binary(), "serve", "--mesh", str(mesh), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    done = subprocess.run([*command, option, "/proc/polder"], capture_output=True, text=True, timeout=START)
+    assert done.returncode == 2, done.stderr
+    assert f"error: {words} cannot be used" in done.stderr
 
 
 @pytest.fixture

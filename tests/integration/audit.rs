@@ -335,7 +335,7 @@ fn over_the_wire_a_record_says_so_and_each_execution_has_its_own() {
         }
         assert!(owner.query("SELECT nothing FROM shop.customers").await.is_err());
         assert!(connect("not-the-password").await.is_err());
-        running.stop(std::time::Duration::from_secs(5)).await;
+        running.stop(tokio::time::sleep(std::time::Duration::from_secs(5))).await;
         let (lines, text) = shop.told().await;
         let began = of(&lines, "begin");
         assert_eq!(began.len(), 2);

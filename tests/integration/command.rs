@@ -37,6 +37,29 @@ fn sql_on_an_embedded_mesh_prints_rows_to_stdout_alone() {
 }
 
 #[test]
+fn limits_of_nothing_or_beyond_any_machine_are_refused() {
+    let (dir, path) = (packly().dir(), tempfile::tempdir().unwrap());
+    let (dir, demo) = (dir.to_str().unwrap(), path.path().join("demo"));
+    let sql = "SELECT 1";
+    let commands: [&[&str]; 4] = [
+        &["serve", "--mesh", dir],
+        &["sql", "--mesh", dir, "--as", "guest", "-c", sql],
+        &["explain", "--mesh", dir, "--as", "guest", sql],
+        &["demo", "--dir", demo.to_str().unwrap()],
+    ];
+    for command in commands {
+        for (option, most) in [("--memory", "67108864"), ("--timeout", "31536000"), ("--threads", "1024")] {
+            for value in ["0", "99999999999999999"] {
+                let arguments = [command, &[option, value]].concat();
+                check(&arguments, 2, "", &format!("{value} is not in 1..={most}"));
+            }
+        }
+    }
+    assert!(!demo.exists());
+    check(&["sql", "--mesh", dir, "--as", "guest", "--memory", "67108864", "-c", sql], 0, "1\n", "");
+}
+
+#[test]
 fn sql_on_a_server_asks_who_you_are() {
     let url = packly().url();
     let sql = "SELECT city FROM storefront.customers ORDER BY customer_id LIMIT 1";

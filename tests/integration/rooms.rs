@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import from. `error` is open to all.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("error", &[]),
     ("served", &[]),
-    ("lake", &[]),
+    ("lock", &[]),
+    ("lake", &["lock"]),
     ("scan", &["lake"]),
     ("scrub", &[]),
     ("format", &[]),
-    ("observe", &[]),
+    ("observe", &["lock"]),
     ("guard", &["scrub"]),
     ("resolve", &["guard", "scan", "lake", "observe"]),
-    ("session", &["served", "resolve", "guard", "scan", "lake", "observe"]),
+    ("session", &["served", "resolve", "guard", "scan", "lake", "observe", "lock"]),
     ("inspect", &["session", "resolve", "scan", "lake"]),
     ("auth", &["served", "observe"]),
     ("flight", &["auth", "session", "scrub", "observe"]),

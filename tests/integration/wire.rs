@@ -268,7 +268,7 @@ fn a_stopped_server_says_so_and_takes_nobody_in() {
         assert!(get(http, "/livez").await.starts_with("HTTP/1.1 200"));
         assert!(get(http, "/readyz").await.starts_with("HTTP/1.1 200"));
         assert!(get(http, "/metrics").await.contains("polder_"));
-        running.stop(Duration::from_secs(5)).await;
+        running.stop(tokio::time::sleep(Duration::from_secs(5))).await;
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
         assert!(tokio::net::TcpStream::connect(http).await.is_err());
     });

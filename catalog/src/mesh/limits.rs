@@ -150,12 +150,23 @@ fn whole<T: FromStr + PartialOrd + Default>(text: &str) -> Option<T> {
 /// What [`size`] reads, in the words of an error.
 pub const SIZE: &str = "a number of bytes, as in `512MiB` or `10GiB`";
 
+/// What sizes are written in, and how far each is from a byte.
+const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+
 /// A number of bytes, which may have a unit.
 pub fn size(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
     let unit = UNITS.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
     let (number, shift) = unit.unwrap_or((text, 0));
     number.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// A number of bytes as people write it: in the largest unit that it is a whole number of.
+pub fn sized(bytes: u64) -> String {
+    let whole = |(_, shift): &(&str, u32)| bytes > 0 && bytes.trailing_zeros() >= *shift;
+    match UNITS.into_iter().rev().find(whole) {
+        Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 #[cfg(test)]
@@ -238,5 +249,15 @@ mod tests {
         for text in ["", "GiB", "10GB", "-1", "1.5GiB", "99999999999TiB"] {
             assert!(size(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn sizes_are_written_as_they_are_read() {
+        for text in ["1KiB", "30MiB", "1536MiB", "10GiB", "1025TiB"] {
+            assert_eq!(sized(size(text).unwrap()), text);
+        }
+        assert_eq!(sized(1024 << 10), "1MiB");
+        assert_eq!(sized(1000), "1000 bytes");
+        assert_eq!(sized(0), "0 bytes");
     }
 }

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use super::PAUSE;
 use super::block::{Block, Key};
 use crate::error::{Class, Error};
+use crate::lock;
 
 /// What a block that is not what was written is read as.
 #[derive(Debug)]
@@ -107,19 +108,16 @@ impl Disk {
         if !found.is_dir() {
             return Err(refused("what is there is not ours"));
         }
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(directory.join("lock"));
-        let lock = lock.map_err(|cause| unusable("it cannot be written to", &cause))?;
+        let lock = lock::take(&directory).map_err(|untaken| match untaken {
+            TryLockError::WouldBlock => refused("another process has it"),
+            TryLockError::Error(cause) => unusable("it cannot be locked", &cause),
+        })?;
         let mine = lock.metadata().map_err(|cause| unusable("it cannot be looked at", &cause))?.uid();
         if found.uid() != mine {
             return Err(refused("what is there is not ours"));
         }
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))
             .map_err(|cause| unusable("its permissions cannot be set", &cause))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(refused("another process has it")),
-            Err(TryLockError::Error(cause)) => return Err(unusable("it cannot be locked", &cause)),
-        }
         let disk = Self {
             directory,
             most,

@@ -30,6 +30,9 @@ use crate::flight::tls::Tls;
 use crate::session::Engine;
 pub(super) use sql::Sql;
 
+/// What is said while no statement may run.
+const UNRECORDED: &str = "not ready: the audit log cannot be written, so no statement runs\n";
+
 /// Serves until `close`. An accept that fails is tried again by axum itself.
 pub(super) async fn serve(
     listener: TcpListener,
@@ -77,7 +80,8 @@ impl Pages {
     }
 }
 
-/// Queries are answered whatever single domains are like. Why files do not load is in the log: this page is for everyone.
+/// Queries are answered whatever single domains are like, and not while nothing can be recorded of them. Why that is so, and
+/// why files do not load, is in the log: this page is for everyone.
 async fn readiness(
     State(pages): State<Arc<Pages>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -87,11 +91,12 @@ async fn readiness(
         return Ok((StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()));
     }
     let domains = pages.domains(&peer, &headers).await.map_err(|problem| problem.response())?;
-    let stale = match pages.changes.stale() {
-        Some(_) => "ready, with an older mesh: the one on disk is not served\n",
-        None => "ready\n",
+    let (status, words) = match (pages.sql.engine.observer().lets_run(), pages.changes.stale()) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, UNRECORDED),
+        (true, Some(_)) => (StatusCode::OK, "ready, with an older mesh: the one on disk is not served\n"),
+        (true, None) => (StatusCode::OK, "ready\n"),
     };
-    Ok((StatusCode::OK, stale.to_owned() + &domains.words()))
+    Ok((status, words.to_owned() + &domains.words()))
 }
 
 async fn metrics(

@@ -30,13 +30,13 @@ impl Used {
     }
 }
 
-/// What there was not enough of, and how much there is of it.
+/// What there was not enough of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exhausted {
     /// What one statement may have.
-    Own(usize),
+    Own,
     /// What the statements of its group may have together.
-    Share(usize),
+    Share,
 }
 
 /// The pool of one statement. Operators that can spill do so when it is exhausted, as they do for the engine's.
@@ -108,11 +108,11 @@ impl MemoryPool for Bounded {
             Err(DataFusionError::ResourcesExhausted("the statement's memory is exhausted".to_owned()))
         };
         if !self.used.try_add(additional, self.own) {
-            return exhausted(Exhausted::Own(self.own.unwrap_or_default()));
+            return exhausted(Exhausted::Own);
         }
         if !self.used_by_group.try_add(additional, self.share) {
             self.used.sub(additional);
-            return exhausted(Exhausted::Share(self.share.unwrap_or_default()));
+            return exhausted(Exhausted::Share);
         }
         self.engine.try_grow(reservation, additional).inspect_err(|_| {
             self.refuse(None);
@@ -153,10 +153,10 @@ mod tests {
         let (ones, others) = (of(&one), of(&other));
         ones.try_grow(50).unwrap();
         assert!(ones.try_grow(1).is_err());
-        assert_eq!(one.exhausted(), Some(Exhausted::Own(50)));
+        assert_eq!(one.exhausted(), Some(Exhausted::Own));
         others.try_grow(30).unwrap();
         assert!(others.try_grow(1).is_err());
-        assert_eq!(other.exhausted(), Some(Exhausted::Share(80)));
+        assert_eq!(other.exhausted(), Some(Exhausted::Share));
         let third = Bounded::new(&engine, None, Arc::default(), None);
         let thirds = of(&third);
         assert!(thirds.try_grow(21).is_err());

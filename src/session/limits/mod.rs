@@ -19,6 +19,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use polder_catalog::mesh::ResourceGroup;
+use polder_catalog::mesh::limits::sized;
 
 pub(super) use lanes::{Lanes, Place};
 use memory::{Bounded, Used};
@@ -75,7 +76,7 @@ impl Allowance {
     /// `Limit`, when they are too many.
     pub(super) fn rows(&mut self, rows: usize) -> Result<(), Error> {
         self.rows = self.rows.saturating_add(u64::try_from(rows).unwrap_or(u64::MAX));
-        self.holds("rows", self.rows, self.group.each.rows)
+        self.holds(self.rows, self.group.each.rows, |most| format!("{most} rows"))
     }
 
     /// Counts bytes that are to leave.
@@ -84,7 +85,7 @@ impl Allowance {
     /// `Limit`, when they are too many.
     pub(super) fn bytes(&mut self, bytes: usize) -> Result<(), Error> {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        self.holds("bytes of an answer", self.bytes, self.group.each.bytes)
+        self.holds(self.bytes, self.group.each.bytes, |most| format!("{} of an answer", sized(most)))
     }
 
     /// The most bytes of data files that may be read.
@@ -99,7 +100,7 @@ impl Allowance {
 
     /// The error of a statement that read too many bytes of data files.
     pub(super) fn read_too_much(&self) -> Error {
-        self.over(&format!("{} bytes of data files", self.group.each.scanned.unwrap_or_default()))
+        self.over(&format!("{} of data files", sized(self.group.each.scanned.unwrap_or_default())))
     }
 
     /// The error of a statement that took too much time of processors.
@@ -111,12 +112,17 @@ impl Allowance {
     pub(super) fn told(&self, error: Error) -> Error {
         let exhausted = self.memory.as_ref().and_then(|memory| memory.exhausted());
         match exhausted.filter(|_| error.class == Class::Limit) {
-            Some(memory::Exhausted::Own(most)) => self.over(&format!("{most} bytes of memory")),
-            Some(memory::Exhausted::Share(most)) => {
-                let name = &self.group.name;
+            Some(memory::Exhausted::Own) => {
+                self.over(&format!("{} of memory", sized(self.group.each.memory.unwrap_or_default())))
+            }
+            Some(memory::Exhausted::Share) => {
+                let (name, percent) = (&self.group.name, self.group.memory.unwrap_or_default());
                 Error::new(
                     Class::Limit,
-                    format!("the statements of the resource group `{name}` may have {most} bytes of memory together"),
+                    format!(
+                        "the statements of the resource group `{name}` may have {percent}% of the memory for queries \
+                         together"
+                    ),
                 )
                 .help("wait for others to end, ask for fewer rows or columns, or group on fewer values")
             }
@@ -124,9 +130,9 @@ impl Allowance {
         }
     }
 
-    fn holds(&self, what: &str, taken: u64, most: Option<u64>) -> Result<(), Error> {
+    fn holds(&self, taken: u64, most: Option<u64>, words: impl Fn(u64) -> String) -> Result<(), Error> {
         match most {
-            Some(most) if taken > most => Err(self.over(&format!("{most} {what}"))),
+            Some(most) if taken > most => Err(self.over(&words(most))),
             _ => Ok(()),
         }
     }
