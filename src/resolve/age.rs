@@ -1,5 +1,5 @@
-//! How old a product's data is, beside what its contract promises. It is told only to those from whom nothing of the product
-//! is kept: when a table changed tells of rows that others may not see.
+//! How old a product's data is, beside what its contract promises. How old exactly is told only to those from whom nothing of
+//! the product is kept: when a table changed tells of rows that others may not see. That a promise is broken is told to all.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +34,11 @@ impl Age {
         let said = format!("`{product}` is stale: it changed {age} ago, and its contract allows {promised}");
         self.is_stale().then_some(said)
     }
+}
+
+/// What to say of a product that is stale to those who may not know how old it is.
+pub(super) fn outdated(product: &str) -> String {
+    format!("`{product}` is stale: it changed longer ago than its contract allows")
 }
 
 /// A time in milliseconds since 1970.

@@ -23,7 +23,7 @@ use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::{ProductName, ProductRef};
 use polder_catalog::policy::{Decision, Grants};
 
-use super::age::Age;
+use super::age::{Age, outdated};
 use super::quality::{History, Runs};
 use super::system::Row;
 use super::{At, Resolver, Table, beside, bind, restricts, table_part};
@@ -186,14 +186,15 @@ impl Resolver {
             restricted: true,
         };
         let Found { error, changed, age, restricted } = found.unwrap_or_else(late);
+        let is_stale = age.is_some_and(|age| age.is_stale());
         let (changed, age) = if restricted { (None, None) } else { (changed, age) };
         let kept = self.mesh.kept_since(&domain.name);
         let seen = self.seen.note(product, error.as_ref());
-        let state = match (&error, kept, &age) {
-            (Some(error), ..) => State::of(error),
-            (None, Some(_), _) => State::Kept,
-            (None, None, Some(age)) if age.is_stale() => State::Stale,
-            (None, None, _) => State::Ok,
+        let state = match (&error, kept) {
+            (Some(error), _) => State::of(error),
+            (None, Some(_)) => State::Kept,
+            (None, None) if is_stale => State::Stale,
+            (None, None) => State::Ok,
         };
         let since = match state {
             State::Ok | State::Withheld => None,
@@ -208,6 +209,7 @@ impl Resolver {
             (State::Drift, ..) => Some("its table does not keep its contract".to_owned()),
             (State::Kept, ..) => Some("the files of its domain are broken, and hold as they were before".to_owned()),
             (State::Stale, _, Some(age)) => age.notice(&name.to_string()),
+            (State::Stale, ..) => Some(outdated(&name.to_string())),
             _ => None,
         };
         vec![

@@ -341,7 +341,8 @@ impl Resolver {
             Error::new(Class::Bug, format!("the masks of `{name}` could not be put in place, so it is not served"))
         })?;
 
-        let notices = notices(name, product, &rows);
+        let mut notices = notices(name, product, &rows);
+        notices.extend(age.filter(|age| restricted && age.is_stale()).map(|_| age::outdated(&name.to_string())));
         let descriptions = descriptions(product);
         Ok(Table {
             name: name.to_string(),

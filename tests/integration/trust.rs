@@ -135,6 +135,33 @@ async fn rules_are_checked_when_something_changed_and_their_past_is_for_those_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_a_product_is_stale_is_told_to_all_and_how_old_it_is_to_those_who_see_all() {
+    let (dir, engine, _) = shop().await;
+    let path = dir.path().join("shop/products/people.odcs.yaml");
+    let mut contract: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    contract["slaProperties"] = json!([{ "property": "freshness", "value": 1, "unit": "s" }]);
+    fs::write(&path, contract.to_string()).unwrap();
+    engine.serve(Mesh::load(dir.path()).unwrap());
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    let health = "SELECT state, split_part(reason, ': ', 2), since IS NULL, changed IS NULL, age IS NULL \
+        FROM mesh.health WHERE product = 'people'";
+    let notices = async |user: &str| {
+        let principal = engine.mesh().principal(user).unwrap();
+        let planned = engine.plan(&principal, "SELECT id FROM shop.people", &Pins::new()).await.unwrap();
+        planned.notices().to_vec()
+    };
+    let told = ask(&engine, "owner", health).await;
+    assert!(
+        told[0].starts_with("stale | it changed ") && told[0].ends_with(" allows 1 seconds | false | false | false"),
+        "{told:?}"
+    );
+    assert!(notices("owner").await[0].contains("seconds ago"));
+    let vague = "it changed longer ago than its contract allows";
+    assert_eq!(ask(&engine, "reader", health).await, [format!("stale | {vague} | true | true | true")]);
+    assert_eq!(notices("reader").await, [format!("`shop.people` is stale: {vague}")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_withheld_is_told_to_its_owners_alone() {
     let (_dir, engine, _) = shop().await;
     let health = "SELECT product, reason FROM mesh.health WHERE state = 'withheld'";
