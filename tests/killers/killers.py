@@ -23,6 +23,7 @@ def doubling(make, times, table=CUSTOMERS):
 
 
 CROSSED = f"{EVENTS} a CROSS JOIN {EVENTS} b"
+COLUMNS = "event_id, customer_id, session_id, event_type, device, sku"
 LONG = "x" * 100_000
 
 KILLERS = {
@@ -47,6 +48,15 @@ KILLERS = {
     ),
     "a cube of twenty columns": (
         f"SELECT count(*) FROM {CUSTOMERS} GROUP BY CUBE (" + ", ".join(["customer_id"] * 20) + ")",
+        REFUSED,
+    ),
+    "a cube of a cube": (
+        f"SELECT count(*) FROM {EVENTS} GROUP BY CUBE ({COLUMNS}), CUBE ({COLUMNS})",
+        REFUSED,
+    ),
+    "a rollup of grouping sets": (
+        f"SELECT count(*) FROM {EVENTS} GROUP BY ROLLUP ({COLUMNS}), "
+        + ", ".join([f"GROUPING SETS ({COLUMNS})"] * 4),
         REFUSED,
     ),
     "casts, a thousand deep": ("SELECT " + "CAST(" * 1_000 + "1" + " AS INT)" * 1_000, REFUSED),

@@ -1,5 +1,6 @@
 //! What a statement may cost before it is planned: bounds on what planning and execution cannot bound themselves.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use arrow::compute::kernels::cast_utils::{Parser as _, parse_interval_month_day_nano};
@@ -41,8 +42,9 @@ const CHAINING: [Keyword; 12] = [
 /// The most tables that a statement reads, each common table expression counted as often as it is used.
 pub const TABLES: u64 = 128;
 
-/// The most columns of a `CUBE` or a `ROLLUP`: each further one doubles the groups of a cube.
-const CUBED: usize = 8;
+/// The most keys that a grouping by several sets makes of a row: as many as it has columns, for each set. The sets of `CUBE`,
+/// `ROLLUP` and `GROUPING SETS` multiply, and no pool is asked before a whole batch has been grouped by all of them.
+const GROUPED: u64 = 1_024;
 
 /// The functions whose result is as large as an argument says, and the place of that argument. Memory for it is not
 /// counted by any pool, so the argument must be a number that stands in the statement.
@@ -215,6 +217,15 @@ impl Visitor for Scale {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<Self::Break> {
+        match &select.group_by {
+            ast::GroupByExpr::Expressions(by, _) if keys(by) > GROUPED => {
+                ControlFlow::Break("a CUBE, ROLLUP or GROUPING SETS of so many columns")
+            }
+            ast::GroupByExpr::Expressions(..) | ast::GroupByExpr::All(_) => ControlFlow::Continue(()),
+        }
+    }
+
     fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<Self::Break> {
         let name = match relation.0.as_slice() {
             [part] => part.as_ident().map(normal),
@@ -247,9 +258,6 @@ impl Visitor for Scale {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
-            Expr::Cube(sets) | Expr::Rollup(sets) if sets.len() > CUBED => {
-                ControlFlow::Break("a CUBE or ROLLUP of so many columns")
-            }
             Expr::Function(function) => self.growing(function),
             Expr::Cast { data_type, .. } | Expr::TypedString(ast::TypedString { data_type, .. })
                 if has_fixed_length(&data_type.to_string()) =>
@@ -306,6 +314,25 @@ impl Scale {
             None => ControlFlow::Break("a size that is not a plain number, in `repeat`, `lpad` and the like,"),
         }
     }
+}
+
+/// How many keys a grouping makes of a row; none where it has but one set, as a plain one has.
+fn keys(by: &[Expr]) -> u64 {
+    let (mut sets, mut columns) = (1_u64, HashSet::new());
+    for expr in by {
+        let (times, parts) = match expr {
+            Expr::Cube(parts) => (2_u64.saturating_pow(u32::try_from(parts.len()).unwrap_or(u32::MAX)), parts),
+            Expr::Rollup(parts) => (parts.len() as u64 + 1, parts),
+            Expr::GroupingSets(parts) => (parts.len() as u64, parts),
+            column => {
+                columns.insert(column);
+                continue;
+            }
+        };
+        sets = sets.saturating_mul(times.max(1));
+        columns.extend(parts.iter().flatten());
+    }
+    if sets > 1 { sets.saturating_mul(columns.len() as u64) } else { 0 }
 }
 
 /// Whether a window has so few rows for each row, as it stands in the statement.
