@@ -102,6 +102,11 @@ KILLERS = {
         doubling("array_to_string(make_array(s, s, s, s), ',')", 14),
         LIMIT,
     ),
+    "lists in lists to a text": (f"SELECT length(array_to_string([range(0, 10000)], '{LONG}{LONG}'))", LIMIT),
+    "lists in lists in lists to texts": (
+        f"SELECT sum(length(array_to_string([[range(0, 5000)], [range(0, 5000)]], repeat(customer_id, 1)))) FROM {EVENTS}",
+        EITHER,
+    ),
     "texts to lists": (f"SELECT sum(cardinality(string_to_array(repeat(customer_id, 10000), NULL))) FROM {EVENTS}", EITHER),
     "constants, doubled": (
         f"SELECT length(s) FROM ({nested(f'SELECT {chr(39)}0123456789{chr(39)} AS s', 'SELECT concat(s, s, s, s, s, s, s, s) AS s FROM {} t', 14)}) t",

@@ -8,7 +8,9 @@
 //!
 //! What a function makes of a byte is taken for the most that it may be; where a list has no plain length, for all of it.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
@@ -90,14 +92,17 @@ impl Arguments<'_> {
             }
             "regexp_replace" => self.replaced(),
             "array_replace" | "array_replace_all" | "array_replace_n" => {
-                let values = self.elements(0).saturating_mul(self.widest(2));
+                let values = self.elements(0, 1).saturating_mul(self.widest(2));
                 self.bytes(0).saturating_add(values)
             }
             "array_to_string" => {
                 let (apart, null) = (self.widest(1), if self.values.len() > 2 { self.widest(2) } else { 0 });
                 let each = apart.saturating_add(null).saturating_add(WRITTEN);
-                self.bytes(0).saturating_add(self.elements(0).saturating_mul(each))
+                // Lists in lists are written one after the other, and what is NULL among them is written too.
+                self.bytes(0).saturating_add(self.elements(0, usize::MAX).saturating_mul(each))
             }
+            // Where a list is shorter than another it is filled up.
+            "arrays_zip" => all().saturating_mul(self.values.len() as u64),
             "concat_ws" => {
                 let between = (self.values.len() as u64).saturating_mul(self.bytes(0));
                 all().saturating_add(between)
@@ -168,12 +173,12 @@ impl Arguments<'_> {
         }
     }
 
-    /// How many values the lists of an argument hold.
-    fn elements(&self, place: usize) -> u64 {
+    /// How many values the lists of an argument hold, to such a depth.
+    fn elements(&self, place: usize, depth: usize) -> u64 {
         match self.values.get(place) {
-            Some(ColumnarValue::Array(array)) => elements(array),
+            Some(ColumnarValue::Array(array)) => elements(array, depth),
             Some(ColumnarValue::Scalar(value)) => {
-                self.rows.saturating_mul(value.to_array().map_or(u64::MAX, |array| elements(&array)))
+                self.rows.saturating_mul(value.to_array().map_or(u64::MAX, |array| elements(&array, depth)))
             }
             None => 0,
         }
@@ -231,26 +236,25 @@ pub(super) fn bytes(array: &ArrayRef) -> u64 {
         | DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView => lengths(array).fold(places, u64::saturating_add),
-        DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            inner(list.values(), list.value_offsets().first(), list.value_offsets().last(), places)
-        }
-        DataType::LargeList(_) => {
-            let list = array.as_list::<i64>();
-            inner(list.values(), list.value_offsets().first(), list.value_offsets().last(), places)
-        }
         DataType::Struct(_) => array.as_struct().columns().iter().map(bytes).fold(places, u64::saturating_add),
-        _ => array.to_data().get_slice_memory_size().map_or(u64::MAX, |bytes| bytes as u64),
+        _ => match values(array) {
+            Some(values) => places.saturating_add(bytes(&values)),
+            None => array.to_data().get_slice_memory_size().map_or(u64::MAX, |bytes| bytes as u64),
+        },
     }
 }
 
-fn inner<O: Copy + TryInto<usize>>(values: &ArrayRef, first: Option<&O>, last: Option<&O>, places: u64) -> u64 {
-    let place = |offset: Option<&O>| offset.and_then(|offset| (*offset).try_into().ok());
-    match (place(first), place(last)) {
-        (Some(first), Some(last)) if first <= last && last <= values.len() => {
-            places.saturating_add(bytes(&values.slice(first, last - first)))
-        }
-        _ => places,
+/// The values that the lists of an array hold, where it is one of lists.
+fn values(array: &ArrayRef) -> Option<ArrayRef> {
+    fn within<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> Option<ArrayRef> {
+        let (first, last) = list.value_offsets().first().zip(list.value_offsets().last())?;
+        Some(list.values().slice(first.as_usize(), last.as_usize().saturating_sub(first.as_usize())))
+    }
+    match array.data_type() {
+        DataType::List(_) => within(array.as_list::<i32>()),
+        DataType::LargeList(_) => within(array.as_list::<i64>()),
+        DataType::FixedSizeList(..) => Some(Arc::clone(array.as_fixed_size_list().values())),
+        _ => None,
     }
 }
 
@@ -271,20 +275,9 @@ fn lengths(array: &ArrayRef) -> Box<dyn Iterator<Item = u64> + '_> {
     }
 }
 
-/// How many values the lists of an array hold.
-pub(super) fn elements(array: &ArrayRef) -> u64 {
-    match array.data_type() {
-        DataType::List(_) => {
-            let offsets = array.as_list::<i32>().value_offsets();
-            offsets.last().zip(offsets.first()).map_or(0, |(last, first)| u64::from(last.abs_diff(*first)))
-        }
-        DataType::LargeList(_) => {
-            let offsets = array.as_list::<i64>().value_offsets();
-            offsets.last().zip(offsets.first()).map_or(0, |(last, first)| last.abs_diff(*first))
-        }
-        DataType::FixedSizeList(_, length) => {
-            (array.len() as u64).saturating_mul(u64::try_from(*length).unwrap_or_default())
-        }
-        _ => array.len() as u64,
-    }
+/// How many values the lists of an array hold, and those of the lists among them to such a depth.
+pub(super) fn elements(array: &ArrayRef, depth: usize) -> u64 {
+    let Some(values) = values(array) else { return 0 };
+    let deeper = if depth > 1 { elements(&values, depth - 1) } else { 0 };
+    (values.len() as u64).saturating_add(deeper)
 }

@@ -147,6 +147,9 @@ mod tests {
             "array_replace_all(make_array('a', 'a', 'a'), 'a', t)",
             "array_to_string(make_array(t, t, NULL), '------', 'nothing')",
             "array_to_string(make_array(1, 2, length(t)), ',')",
+            "array_to_string(make_array(make_array(t, t, t), make_array(t, t)), '------', 'nothing')",
+            "array_to_string(make_array(make_array(range(1, 50)), make_array(range(1, 70))), '--------------------')",
+            "arrays_zip(make_array(t, t, t, t), make_array(1), make_array(2), make_array(3))",
             "string_to_array(t, 'b')",
             "range(1, 700)",
             "generate_series(1, 900, 2)",
@@ -199,6 +202,25 @@ mod tests {
         }
         let error = run("SELECT unnest(range(1, 9000000)), repeat(t, 1000) FROM texts").await.unwrap_err();
         assert_eq!(grown(error.find_root()).unwrap().class, Class::Limit);
+    }
+
+    #[tokio::test]
+    async fn lists_in_lists_are_counted_to_their_last_value() {
+        let apart = "-".repeat(200_000);
+        for depth in 0..3 {
+            let lists = (0..depth).fold("range(0, 10000)".to_owned(), |inner, _| format!("make_array({inner})"));
+            let error = run(&format!("SELECT length(array_to_string({lists}, '{apart}'))")).await.unwrap_err();
+            let error = grown(error.find_root()).unwrap();
+            assert_eq!(error.class, Class::Limit);
+            assert!(error.message.contains("`array_to_string`"), "{error}");
+        }
+        let sql = "SELECT unnest(unnest(make_array(range(0, 300000), range(0, 300000)))), repeat(t, 1000) FROM texts";
+        let error = run(sql).await.unwrap_err();
+        assert!(grown(error.find_root()).unwrap().message.contains("`unnest`"));
+        // What is unnested once repeats nothing for the values of its lists.
+        let sql = "SELECT unnest(make_array(range(0, 300000))), repeat(t, 1000) FROM texts";
+        let batches = run(sql).await.unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 5);
     }
 
     #[tokio::test]
