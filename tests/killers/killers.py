@@ -86,6 +86,11 @@ KILLERS = {
     "replace, nested": (doubling("replace(s, 'C', 'CCCCCCCCCCCCCCCCCCCCCCCC')", 12), LIMIT),
     "replace of nothing": (doubling("replace(s, '', 'xxxxxxxxxxxxxxxx')", 12), EITHER),
     "regexp_replace, nested": (doubling("regexp_replace(s, '.', '\\0\\0\\0\\0\\0\\0\\0\\0', 'g')", 12), {"limit", "bad request", "ok"}),
+    "regexp_match of many groups": (
+        f"SELECT sum(cardinality(regexp_match(repeat(customer_id, 1000), '{'(' * 240}.*{')' * 240}'))) FROM {EVENTS}",
+        {"limit", "bad request"},
+    ),
+    "regexp_match, nested": (doubling("array_to_string(regexp_match(s, '((((((((.*))))))))'), '')", 12), LIMIT),
     "regexp_replace of every letter": (doubling("regexp_replace(s, '.', 'xxxxxxxxxxxxxxxxxxxxxxxx', 'g')", 12), LIMIT),
     "translate, nested": (doubling("translate(concat(s, s, s), 'C0', 'éé')", 14), LIMIT),
     "overlay, nested": (doubling("overlay(s placing concat(s, s, s) from 1 for 0)", 14), {"limit", "bad request"}),

@@ -63,6 +63,9 @@ pub(super) const GROWING: [&str; 41] = [
 /// The bytes of one number that is written out.
 const WRITTEN: u64 = 40;
 
+/// The bytes of a place in a list of texts.
+const PLACE: u64 = 16;
+
 /// The arguments of a call over so many rows.
 pub(super) struct Arguments<'a> {
     pub(super) values: &'a [ColumnarValue],
@@ -91,6 +94,11 @@ impl Arguments<'_> {
                 self.bytes(0).saturating_add(places.saturating_mul(self.widest(2)))
             }
             "regexp_replace" => self.replaced(),
+            // Each group may have found all of the text, beside what the whole pattern finds.
+            "regexp_match" => {
+                let text = self.bytes(0).saturating_add(self.rows.saturating_mul(PLACE));
+                text.saturating_mul(self.groups(1).saturating_add(1))
+            }
             "array_replace" | "array_replace_all" | "array_replace_n" => {
                 let values = self.elements(0, 1).saturating_mul(self.widest(2));
                 self.bytes(0).saturating_add(values)
@@ -141,6 +149,24 @@ impl Arguments<'_> {
         };
         let places = if everywhere { text.saturating_add(self.rows) } else { self.rows };
         text.saturating_add(places.saturating_mul(with)).saturating_add(text.saturating_mul(quotes))
+    }
+
+    /// How many groups a pattern has at most.
+    fn groups(&self, place: usize) -> u64 {
+        let opened = |pattern: &str| pattern.matches('(').count() as u64;
+        match self.values.get(place) {
+            Some(ColumnarValue::Scalar(pattern)) => pattern.try_as_str().flatten().map_or(0, opened),
+            // A pattern has no more groups than letters.
+            Some(ColumnarValue::Array(patterns)) => match patterns.data_type() {
+                DataType::Utf8 => patterns.as_string::<i32>().iter().flatten().map(opened).max().unwrap_or_default(),
+                DataType::LargeUtf8 => {
+                    patterns.as_string::<i64>().iter().flatten().map(opened).max().unwrap_or_default()
+                }
+                DataType::Utf8View => patterns.as_string_view().iter().flatten().map(opened).max().unwrap_or_default(),
+                _ => self.widest(place),
+            },
+            None => 0,
+        }
     }
 
     fn times(&self, number: Option<u64>, bytes: u64) -> u64 {

@@ -136,6 +136,9 @@ mod tests {
             "regexp_replace(t, '(.*)', '\\1\\1\\1\\1')",
             "regexp_replace(t, '(a)', '${1}${1}${1}-', 'g')",
             "regexp_match(t, '(a)(b)')",
+            "regexp_match(t, '((((((((((.*))))))))))')",
+            "regexp_match(t, concat('((((((', t, '.*))))))'))",
+            "regexp_match(t, '.*')",
             "encode(t, 'hex')",
             "upper(t)",
             "make_array(t, t, t)",
@@ -191,6 +194,7 @@ mod tests {
             ("concat(t, t, t, t, t, t, t, t)", "`concat`"),
             ("t || t || t || t || t || t || t || t", "`||`"),
             ("replace(t, 'a', 'aaaaaaaaaaaaaaaaaaaaa')", "`replace`"),
+            ("array_to_string(regexp_match(t, '((((((((.*))))))))'), '')", "`regexp_match`"),
         ] {
             for from in ["SELECT t FROM texts", "SELECT 'abc' AS t"] {
                 let sql = (0..12).fold(from.to_owned(), |inner, _| level(inner, make));
