@@ -126,6 +126,27 @@ KILLERS = {
         f"SELECT sum(levenshtein(repeat(customer_id, 1000), repeat(event_type, 10))) FROM {EVENTS}",
         EITHER,
     ),
+    "one list in itself": (f"SELECT array_has_all(t.s, t.s) FROM (SELECT array_agg(event_id) AS s FROM {EVENTS}) t", LIMIT),
+    "a list among others, by an operator": (
+        f"SELECT t.s @> t.s FROM (SELECT array_agg(customer_id || session_id) AS s FROM {EVENTS}) t",
+        LIMIT,
+    ),
+    "two lists with nothing in common": (
+        f"SELECT array_has_any(t.s, t.r) FROM (SELECT array_agg(customer_id) AS s, array_agg(session_id || 'x') AS r FROM {EVENTS}) t",
+        LIMIT,
+    ),
+    "what two lists do not share": (
+        f"SELECT cardinality(array_except(t.s, array_intersect(t.s, array_distinct(t.s)))) FROM (SELECT array_agg(event_id) AS s FROM {EVENTS}) t",
+        EITHER,
+    ),
+    "letters among many letters": (
+        f"SELECT sum(length(btrim(repeat(customer_id, 100), repeat(event_type || customer_id, 100)))) FROM {EVENTS}",
+        EITHER,
+    ),
+    "one long text far from another": (
+        f"SELECT levenshtein(t.s, t.s || 'x') FROM (SELECT string_agg(customer_id, '') AS s FROM {EVENTS}) t",
+        LIMIT,
+    ),
     "a literal in each row": (f"SELECT event_id, '{LONG}' AS s FROM {EVENTS} ORDER BY s, event_id LIMIT 3", EITHER),
     "literals in each row": (
         f"SELECT count(DISTINCT s) FROM (SELECT CASE WHEN customer_id = 'x' THEN '{LONG}' ELSE '{LONG}y' END || customer_id AS s FROM {EVENTS}) t",

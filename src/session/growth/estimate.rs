@@ -15,10 +15,14 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 
-/// The functions whose result may be larger than each of their arguments, by the names that DataFusion gives them.
-pub(super) const GROWING: [&str; 41] = [
+/// The functions whose result may be larger than each of their arguments, or which take more steps than these are long, by
+/// the names that DataFusion gives them.
+pub(super) const GROWING: [&str; 47] = [
     "array_append",
     "array_concat",
+    "array_except",
+    "array_has_all",
+    "array_has_any",
     "array_intersect",
     "array_pop_front",
     "array_prepend",
@@ -30,6 +34,7 @@ pub(super) const GROWING: [&str; 41] = [
     "array_to_string",
     "array_union",
     "arrays_zip",
+    "btrim",
     "concat",
     "concat_ws",
     "encode",
@@ -38,6 +43,7 @@ pub(super) const GROWING: [&str; 41] = [
     "levenshtein",
     "lower",
     "lpad",
+    "ltrim",
     "make_array",
     "make_map",
     "map",
@@ -50,6 +56,7 @@ pub(super) const GROWING: [&str; 41] = [
     "repeat",
     "replace",
     "rpad",
+    "rtrim",
     "split_part",
     "string_to_array",
     "struct",
@@ -65,6 +72,9 @@ const WRITTEN: u64 = 40;
 
 /// The bytes of a place in a list of texts.
 const PLACE: u64 = 16;
+
+/// The bytes that are compared at once.
+const WORD: u64 = 8;
 
 /// The arguments of a call over so many rows.
 pub(super) struct Arguments<'a> {
@@ -119,18 +129,47 @@ impl Arguments<'_> {
             "encode" | "quote_literal" | "to_hex" => self.bytes(0).saturating_mul(2),
             "translate" | "upper" | "lower" | "initcap" => self.bytes(0).saturating_mul(3),
             "string_to_array" => self.bytes(0).saturating_mul(20),
+            "array_has_all" | "array_has_any" => self.rows,
+            "btrim" | "ltrim" | "rtrim" => self.bytes(0),
             // A sign for a part of a date becomes its name.
             "to_char" => self.rows.saturating_mul(self.widest(1)).saturating_mul(16),
             _ => all(),
         }
     }
 
-    /// The steps that a call takes, where these grow faster than what goes in.
+    /// The steps of the row that takes the most, where these grow faster than what goes in.
     pub(super) fn steps_of(&self, function: &str) -> u64 {
+        let constant = self.values.iter().any(|value| matches!(value, ColumnarValue::Scalar(_)));
         match function {
-            "levenshtein" => self.rows.saturating_mul(self.widest(0)).saturating_mul(self.widest(1)),
+            // Each letter is looked for among all others.
+            "levenshtein" | "btrim" | "ltrim" | "rtrim" => self.widest(0).saturating_mul(self.widest(1)),
+            "array_has_all" => self.compared(),
+            // It hashes a list that is constant.
+            "array_has_any" if !constant => self.compared(),
             _ => 0,
         }
+    }
+
+    /// The steps of a row whose lists are compared, each value with each: a word is a step. A list that is constant is copied
+    /// for each row before.
+    fn compared(&self) -> u64 {
+        let Some(((left, one), (right, other))) = self.lists(0).zip(self.lists(1)) else { return 0 };
+        let words = (one.min(other) / WORD).max(1);
+        let pairs = left.iter().zip(&right).map(|(left, right)| left.saturating_mul(*right)).max();
+        let copied = self.values.iter().map(|value| match value {
+            ColumnarValue::Scalar(value) if self.rows > 1 => width(value),
+            _ => 0,
+        });
+        copied.fold(pairs.unwrap_or_default().saturating_mul(words), u64::saturating_add)
+    }
+
+    /// How many values each list of an argument holds, and the bytes of the widest of these.
+    fn lists(&self, place: usize) -> Option<(Vec<u64>, u64)> {
+        let (lists, times) = match self.values.get(place)? {
+            ColumnarValue::Array(array) => (Arc::clone(array), 1),
+            ColumnarValue::Scalar(value) => (value.to_array().ok()?, usize::try_from(self.rows).ok()?),
+        };
+        Some((counts(&lists).repeat(times), widest(&values(&lists)?)))
     }
 
     /// Without the flag `g` one place of each row is replaced; what it is replaced with may quote what was found.
@@ -185,7 +224,7 @@ impl Arguments<'_> {
     /// The bytes of the widest value of an argument.
     fn widest(&self, place: usize) -> u64 {
         match self.values.get(place) {
-            Some(ColumnarValue::Array(array)) => lengths(array).max().unwrap_or_else(|| bytes(array)),
+            Some(ColumnarValue::Array(array)) => widest(array),
             Some(ColumnarValue::Scalar(value)) => width(value),
             None => 0,
         }
@@ -284,12 +323,40 @@ fn values(array: &ArrayRef) -> Option<ArrayRef> {
     }
 }
 
+/// The bytes of the widest value of an array.
+fn widest(array: &ArrayRef) -> u64 {
+    if let Some(width) = array.data_type().primitive_width() {
+        return width as u64;
+    }
+    match (array.data_type(), values(array)) {
+        (DataType::Boolean | DataType::Null, _) => 1,
+        (DataType::Struct(_), _) => array.as_struct().columns().iter().map(widest).fold(PLACE, u64::saturating_add),
+        (_, Some(values)) => {
+            let longest = counts(array).into_iter().max().unwrap_or_default();
+            longest.saturating_mul(widest(&values).saturating_add(PLACE)).saturating_add(PLACE)
+        }
+        (_, None) => lengths(array).max().unwrap_or_else(|| bytes(array)),
+    }
+}
+
+/// How many values each list of an array holds; nothing of what is no list.
+fn counts(array: &ArrayRef) -> Vec<u64> {
+    match array.data_type() {
+        DataType::List(_) => apart(array.as_list::<i32>().value_offsets()).collect(),
+        DataType::LargeList(_) => apart(array.as_list::<i64>().value_offsets()).collect(),
+        DataType::FixedSizeList(_, length) => vec![u64::try_from(*length).unwrap_or_default(); array.len()],
+        _ => Vec::new(),
+    }
+}
+
+/// How far each offset is from the one before.
+fn apart<O: Copy + Into<i64>>(offsets: &[O]) -> Box<dyn Iterator<Item = u64> + '_> {
+    let pairs = offsets.iter().zip(offsets.iter().skip(1));
+    Box::new(pairs.map(|(from, to)| (*to).into().abs_diff((*from).into())))
+}
+
 /// How many bytes each text of an array has; nothing of what is no text.
 fn lengths(array: &ArrayRef) -> Box<dyn Iterator<Item = u64> + '_> {
-    fn apart<O: Copy + Into<i64>>(offsets: &[O]) -> Box<dyn Iterator<Item = u64> + '_> {
-        let pairs = offsets.iter().zip(offsets.iter().skip(1));
-        Box::new(pairs.map(|(from, to)| (*to).into().abs_diff((*from).into())))
-    }
     match array.data_type() {
         DataType::Utf8 => apart(array.as_string::<i32>().value_offsets()),
         DataType::LargeUtf8 => apart(array.as_string::<i64>().value_offsets()),
