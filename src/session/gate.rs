@@ -548,6 +548,39 @@ mod tests {
     }
 
     #[test]
+    fn tables_and_windows_are_counted_wherever_they_stand() {
+        let list = |count: usize, each: &str| vec![each; count].join(", ");
+        for table in
+            ["d.p", "(SELECT a FROM d.p) AS x", "(SELECT 1 AS a) AS x", "unnest([1]) AS x(a)", "(VALUES (1)) AS x"]
+        {
+            check(&format!("SELECT 1 FROM {}", list(64, table)), Ok(()));
+            for sql in [
+                format!("SELECT 1 FROM {}", list(65, table)),
+                format!("SELECT 1 FROM {}, {table} WHERE 1 IN (SELECT 1 FROM {})", list(40, table), list(24, table)),
+                format!("WITH q AS (SELECT 1 FROM {}) SELECT 1 FROM q, q AS r, q AS s", list(22, table)),
+                format!("WITH q AS (SELECT 1 FROM {table}) SELECT 1 FROM {}", list(65, "q")),
+            ] {
+                check(&sql, Err("tables, and 64 are the most"));
+            }
+        }
+        let windows = |count: usize| list(count, "lag(a, 3) OVER (ORDER BY b)");
+        check(&format!("SELECT {} FROM d.p", windows(256)), Ok(()));
+        check(&format!("SELECT {} FROM d.p", list(257, "lag(a, 3)")), Ok(()));
+        for sql in [
+            format!("SELECT {} FROM d.p", windows(257)),
+            format!("SELECT {}, sum(a) OVER w FROM d.p WINDOW w AS (ORDER BY b)", windows(256)),
+            format!(
+                "SELECT {}, (SELECT max(a + {}) FROM d.q) FROM d.p",
+                windows(200),
+                windows(57).replace(", lag", " + lag")
+            ),
+            format!("WITH q AS (SELECT {} FROM d.p) SELECT 1 FROM q, q AS r, q AS s", windows(100)),
+        ] {
+            check(&sql, Err("window functions, and 256 are the most"));
+        }
+    }
+
+    #[test]
     fn a_syntax_error_says_where() {
         check("SELEC 1", Err("cannot be parsed"));
         check("SELECT * FORM d.p", Err("Line: 1"));

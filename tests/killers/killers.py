@@ -40,6 +40,15 @@ KILLERS = {
     "a statement of a megabyte": (f"SELECT '{'x' * (1 << 20)}'", REFUSED),
     "a name of two hundred kilobytes": (f'SELECT "{"x" * 200_000}" FROM {CUSTOMERS}', {"unknown name", "bad request", "limit"}),
     "two hundred tables": ("SELECT 1 FROM " + ", ".join(f"{CUSTOMERS} t{n}" for n in range(200)), REFUSED),
+    "a hundred and ten tables": (
+        f"SELECT count(*) FROM {CUSTOMERS} t0 " + " ".join(f"JOIN {CUSTOMERS} t{n} USING (customer_id)" for n in range(1, 110)),
+        REFUSED,
+    ),
+    "as many lists": ("SELECT 1 FROM " + ", ".join(f"unnest([1, 2]) t{n}(x)" for n in range(110)), REFUSED),
+    "three thousand windows": (
+        "SELECT " + ", ".join(f"lag(customer_id, {n}) OVER (ORDER BY event_id) AS c{n}" for n in range(3_000)) + f" FROM {EVENTS}",
+        REFUSED,
+    ),
     "common tables that double": (
         "WITH a0 AS (SELECT 1 AS x FROM storefront.customers)"
         + "".join(f", a{n + 1} AS (SELECT l.x FROM a{n} l, a{n} r)" for n in range(30))
