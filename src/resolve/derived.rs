@@ -59,8 +59,8 @@ const DEEPEST: usize = 8;
 const MOST: usize = 64;
 
 /// How many tables the query of a derived product may read in all, those of derived products in it counted as often as
-/// they are read.
-pub const WIDEST: usize = 128;
+/// they are read: as many as a statement.
+pub const WIDEST: usize = 64;
 
 /// A table that a statement names: the name of its scans, its name in the statement, and what it is.
 pub type Scanned = (TableReference, TableReference, Table);

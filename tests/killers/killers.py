@@ -23,6 +23,7 @@ def doubling(make, times, table=CUSTOMERS):
 
 
 CROSSED = f"{EVENTS} a CROSS JOIN {EVENTS} b"
+COLUMNS = "event_id, customer_id, session_id, event_type, device, sku"
 LONG = "x" * 100_000
 
 KILLERS = {
@@ -39,6 +40,15 @@ KILLERS = {
     "a statement of a megabyte": (f"SELECT '{'x' * (1 << 20)}'", REFUSED),
     "a name of two hundred kilobytes": (f'SELECT "{"x" * 200_000}" FROM {CUSTOMERS}', {"unknown name", "bad request", "limit"}),
     "two hundred tables": ("SELECT 1 FROM " + ", ".join(f"{CUSTOMERS} t{n}" for n in range(200)), REFUSED),
+    "a hundred and ten tables": (
+        f"SELECT count(*) FROM {CUSTOMERS} t0 " + " ".join(f"JOIN {CUSTOMERS} t{n} USING (customer_id)" for n in range(1, 110)),
+        REFUSED,
+    ),
+    "as many lists": ("SELECT 1 FROM " + ", ".join(f"unnest([1, 2]) t{n}(x)" for n in range(110)), REFUSED),
+    "three thousand windows": (
+        "SELECT " + ", ".join(f"lag(customer_id, {n}) OVER (ORDER BY event_id) AS c{n}" for n in range(3_000)) + f" FROM {EVENTS}",
+        REFUSED,
+    ),
     "common tables that double": (
         "WITH a0 AS (SELECT 1 AS x FROM storefront.customers)"
         + "".join(f", a{n + 1} AS (SELECT l.x FROM a{n} l, a{n} r)" for n in range(30))
@@ -47,6 +57,15 @@ KILLERS = {
     ),
     "a cube of twenty columns": (
         f"SELECT count(*) FROM {CUSTOMERS} GROUP BY CUBE (" + ", ".join(["customer_id"] * 20) + ")",
+        REFUSED,
+    ),
+    "a cube of a cube": (
+        f"SELECT count(*) FROM {EVENTS} GROUP BY CUBE ({COLUMNS}), CUBE ({COLUMNS})",
+        REFUSED,
+    ),
+    "a rollup of grouping sets": (
+        f"SELECT count(*) FROM {EVENTS} GROUP BY ROLLUP ({COLUMNS}), "
+        + ", ".join([f"GROUPING SETS ({COLUMNS})"] * 4),
         REFUSED,
     ),
     "casts, a thousand deep": ("SELECT " + "CAST(" * 1_000 + "1" + " AS INT)" * 1_000, REFUSED),
@@ -76,6 +95,11 @@ KILLERS = {
     "replace, nested": (doubling("replace(s, 'C', 'CCCCCCCCCCCCCCCCCCCCCCCC')", 12), LIMIT),
     "replace of nothing": (doubling("replace(s, '', 'xxxxxxxxxxxxxxxx')", 12), EITHER),
     "regexp_replace, nested": (doubling("regexp_replace(s, '.', '\\0\\0\\0\\0\\0\\0\\0\\0', 'g')", 12), {"limit", "bad request", "ok"}),
+    "regexp_match of many groups": (
+        f"SELECT sum(cardinality(regexp_match(repeat(customer_id, 1000), '{'(' * 240}.*{')' * 240}'))) FROM {EVENTS}",
+        {"limit", "bad request"},
+    ),
+    "regexp_match, nested": (doubling("array_to_string(regexp_match(s, '((((((((.*))))))))'), '')", 12), LIMIT),
     "regexp_replace of every letter": (doubling("regexp_replace(s, '.', 'xxxxxxxxxxxxxxxxxxxxxxxx', 'g')", 12), LIMIT),
     "translate, nested": (doubling("translate(concat(s, s, s), 'C0', 'éé')", 14), LIMIT),
     "overlay, nested": (doubling("overlay(s placing concat(s, s, s) from 1 for 0)", 14), {"limit", "bad request"}),
@@ -92,6 +116,11 @@ KILLERS = {
         doubling("array_to_string(make_array(s, s, s, s), ',')", 14),
         LIMIT,
     ),
+    "lists in lists to a text": (f"SELECT length(array_to_string([range(0, 10000)], '{LONG}{LONG}'))", LIMIT),
+    "lists in lists in lists to texts": (
+        f"SELECT sum(length(array_to_string([[range(0, 5000)], [range(0, 5000)]], repeat(customer_id, 1)))) FROM {EVENTS}",
+        EITHER,
+    ),
     "texts to lists": (f"SELECT sum(cardinality(string_to_array(repeat(customer_id, 10000), NULL))) FROM {EVENTS}", EITHER),
     "constants, doubled": (
         f"SELECT length(s) FROM ({nested(f'SELECT {chr(39)}0123456789{chr(39)} AS s', 'SELECT concat(s, s, s, s, s, s, s, s) AS s FROM {} t', 14)}) t",
@@ -105,6 +134,27 @@ KILLERS = {
     "a distance of long texts": (
         f"SELECT sum(levenshtein(repeat(customer_id, 1000), repeat(event_type, 10))) FROM {EVENTS}",
         EITHER,
+    ),
+    "one list in itself": (f"SELECT array_has_all(t.s, t.s) FROM (SELECT array_agg(event_id) AS s FROM {EVENTS}) t", LIMIT),
+    "a list among others, by an operator": (
+        f"SELECT t.s @> t.s FROM (SELECT array_agg(customer_id || session_id) AS s FROM {EVENTS}) t",
+        LIMIT,
+    ),
+    "two lists with nothing in common": (
+        f"SELECT array_has_any(t.s, t.r) FROM (SELECT array_agg(customer_id) AS s, array_agg(session_id || 'x') AS r FROM {EVENTS}) t",
+        LIMIT,
+    ),
+    "what two lists do not share": (
+        f"SELECT cardinality(array_except(t.s, array_intersect(t.s, array_distinct(t.s)))) FROM (SELECT array_agg(event_id) AS s FROM {EVENTS}) t",
+        EITHER,
+    ),
+    "letters among many letters": (
+        f"SELECT sum(length(btrim(repeat(customer_id, 100), repeat(event_type || customer_id, 100)))) FROM {EVENTS}",
+        EITHER,
+    ),
+    "one long text far from another": (
+        f"SELECT levenshtein(t.s, t.s || 'x') FROM (SELECT string_agg(customer_id, '') AS s FROM {EVENTS}) t",
+        LIMIT,
     ),
     "a literal in each row": (f"SELECT event_id, '{LONG}' AS s FROM {EVENTS} ORDER BY s, event_id LIMIT 3", EITHER),
     "literals in each row": (

@@ -1,5 +1,6 @@
 //! What a statement may cost before it is planned: bounds on what planning and execution cannot bound themselves.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use arrow::compute::kernels::cast_utils::{Parser as _, parse_interval_month_day_nano};
@@ -38,11 +39,16 @@ const CHAINING: [Keyword; 12] = [
     Keyword::OVERLAPS,
 ];
 
-/// The most tables that a statement reads, each common table expression counted as often as it is used.
-pub const TABLES: u64 = 128;
+/// The most tables that a statement reads, each common table expression counted as often as it is used. What is no table, and
+/// stands in a query as one does, counts as well: the planner orders and prunes both.
+pub const TABLES: u64 = 64;
 
-/// The most columns of a `CUBE` or a `ROLLUP`: each further one doubles the groups of a cube.
-const CUBED: usize = 8;
+/// The most window functions of a statement, counted in the same way. Each is a column that all others are carried past.
+const WINDOWS: u64 = 256;
+
+/// The most keys that a grouping by several sets makes of a row: as many as it has columns, for each set. The sets of `CUBE`,
+/// `ROLLUP` and `GROUPING SETS` multiply, and no pool is asked before a whole batch has been grouped by all of them.
+const GROUPED: u64 = 1_024;
 
 /// The functions whose result is as large as an argument says, and the place of that argument. Memory for it is not
 /// counted by any pool, so the argument must be a number that stands in the statement.
@@ -158,13 +164,20 @@ pub fn weigh(query: &Query) -> Result<(), Error> {
     if scale.growth.saturating_mul(scale.unnested) > UNNESTED {
         return Err(Error::new(Class::Limit, format!("the statement unnests lists of more than {UNNESTED} values")));
     }
-    let tables = scale.frames.pop().map_or(0, |frame| frame.tables);
+    let Load { tables, windows } = scale.frames.pop().map_or_else(Load::default, |frame| frame.load);
     if tables > TABLES {
         return Err(Error::new(
             Class::Limit,
             format!("the statement reads {tables} tables, and {TABLES} are the most"),
         )
         .help("a WITH query counts as often as it is used"));
+    }
+    if windows > WINDOWS {
+        return Err(Error::new(
+            Class::Limit,
+            format!("the statement has {windows} window functions, and {WINDOWS} are the most"),
+        )
+        .help("ask for them in several statements; a WITH query counts as often as it is used"));
     }
     Ok(())
 }
@@ -179,15 +192,34 @@ struct Scale {
     frames: Vec<Frame>,
 }
 
-/// The tables that a query reads, and those that its common table expressions stand for.
+/// What the planner has to deal with in a query.
+#[derive(Default, Clone, Copy)]
+struct Load {
+    tables: u64,
+    windows: u64,
+}
+
+impl Load {
+    fn add(&mut self, other: Self) {
+        self.tables = self.tables.saturating_add(other.tables);
+        self.windows = self.windows.saturating_add(other.windows);
+    }
+
+    /// The same of something that stands where a table does. One that is empty still costs a plan node each time.
+    fn of_table(self) -> Self {
+        Self { tables: self.tables.max(1), ..self }
+    }
+}
+
+/// What there is in a query, and in what its common table expressions stand for.
 #[derive(Default)]
 struct Frame {
-    tables: u64,
+    load: Load,
     /// How many tables made of lists one is inside of.
     unnesting: usize,
     /// The expressions that are still to be walked, by the address of their query.
     pending: Vec<(usize, String)>,
-    known: Vec<(String, u64)>,
+    known: Vec<(String, Load)>,
 }
 
 fn address(query: &Query) -> usize {
@@ -208,11 +240,20 @@ impl Visitor for Scale {
         let Some(done) = self.frames.pop() else { return ControlFlow::Continue(()) };
         if let Some(outer) = self.frames.last_mut() {
             match outer.pending.iter().find(|(place, _)| *place == address(query)) {
-                Some((_, name)) => outer.known.push((name.clone(), done.tables)),
-                None => outer.tables = outer.tables.saturating_add(done.tables),
+                Some((_, name)) => outer.known.push((name.clone(), done.load)),
+                None => outer.load.add(done.load.of_table()),
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<Self::Break> {
+        match &select.group_by {
+            ast::GroupByExpr::Expressions(by, _) if keys(by) > GROUPED => {
+                ControlFlow::Break("a CUBE, ROLLUP or GROUPING SETS of so many columns")
+            }
+            ast::GroupByExpr::Expressions(..) | ast::GroupByExpr::All(_) => ControlFlow::Continue(()),
+        }
     }
 
     fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<Self::Break> {
@@ -223,10 +264,9 @@ impl Visitor for Scale {
         let stands_for = |name: &String| {
             self.frames.iter().rev().find_map(|frame| frame.known.iter().rev().find(|(known, _)| known == name))
         };
-        // One that is empty still costs a plan node each time.
-        let tables = name.as_ref().and_then(stands_for).map_or(1, |(_, tables)| (*tables).max(1));
+        let load = name.as_ref().and_then(stands_for).map_or_else(Load::default, |(_, load)| *load).of_table();
         if let Some(frame) = self.frames.last_mut() {
-            frame.tables = frame.tables.saturating_add(tables);
+            frame.load.add(load);
         }
         ControlFlow::Continue(())
     }
@@ -234,6 +274,7 @@ impl Visitor for Scale {
     fn pre_visit_table_factor(&mut self, table: &ast::TableFactor) -> ControlFlow<Self::Break> {
         if let (ast::TableFactor::UNNEST { .. }, Some(frame)) = (table, self.frames.last_mut()) {
             frame.unnesting += 1;
+            frame.load.add(Load::default().of_table());
         }
         ControlFlow::Continue(())
     }
@@ -247,10 +288,12 @@ impl Visitor for Scale {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
-            Expr::Cube(sets) | Expr::Rollup(sets) if sets.len() > CUBED => {
-                ControlFlow::Break("a CUBE or ROLLUP of so many columns")
+            Expr::Function(function) => {
+                if let (Some(_), Some(frame)) = (&function.over, self.frames.last_mut()) {
+                    frame.load.add(Load { windows: 1, ..Load::default() });
+                }
+                self.growing(function)
             }
-            Expr::Function(function) => self.growing(function),
             Expr::Cast { data_type, .. } | Expr::TypedString(ast::TypedString { data_type, .. })
                 if has_fixed_length(&data_type.to_string()) =>
             {
@@ -306,6 +349,25 @@ impl Scale {
             None => ControlFlow::Break("a size that is not a plain number, in `repeat`, `lpad` and the like,"),
         }
     }
+}
+
+/// How many keys a grouping makes of a row; none where it has but one set, as a plain one has.
+fn keys(by: &[Expr]) -> u64 {
+    let (mut sets, mut columns) = (1_u64, HashSet::new());
+    for expr in by {
+        let (times, parts) = match expr {
+            Expr::Cube(parts) => (2_u64.saturating_pow(u32::try_from(parts.len()).unwrap_or(u32::MAX)), parts),
+            Expr::Rollup(parts) => (parts.len() as u64 + 1, parts),
+            Expr::GroupingSets(parts) => (parts.len() as u64, parts),
+            column => {
+                columns.insert(column);
+                continue;
+            }
+        };
+        sets = sets.saturating_mul(times.max(1));
+        columns.extend(parts.iter().flatten());
+    }
+    if sets > 1 { sets.saturating_mul(columns.len() as u64) } else { 0 }
 }
 
 /// Whether a window has so few rows for each row, as it stands in the statement.

@@ -26,16 +26,13 @@ use datafusion::logical_expr::{
 use super::super::failure;
 use super::super::threads::unwanted;
 use super::estimate::{Arguments, GROWING, width};
-use super::{MOST, bounded_expr, portions, told, too_large};
-
-/// The most steps of one call: some seconds.
-const STEPS: u64 = 500_000_000;
+use super::{MOST, STEPS, bounded_expr, portions, told, too_large, too_long};
 
 /// The bytes that are made between two points at which a call can be ended: some hundredths of a second.
 const PORTION: u64 = 4 << 20;
 
-/// As often can a call be ended that takes the most steps.
-const PORTIONS: u64 = 50;
+/// The steps that are taken between two such points.
+const PACE: u64 = STEPS / 10;
 
 /// Whether a function is to be measured and is not yet.
 pub(super) fn grows(function: &ScalarUDF) -> bool {
@@ -55,7 +52,7 @@ pub(super) fn is_bounded(function: &ScalarUDF) -> bool {
 /// What a call makes, in portions between which it can be ended.
 ///
 /// # Errors
-/// `Limit` with the name of the function, when it would be too much, and whatever the call fails with.
+/// `Limit` with the name of the function, when it would be too much or take too long, and whatever the call fails with.
 pub(super) fn made(
     name: &str,
     args: ScalarFunctionArgs,
@@ -65,10 +62,14 @@ pub(super) fn made(
     let rows = if constant { 1 } else { args.number_rows };
     let arguments = Arguments { values: &args.args, rows: rows as u64 };
     let (bytes, steps) = (arguments.made_by(name), arguments.steps_of(name));
-    if bytes > MOST || steps > STEPS {
+    if bytes > MOST {
         return Err(too_large(&format!("`{name}`")));
     }
-    let most = portions::share(rows, bytes, PORTION).min(portions::share(rows, steps, STEPS / PORTIONS));
+    if steps > STEPS {
+        return Err(too_long(&format!("`{name}`")));
+    }
+    let paced = portions::share(rows, steps.saturating_mul(rows as u64), PACE);
+    let most = portions::share(rows, bytes, PORTION).min(paced);
     if most >= rows {
         return wanted().and_then(|()| call(args));
     }

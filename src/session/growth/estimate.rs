@@ -8,15 +8,21 @@
 //!
 //! What a function makes of a byte is taken for the most that it may be; where a list has no plain length, for all of it.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 
-/// The functions whose result may be larger than each of their arguments, by the names that DataFusion gives them.
-pub(super) const GROWING: [&str; 41] = [
+/// The functions whose result may be larger than each of their arguments, or which take more steps than these are long, by
+/// the names that DataFusion gives them.
+pub(super) const GROWING: [&str; 47] = [
     "array_append",
     "array_concat",
+    "array_except",
+    "array_has_all",
+    "array_has_any",
     "array_intersect",
     "array_pop_front",
     "array_prepend",
@@ -28,6 +34,7 @@ pub(super) const GROWING: [&str; 41] = [
     "array_to_string",
     "array_union",
     "arrays_zip",
+    "btrim",
     "concat",
     "concat_ws",
     "encode",
@@ -36,6 +43,7 @@ pub(super) const GROWING: [&str; 41] = [
     "levenshtein",
     "lower",
     "lpad",
+    "ltrim",
     "make_array",
     "make_map",
     "map",
@@ -48,6 +56,7 @@ pub(super) const GROWING: [&str; 41] = [
     "repeat",
     "replace",
     "rpad",
+    "rtrim",
     "split_part",
     "string_to_array",
     "struct",
@@ -60,6 +69,12 @@ pub(super) const GROWING: [&str; 41] = [
 
 /// The bytes of one number that is written out.
 const WRITTEN: u64 = 40;
+
+/// The bytes of a place in a list of texts.
+const PLACE: u64 = 16;
+
+/// The bytes that are compared at once.
+const WORD: u64 = 8;
 
 /// The arguments of a call over so many rows.
 pub(super) struct Arguments<'a> {
@@ -89,15 +104,23 @@ impl Arguments<'_> {
                 self.bytes(0).saturating_add(places.saturating_mul(self.widest(2)))
             }
             "regexp_replace" => self.replaced(),
+            // Each group may have found all of the text, beside what the whole pattern finds.
+            "regexp_match" => {
+                let text = self.bytes(0).saturating_add(self.rows.saturating_mul(PLACE));
+                text.saturating_mul(self.groups(1).saturating_add(1))
+            }
             "array_replace" | "array_replace_all" | "array_replace_n" => {
-                let values = self.elements(0).saturating_mul(self.widest(2));
+                let values = self.elements(0, 1).saturating_mul(self.widest(2));
                 self.bytes(0).saturating_add(values)
             }
             "array_to_string" => {
                 let (apart, null) = (self.widest(1), if self.values.len() > 2 { self.widest(2) } else { 0 });
                 let each = apart.saturating_add(null).saturating_add(WRITTEN);
-                self.bytes(0).saturating_add(self.elements(0).saturating_mul(each))
+                // Lists in lists are written one after the other, and what is NULL among them is written too.
+                self.bytes(0).saturating_add(self.elements(0, usize::MAX).saturating_mul(each))
             }
+            // Where a list is shorter than another it is filled up.
+            "arrays_zip" => all().saturating_mul(self.values.len() as u64),
             "concat_ws" => {
                 let between = (self.values.len() as u64).saturating_mul(self.bytes(0));
                 all().saturating_add(between)
@@ -106,18 +129,47 @@ impl Arguments<'_> {
             "encode" | "quote_literal" | "to_hex" => self.bytes(0).saturating_mul(2),
             "translate" | "upper" | "lower" | "initcap" => self.bytes(0).saturating_mul(3),
             "string_to_array" => self.bytes(0).saturating_mul(20),
+            "array_has_all" | "array_has_any" => self.rows,
+            "btrim" | "ltrim" | "rtrim" => self.bytes(0),
             // A sign for a part of a date becomes its name.
             "to_char" => self.rows.saturating_mul(self.widest(1)).saturating_mul(16),
             _ => all(),
         }
     }
 
-    /// The steps that a call takes, where these grow faster than what goes in.
+    /// The steps of the row that takes the most, where these grow faster than what goes in.
     pub(super) fn steps_of(&self, function: &str) -> u64 {
+        let constant = self.values.iter().any(|value| matches!(value, ColumnarValue::Scalar(_)));
         match function {
-            "levenshtein" => self.rows.saturating_mul(self.widest(0)).saturating_mul(self.widest(1)),
+            // Each letter is looked for among all others.
+            "levenshtein" | "btrim" | "ltrim" | "rtrim" => self.widest(0).saturating_mul(self.widest(1)),
+            "array_has_all" => self.compared(),
+            // It hashes a list that is constant.
+            "array_has_any" if !constant => self.compared(),
             _ => 0,
         }
+    }
+
+    /// The steps of a row whose lists are compared, each value with each: a word is a step. A list that is constant is copied
+    /// for each row before.
+    fn compared(&self) -> u64 {
+        let Some(((left, one), (right, other))) = self.lists(0).zip(self.lists(1)) else { return 0 };
+        let words = (one.min(other) / WORD).max(1);
+        let pairs = left.iter().zip(&right).map(|(left, right)| left.saturating_mul(*right)).max();
+        let copied = self.values.iter().map(|value| match value {
+            ColumnarValue::Scalar(value) if self.rows > 1 => width(value),
+            _ => 0,
+        });
+        copied.fold(pairs.unwrap_or_default().saturating_mul(words), u64::saturating_add)
+    }
+
+    /// How many values each list of an argument holds, and the bytes of the widest of these.
+    fn lists(&self, place: usize) -> Option<(Vec<u64>, u64)> {
+        let (lists, times) = match self.values.get(place)? {
+            ColumnarValue::Array(array) => (Arc::clone(array), 1),
+            ColumnarValue::Scalar(value) => (value.to_array().ok()?, usize::try_from(self.rows).ok()?),
+        };
+        Some((counts(&lists).repeat(times), widest(&values(&lists)?)))
     }
 
     /// Without the flag `g` one place of each row is replaced; what it is replaced with may quote what was found.
@@ -138,6 +190,24 @@ impl Arguments<'_> {
         text.saturating_add(places.saturating_mul(with)).saturating_add(text.saturating_mul(quotes))
     }
 
+    /// How many groups a pattern has at most.
+    fn groups(&self, place: usize) -> u64 {
+        let opened = |pattern: &str| pattern.matches('(').count() as u64;
+        match self.values.get(place) {
+            Some(ColumnarValue::Scalar(pattern)) => pattern.try_as_str().flatten().map_or(0, opened),
+            // A pattern has no more groups than letters.
+            Some(ColumnarValue::Array(patterns)) => match patterns.data_type() {
+                DataType::Utf8 => patterns.as_string::<i32>().iter().flatten().map(opened).max().unwrap_or_default(),
+                DataType::LargeUtf8 => {
+                    patterns.as_string::<i64>().iter().flatten().map(opened).max().unwrap_or_default()
+                }
+                DataType::Utf8View => patterns.as_string_view().iter().flatten().map(opened).max().unwrap_or_default(),
+                _ => self.widest(place),
+            },
+            None => 0,
+        }
+    }
+
     fn times(&self, number: Option<u64>, bytes: u64) -> u64 {
         self.rows.saturating_mul(number.unwrap_or(u64::MAX)).saturating_mul(bytes)
     }
@@ -154,7 +224,7 @@ impl Arguments<'_> {
     /// The bytes of the widest value of an argument.
     fn widest(&self, place: usize) -> u64 {
         match self.values.get(place) {
-            Some(ColumnarValue::Array(array)) => lengths(array).max().unwrap_or_else(|| bytes(array)),
+            Some(ColumnarValue::Array(array)) => widest(array),
             Some(ColumnarValue::Scalar(value)) => width(value),
             None => 0,
         }
@@ -168,12 +238,12 @@ impl Arguments<'_> {
         }
     }
 
-    /// How many values the lists of an argument hold.
-    fn elements(&self, place: usize) -> u64 {
+    /// How many values the lists of an argument hold, to such a depth.
+    fn elements(&self, place: usize, depth: usize) -> u64 {
         match self.values.get(place) {
-            Some(ColumnarValue::Array(array)) => elements(array),
+            Some(ColumnarValue::Array(array)) => elements(array, depth),
             Some(ColumnarValue::Scalar(value)) => {
-                self.rows.saturating_mul(value.to_array().map_or(u64::MAX, |array| elements(&array)))
+                self.rows.saturating_mul(value.to_array().map_or(u64::MAX, |array| elements(&array, depth)))
             }
             None => 0,
         }
@@ -231,35 +301,62 @@ pub(super) fn bytes(array: &ArrayRef) -> u64 {
         | DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView => lengths(array).fold(places, u64::saturating_add),
-        DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            inner(list.values(), list.value_offsets().first(), list.value_offsets().last(), places)
-        }
-        DataType::LargeList(_) => {
-            let list = array.as_list::<i64>();
-            inner(list.values(), list.value_offsets().first(), list.value_offsets().last(), places)
-        }
         DataType::Struct(_) => array.as_struct().columns().iter().map(bytes).fold(places, u64::saturating_add),
-        _ => array.to_data().get_slice_memory_size().map_or(u64::MAX, |bytes| bytes as u64),
+        _ => match values(array) {
+            Some(values) => places.saturating_add(bytes(&values)),
+            None => array.to_data().get_slice_memory_size().map_or(u64::MAX, |bytes| bytes as u64),
+        },
     }
 }
 
-fn inner<O: Copy + TryInto<usize>>(values: &ArrayRef, first: Option<&O>, last: Option<&O>, places: u64) -> u64 {
-    let place = |offset: Option<&O>| offset.and_then(|offset| (*offset).try_into().ok());
-    match (place(first), place(last)) {
-        (Some(first), Some(last)) if first <= last && last <= values.len() => {
-            places.saturating_add(bytes(&values.slice(first, last - first)))
-        }
-        _ => places,
+/// The values that the lists of an array hold, where it is one of lists.
+fn values(array: &ArrayRef) -> Option<ArrayRef> {
+    fn within<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> Option<ArrayRef> {
+        let (first, last) = list.value_offsets().first().zip(list.value_offsets().last())?;
+        Some(list.values().slice(first.as_usize(), last.as_usize().saturating_sub(first.as_usize())))
     }
+    match array.data_type() {
+        DataType::List(_) => within(array.as_list::<i32>()),
+        DataType::LargeList(_) => within(array.as_list::<i64>()),
+        DataType::FixedSizeList(..) => Some(Arc::clone(array.as_fixed_size_list().values())),
+        _ => None,
+    }
+}
+
+/// The bytes of the widest value of an array.
+fn widest(array: &ArrayRef) -> u64 {
+    if let Some(width) = array.data_type().primitive_width() {
+        return width as u64;
+    }
+    match (array.data_type(), values(array)) {
+        (DataType::Boolean | DataType::Null, _) => 1,
+        (DataType::Struct(_), _) => array.as_struct().columns().iter().map(widest).fold(PLACE, u64::saturating_add),
+        (_, Some(values)) => {
+            let longest = counts(array).into_iter().max().unwrap_or_default();
+            longest.saturating_mul(widest(&values).saturating_add(PLACE)).saturating_add(PLACE)
+        }
+        (_, None) => lengths(array).max().unwrap_or_else(|| bytes(array)),
+    }
+}
+
+/// How many values each list of an array holds; nothing of what is no list.
+fn counts(array: &ArrayRef) -> Vec<u64> {
+    match array.data_type() {
+        DataType::List(_) => apart(array.as_list::<i32>().value_offsets()).collect(),
+        DataType::LargeList(_) => apart(array.as_list::<i64>().value_offsets()).collect(),
+        DataType::FixedSizeList(_, length) => vec![u64::try_from(*length).unwrap_or_default(); array.len()],
+        _ => Vec::new(),
+    }
+}
+
+/// How far each offset is from the one before.
+fn apart<O: Copy + Into<i64>>(offsets: &[O]) -> Box<dyn Iterator<Item = u64> + '_> {
+    let pairs = offsets.iter().zip(offsets.iter().skip(1));
+    Box::new(pairs.map(|(from, to)| (*to).into().abs_diff((*from).into())))
 }
 
 /// How many bytes each text of an array has; nothing of what is no text.
 fn lengths(array: &ArrayRef) -> Box<dyn Iterator<Item = u64> + '_> {
-    fn apart<O: Copy + Into<i64>>(offsets: &[O]) -> Box<dyn Iterator<Item = u64> + '_> {
-        let pairs = offsets.iter().zip(offsets.iter().skip(1));
-        Box::new(pairs.map(|(from, to)| (*to).into().abs_diff((*from).into())))
-    }
     match array.data_type() {
         DataType::Utf8 => apart(array.as_string::<i32>().value_offsets()),
         DataType::LargeUtf8 => apart(array.as_string::<i64>().value_offsets()),
@@ -271,20 +368,9 @@ fn lengths(array: &ArrayRef) -> Box<dyn Iterator<Item = u64> + '_> {
     }
 }
 
-/// How many values the lists of an array hold.
-pub(super) fn elements(array: &ArrayRef) -> u64 {
-    match array.data_type() {
-        DataType::List(_) => {
-            let offsets = array.as_list::<i32>().value_offsets();
-            offsets.last().zip(offsets.first()).map_or(0, |(last, first)| u64::from(last.abs_diff(*first)))
-        }
-        DataType::LargeList(_) => {
-            let offsets = array.as_list::<i64>().value_offsets();
-            offsets.last().zip(offsets.first()).map_or(0, |(last, first)| last.abs_diff(*first))
-        }
-        DataType::FixedSizeList(_, length) => {
-            (array.len() as u64).saturating_mul(u64::try_from(*length).unwrap_or_default())
-        }
-        _ => array.len() as u64,
-    }
+/// How many values the lists of an array hold, and those of the lists among them to such a depth.
+pub(super) fn elements(array: &ArrayRef, depth: usize) -> u64 {
+    let Some(values) = values(array) else { return 0 };
+    let deeper = if depth > 1 { elements(&values, depth - 1) } else { 0 };
+    (values.len() as u64).saturating_add(deeper)
 }

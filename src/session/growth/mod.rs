@@ -4,6 +4,7 @@
 //! ```text
 //! repeat(a, 1000)        a call is told how much it would make before it makes it, and refused above a limit     [call]
 //! a || b                 the same, as a call                                                                    [joined]
+//! array_has_all(a, b)    a call is told how many steps one row would take; between rows it can be ended         [call]
 //! repeat(a, 1000), 'x…'  statements that make wide values work on fewer rows at once                            [narrow]
 //! unnest(a)              an operator that multiplies what it is given is given it in portions                   [portions]
 //! max(a) OVER ()         what a window holds of its input is counted by the statement's pool                    [held]
@@ -11,7 +12,7 @@
 //!
 //! DataFusion's pool counts what sorts, joins and groups keep. A batch that an expression makes of another is counted by
 //! nobody, and one call of `repeat` can make more than there is; so can `replace`, and any function that doubles its text
-//! when it is nested by subqueries.
+//! when it is nested by subqueries. Neither can a call be ended before it has done a batch, and some compare all with all.
 
 mod call;
 mod estimate;
@@ -37,6 +38,9 @@ use crate::error::{Class, Error};
 
 /// The most bytes that one call may make of a batch.
 pub(super) const MOST: u64 = 32 << 20;
+
+/// The most steps that a call may take for one row, within which it cannot be ended: a second at most.
+const STEPS: u64 = 100_000_000;
 
 /// The plan, whose growing calls are bounded. What it means, and the names of its columns, stay.
 pub(super) fn bounded(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -78,6 +82,12 @@ pub(super) fn apportioned(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
 fn too_large(what: &str) -> DataFusionError {
     let error = Error::new(Class::Limit, format!("{what} would make more than {} MiB at once", MOST >> 20));
     told(error.help("ask for shorter values, or for fewer of them in a row"))
+}
+
+/// The error of something that would take too long in a single row.
+fn too_long(what: &str) -> DataFusionError {
+    let error = Error::new(Class::Limit, format!("{what} would take more than {STEPS} steps for one row"));
+    told(error.help("ask for shorter lists, or for shorter texts"))
 }
 
 fn told(error: Error) -> DataFusionError {
@@ -136,6 +146,9 @@ mod tests {
             "regexp_replace(t, '(.*)', '\\1\\1\\1\\1')",
             "regexp_replace(t, '(a)', '${1}${1}${1}-', 'g')",
             "regexp_match(t, '(a)(b)')",
+            "regexp_match(t, '((((((((((.*))))))))))')",
+            "regexp_match(t, concat('((((((', t, '.*))))))'))",
+            "regexp_match(t, '.*')",
             "encode(t, 'hex')",
             "upper(t)",
             "make_array(t, t, t)",
@@ -147,6 +160,9 @@ mod tests {
             "array_replace_all(make_array('a', 'a', 'a'), 'a', t)",
             "array_to_string(make_array(t, t, NULL), '------', 'nothing')",
             "array_to_string(make_array(1, 2, length(t)), ',')",
+            "array_to_string(make_array(make_array(t, t, t), make_array(t, t)), '------', 'nothing')",
+            "array_to_string(make_array(make_array(range(1, 50)), make_array(range(1, 70))), '--------------------')",
+            "arrays_zip(make_array(t, t, t, t), make_array(1), make_array(2), make_array(3))",
             "string_to_array(t, 'b')",
             "range(1, 700)",
             "generate_series(1, 900, 2)",
@@ -188,6 +204,7 @@ mod tests {
             ("concat(t, t, t, t, t, t, t, t)", "`concat`"),
             ("t || t || t || t || t || t || t || t", "`||`"),
             ("replace(t, 'a', 'aaaaaaaaaaaaaaaaaaaaa')", "`replace`"),
+            ("array_to_string(regexp_match(t, '((((((((.*))))))))'), '')", "`regexp_match`"),
         ] {
             for from in ["SELECT t FROM texts", "SELECT 'abc' AS t"] {
                 let sql = (0..12).fold(from.to_owned(), |inner, _| level(inner, make));
@@ -199,6 +216,69 @@ mod tests {
         }
         let error = run("SELECT unnest(range(1, 9000000)), repeat(t, 1000) FROM texts").await.unwrap_err();
         assert_eq!(grown(error.find_root()).unwrap().class, Class::Limit);
+    }
+
+    #[tokio::test]
+    async fn lists_in_lists_are_counted_to_their_last_value() {
+        let apart = "-".repeat(200_000);
+        for depth in 0..3 {
+            let lists = (0..depth).fold("range(0, 10000)".to_owned(), |inner, _| format!("make_array({inner})"));
+            let error = run(&format!("SELECT length(array_to_string({lists}, '{apart}'))")).await.unwrap_err();
+            let error = grown(error.find_root()).unwrap();
+            assert_eq!(error.class, Class::Limit);
+            assert!(error.message.contains("`array_to_string`"), "{error}");
+        }
+        let sql = "SELECT unnest(unnest(make_array(range(0, 300000), range(0, 300000)))), repeat(t, 1000) FROM texts";
+        let error = run(sql).await.unwrap_err();
+        assert!(grown(error.find_root()).unwrap().message.contains("`unnest`"));
+        // What is unnested once repeats nothing for the values of its lists.
+        let sql = "SELECT unnest(make_array(range(0, 300000))), repeat(t, 1000) FROM texts";
+        let batches = run(sql).await.unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 5);
+    }
+
+    #[tokio::test]
+    async fn what_would_take_too_long_in_one_row_is_refused_by_its_name() {
+        let list = "array_append(range(0, 20000), length(t))";
+        for (call, name) in [
+            ("array_has_all(range(0, 20000), range(0, 20000))", "`array_has_all`"),
+            (&format!("array_has_all({list}, range(0, 20000))"), "`array_has_all`"),
+            (&format!("array_has_any({list}, {list})"), "`array_has_any`"),
+            (&format!("{list} @> {list}"), "`array_has_all`"),
+            ("levenshtein(repeat(t, 5000), repeat(t, 5000))", "`levenshtein`"),
+            ("btrim(repeat(t, 5000), repeat(t, 5000))", "`btrim`"),
+            ("ltrim(repeat(t, 5000), repeat(t, 5000))", "`ltrim`"),
+            ("rtrim(repeat(t, 5000), repeat(t, 5000))", "`rtrim`"),
+        ] {
+            let error = run(&format!("SELECT {call} FROM texts")).await.unwrap_err();
+            let error = grown(error.find_root()).unwrap();
+            assert_eq!(error.class, Class::Limit);
+            assert!(error.message.contains(name) && error.message.contains("steps"), "{call}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_takes_many_steps_in_all_is_done_row_by_row() {
+        for (sql, expected) in [
+            ("SELECT sum(levenshtein(repeat(t, 4), repeat(t, 2))) AS n FROM texts", "| 1606 |"),
+            ("SELECT count(btrim(repeat(t, 20), t)) AS n FROM texts", "| 4 |"),
+            (
+                "SELECT count(*) AS n FROM unnest(range(0, 1000)) AS r(n) \
+                 WHERE array_has_all(array_append(range(0, 10000), n), make_array(n, n + 9500))",
+                "| 500 |",
+            ),
+            (
+                "SELECT count(*) AS n FROM texts WHERE array_has_any(make_array(t, 'x'), make_array('y', t)) AND t IS NOT NULL",
+                "| 4 |",
+            ),
+            (
+                "SELECT count(*) AS n FROM texts WHERE array_has_any(range(0, 50000), array_append(range(60000, 99000), 7))",
+                "| 5 |",
+            ),
+        ] {
+            let rows = datafusion::arrow::util::pretty::pretty_format_batches(&run(sql).await.unwrap()).unwrap();
+            assert!(rows.to_string().contains(expected), "{sql}: {rows}");
+        }
     }
 
     #[tokio::test]

@@ -43,7 +43,7 @@ const REPEATED: u64 = 4 * MOST;
 /// What is to be done with the inputs of an operator, if it multiplies.
 pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Work> {
     if let Some(unnest) = plan.downcast_ref::<UnnestExec>() {
-        let lists = unnest.list_column_indices().iter().map(|list| list.index_in_input_schema).collect();
+        let lists = unnest.list_column_indices().iter().map(|list| (list.index_in_input_schema, list.depth)).collect();
         return Some(Work::Unnest(lists));
     }
     if plan.is::<HashJoinExec>()
@@ -87,36 +87,34 @@ pub(super) fn computed(batch: &RecordBatch) -> usize {
     share(batch.num_rows(), all, PORTION)
 }
 
-/// The same for an operator that unnests these columns.
+/// The same for an operator that unnests these columns, each to its depth.
 ///
 /// # Errors
 /// `Limit`, when a single row would become too much.
-pub(super) fn unnested(batch: &RecordBatch, lists: &[usize]) -> Result<usize> {
+pub(super) fn unnested(batch: &RecordBatch, lists: &[(usize, usize)]) -> Result<usize> {
     let rows = batch.num_rows();
-    let values: u64 =
-        lists.iter().filter_map(|place| batch.columns().get(*place)).map(elements).max().unwrap_or_default();
+    let longest = |batch: &RecordBatch| {
+        let columns = lists.iter().filter_map(|(place, depth)| batch.columns().get(*place).zip(Some(*depth)));
+        columns.map(|(column, depth)| elements(column, depth)).max().unwrap_or_default()
+    };
+    let beside = |batch: &RecordBatch| {
+        let columns = batch.columns().iter().enumerate();
+        let beside = columns.filter(|(place, _)| lists.iter().all(|(list, _)| list != place));
+        beside.map(|(_, column)| bytes(column)).fold(0, u64::saturating_add)
+    };
+    let values = longest(batch);
     let fewer = share(rows, values, UNNESTED);
     // What stands beside a list is repeated for each of its values.
     for row in 0..rows {
         let one = batch.slice(row, 1);
-        let longest = lists.iter().filter_map(|place| one.columns().get(*place)).map(list).max().unwrap_or_default();
-        if longest <= UNNESTED {
-            continue;
-        }
-        let beside = one.columns().iter().enumerate().filter(|(place, _)| !lists.contains(place));
-        let beside = beside.map(|(_, column)| bytes(column)).fold(0, u64::saturating_add);
-        if longest.saturating_mul(beside) > MOST {
+        let values = longest(&one);
+        if values > UNNESTED && values.saturating_mul(beside(&one)) > MOST {
             return Err(too_large("`unnest`"));
         }
     }
-    let beside = batch.columns().iter().enumerate().filter(|(place, _)| !lists.contains(place));
-    let beside = beside.map(|(_, column)| bytes(column)).fold(0, u64::saturating_add) / (rows as u64).max(1);
+    let beside = beside(batch) / (rows as u64).max(1);
     let each = (values / (rows as u64).max(1)).max(1);
     Ok(fewer.min(share(rows, each.saturating_mul(beside).saturating_mul(rows as u64), PORTION * 2)))
-}
-
-fn list(column: &ArrayRef) -> u64 {
-    elements(column)
 }
 
 /// Refuses what a join would repeat in a whole batch and is too wide for that. Views of texts share them.

@@ -19,8 +19,8 @@ use super::{held, portions};
 pub(super) enum Work {
     /// They are cut for calls that grow.
     Compute,
-    /// They are cut for an operator that unnests these columns.
-    Unnest(Vec<usize>),
+    /// They are cut for an operator that unnests these columns, each to its depth.
+    Unnest(Vec<(usize, usize)>),
     /// They are refused where a join cannot repeat them.
     Repeat,
     /// They are counted as held.
