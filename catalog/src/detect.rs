@@ -36,6 +36,13 @@ pub enum Detector {
         /// What the whole of a value matches.
         pattern: Regex,
     },
+    /// What the values of a canonical identifier look like. It finds nothing, and tells of what does not match.
+    Shape {
+        /// The tag that says so.
+        tag: Arc<str>,
+        /// What each value matches.
+        pattern: Regex,
+    },
 }
 
 /// What is known here.
@@ -107,13 +114,14 @@ impl Detector {
         match self {
             Self::Known(kind) => kind.finds().to_owned(),
             Self::Own { name, .. } => format!("what the tag `{name}` detects"),
+            Self::Shape { tag, .. } => format!("what the tag `{tag}` identifies"),
         }
     }
 
     fn is_one(&self, value: &str) -> bool {
         match self {
             Self::Known(kind) => kind.is_one(value),
-            Self::Own { pattern, .. } => pattern.is_match(value),
+            Self::Own { pattern, .. } | Self::Shape { pattern, .. } => pattern.is_match(value),
         }
     }
 
@@ -166,8 +174,16 @@ impl<'d> Sample<'d> {
             let (fewest, share) = if detector.is_name(column) { (1, NAMED) } else { (FEWEST, MOST) };
             of >= fewest && found.saturating_mul(100) >= of.saturating_mul(share)
         };
-        let found = self.found.iter().filter(move |(detector, found)| is_enough(detector, *found));
+        let finding = self.found.iter().filter(|(detector, _)| !matches!(detector, Detector::Shape { .. }));
+        let found = finding.filter(move |(detector, found)| is_enough(detector, *found));
         found.map(move |(detector, found)| (*detector, Share { found: *found, of }))
+    }
+
+    /// How many values do not look like what a tag identifies; `None` for a tag that says nothing of that.
+    pub fn unlike(&self, tag: &str) -> Option<Share> {
+        let is_shape = |detector: &Detector| matches!(detector, Detector::Shape { tag: own, .. } if **own == *tag);
+        let (_, matching) = self.found.iter().find(|(detector, _)| is_shape(detector))?;
+        Some(Share { found: self.values - matching, of: self.values })
     }
 }
 

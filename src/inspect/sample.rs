@@ -52,6 +52,7 @@ pub(super) async fn sample(
     for (path, sample) in texts(engine, open, bound, rows, &detectors).await? {
         if let Some(path) = lead(&contract.columns, &path) {
             sampled.findings.extend(mesh.untagged(product, &path, &sample));
+            sampled.findings.extend(mesh.misshapen(product, &path, &sample));
         }
     }
     Ok(sampled)

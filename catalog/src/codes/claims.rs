@@ -48,7 +48,7 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "standards/identifier",
-        "a column that carries a canonical identifier's tag has another type or pattern",
+        "a column that carries a canonical identifier's tag has another type or pattern, or values that do not match it",
         "Products of different domains can be joined only if what identifies a thing looks the same everywhere.",
         "Give the column the type and the pattern of the tag in mesh.yaml, or take the tag away.",
     ),

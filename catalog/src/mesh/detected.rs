@@ -8,8 +8,13 @@
 //! ```
 //!
 //! Names alone are a warning, and are looked at where there are no values.
+//!
+//! The other way around, each value of a canonical identifier looks like it, or it finds nothing where it is joined.
+
+use regex::Regex;
 
 use super::declared::Declared;
+use super::standards::Standard;
 use super::{Mesh, Product};
 use crate::contract::{Column, LogicalType, PhysicalType, Type};
 use crate::detect::{Detector, Kind, Sample};
@@ -21,7 +26,17 @@ impl Mesh {
         let own = self.declared.tags.values().filter_map(|tag| tag.detect.as_ref());
         let own = own.filter(|detector| matches!(detector, Detector::Own { .. })).cloned();
         let is_wanted = |kind: &Kind| *kind != Kind::Ip || tags_of(&self.declared, *kind).next().is_some();
-        Kind::ALL.into_iter().filter(is_wanted).map(Detector::Known).chain(own).collect()
+        let shape = |(tag, pattern): (&String, &String)| {
+            Some(Detector::Shape { tag: tag.as_str().into(), pattern: Regex::new(pattern).ok()? })
+        };
+        let shapes = self.declared.tags.iter().filter_map(|(name, tag)| Some((name, tag.pattern.as_ref()?)));
+        Kind::ALL
+            .into_iter()
+            .filter(is_wanted)
+            .map(Detector::Known)
+            .chain(own)
+            .chain(shapes.filter_map(shape))
+            .collect()
     }
 
     /// The tags that a column of this name should carry by a sample of its values, and what was found that no tag of the
@@ -31,7 +46,7 @@ impl Mesh {
         for (detector, _) in sample.verdicts(column) {
             let wanted = match detector {
                 Detector::Known(kind) => tags_of(&self.declared, *kind).next(),
-                Detector::Own { name, .. } => Some(name.as_ref()),
+                Detector::Own { name, .. } | Detector::Shape { tag: name, .. } => Some(name.as_ref()),
             };
             match wanted {
                 Some(tag) => tags.push(tag.to_owned()),
@@ -76,7 +91,7 @@ impl Mesh {
         let of_verdict = |(detector, share): (&Detector, crate::detect::Share)| {
             let wanted: Vec<&str> = match detector {
                 Detector::Known(kind) => tags_of(declared, *kind).collect(),
-                Detector::Own { name, .. } => vec![name],
+                Detector::Own { name, .. } | Detector::Shape { tag: name, .. } => vec![name],
             };
             let is_known = wanted.iter().any(|wanted| tags.iter().any(|tag| is_related(tag, wanted)));
             let is_protected = tags.iter().any(|tag| protects(declared, tag));
@@ -110,6 +125,35 @@ impl Mesh {
             })
         };
         sample.verdicts(&column.name).filter_map(of_verdict).collect()
+    }
+
+    /// What a sample of a column says against its being a canonical identifier. `path` is as above.
+    pub fn misshapen(&self, product: &Product, path: &[&Column], sample: &Sample<'_>) -> Option<Finding> {
+        let column = path.last()?;
+        let mut canonical = column.tags.iter().flat_map(|tag| self.declared.holding(tag, |tag| tag.pattern.as_ref()));
+        let (tag, _) = canonical.next()?;
+        let share = sample.unlike(tag).filter(|share| share.found > 0)?;
+        let name = path.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(".");
+        let message = format!(
+            "{} of {} sampled values of the column {} of `{}` do not match the pattern of `{tag}`",
+            share.found,
+            share.of,
+            quote(&name),
+            product.name
+        );
+        let help = format!(
+            "every `{tag}` matches `tags.{tag}.pattern` of mesh.yaml, so that domains can be joined by it: correct the \
+             values, or give the column another tag"
+        );
+        Some(Finding {
+            code: "standards/identifier",
+            severity: self.declared.standards.severity(Standard::Identifiers),
+            place: column.place.clone(),
+            domain: None,
+            product: None,
+            message,
+            help: Some(help),
+        })
     }
 }
 

@@ -27,7 +27,8 @@ fn told(files: &Files, column: &str, values: &[&str]) -> Vec<Finding> {
     let detectors = mesh.detectors();
     let mut sample = Sample::new(&detectors);
     values.iter().for_each(|value| sample.look(value));
-    let found = mesh.untagged(product, &path, &sample);
+    let mut found = mesh.untagged(product, &path, &sample);
+    found.extend(mesh.misshapen(product, &path, &sample));
     for finding in &found {
         let text = format!("{finding:?}");
         assert!(values.iter().all(|value| !text.contains(value)), "no value is told: {text}");
@@ -42,6 +43,20 @@ fn an_untagged_column_is_told_by_its_values() {
     assert!(found[0].message.contains("6 of 6 sampled values of the column `city`"), "{}", found[0].message);
     assert!(found[0].help.as_deref().unwrap().contains("`tags: [pii.email]`"));
     assert_eq!(found[0].place.file.as_ref(), "shop/products/customers.odcs.yaml");
+}
+
+#[test]
+fn an_identifier_whose_values_look_otherwise_is_told() {
+    let ids = ["C00000001", "C00000002", "K00000003", "C4"];
+    let found = told(&Files::valid(), "id", &ids);
+    assert_eq!((found[0].code, found[0].severity, found.len()), ("standards/identifier", Severity::Warning, 1));
+    let message =
+        "2 of 4 sampled values of the column `id` of `shop.customers` do not match the pattern of `id.customer`";
+    assert_eq!(found[0].message, message);
+    let strict = Files::valid().change("mesh.yaml", "  require:", "  severity: { identifiers: error }\n  require:");
+    assert_eq!(told(&strict, "id", &ids)[0].severity, Severity::Error);
+    assert_eq!(told(&Files::valid(), "id", &ids[..2]), []);
+    assert_eq!(told(&Files::valid(), "city", &ids), [], "who is tagged otherwise may be anything");
 }
 
 #[test]
