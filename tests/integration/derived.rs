@@ -479,6 +479,8 @@ fn a_column_without_the_tags_of_what_it_is_made_of_is_not_served() {
         ("short", "it makes no column `city`"),
         ("misspelt", "there is no column `idd`"),
         ("hen", "`sales.hen` is made of itself"),
+        ("narrow", "its column `id` has type"),
+        ("halves", "its column `id` has type"),
     ] {
         let begins = format!("sales.{product}: ");
         assert!(told.iter().any(|line| line.starts_with(&begins) && line.contains(part)), "{product}: {told:#?}");

@@ -4,17 +4,18 @@
 //! read, and whoever is told of it is told of products that they may discover.
 
 use datafusion::common::TableReference;
-use polder_catalog::contract::Rights;
+use polder_catalog::contract::{Column, Rights, Type};
 use polder_catalog::mesh::Product;
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, ColumnGrant, Discovery, Grants, Rows};
 
 use super::super::system::Row;
 use super::super::table_part;
+use super::fit::fit_one;
 use super::tags::Untagged;
 use super::{Beneath, Deriving, Over, Resolver};
 use crate::error::{Class, Error};
-use crate::guard::flow::Source as FlowSource;
+use crate::guard::flow::{Source as FlowSource, Via};
 
 /// What is wrong with a derived product.
 #[derive(Debug, Clone)]
@@ -75,14 +76,30 @@ impl Resolver {
         let domain = self.mesh.domain(name.product.domain())?;
         let planned = Box::pin(self.as_declared(offline).planned(name, domain, product, query, Over::Outlines)).await;
         Some(planned.and_then(|inner| {
-            let made = |column: &&polder_catalog::contract::Column| {
-                inner.plan.schema().fields().iter().any(|field| *field.name() == column.name)
-            };
-            match product.contract.columns.iter().find(|column| !made(column)) {
+            let misfit = product.contract.columns.iter().find_map(|column| {
+                let misfit = fit_one(column, inner.plan.schema()).err()?;
+                (misfit.is_missing || self.is_typed(&inner.beneath, &column.name)).then_some(misfit)
+            });
+            match misfit {
                 None => Ok(inner.beneath),
-                Some(missing) => Err(super::invalid(name, &format!("it makes no column `{}`", missing.name))),
+                Some(missing) if missing.is_missing => {
+                    Err(super::invalid(name, &format!("it makes no column `{}`", missing.column)))
+                }
+                Some(other) => Err(super::invalid(name, &format!("its column `{}` {}", other.column, other.what))),
             }
         }))
+    }
+
+    /// Whether the contracts say of which types all is that an output is made of. Else its own is a guess.
+    fn is_typed(&self, beneath: &Beneath, output: &str) -> bool {
+        let typed = |source: &FlowSource| {
+            let (_, _, table) = beneath.tables.iter().find(|(scan, ..)| *scan == source.table)?;
+            let product = self.mesh.product(table.wanted.as_ref()?.product())?;
+            let column = product.contract.columns.iter().find(|column| source.path.first() == Some(&column.name))?;
+            Some(matches!(column.kind, Type::Physical(_)))
+        };
+        let mut made = beneath.flow.outputs.iter().filter(|(name, _)| name == output);
+        made.all(|(_, sources)| sources.iter().all(|source| source.via != Via::Value || typed(source) == Some(true)))
     }
 
     /// The product that a name in a query means, of which nothing is decided.
@@ -92,11 +109,8 @@ impl Resolver {
     ) -> Option<(ProductRef, &Product, Grants)> {
         let name = ProductRef::parse(reference.schema()?, reference.table()).ok()?;
         let product = self.mesh.product(&name)?;
-        let raw = |column: &polder_catalog::contract::Column| ColumnGrant {
-            column: column.name.clone(),
-            access: Access::Raw,
-            reasons: Vec::new(),
-        };
+        let raw =
+            |column: &Column| ColumnGrant { column: column.name.clone(), access: Access::Raw, reasons: Vec::new() };
         let columns = product.contract.columns.iter().map(raw).collect();
         Some((name, product, Grants { columns, rows: Rows::All }))
     }

@@ -49,20 +49,25 @@ impl Fitted {
 /// # Errors
 /// The first one that is not there, or not of its type.
 pub(super) fn fit(contract: &Contract, schema: &DFSchema) -> Result<Vec<Fitted>, Misfit> {
-    let fitted = contract.columns.iter().map(|column| {
-        let misfit = |what: String, is_missing| Misfit { column: column.name.clone(), what, is_missing };
-        let mut found = schema.fields().iter().enumerate().filter(|(_, field)| *field.name() == column.name);
-        let Some((place, field)) = found.next() else { return Err(misfit("is missing".to_owned(), true)) };
-        if found.next().is_some() {
-            return Err(misfit("is made twice".to_owned(), false));
-        }
-        let kind = served(column, field.data_type()).ok_or_else(|| {
-            let found = super::super::describe::kind(field.data_type());
-            misfit(format!("has type `{found}`, and the contract says `{}`", column.kind), false)
-        })?;
-        Ok(Fitted { name: column.name.clone(), place, kind })
-    });
-    fitted.collect()
+    contract.columns.iter().map(|column| fit_one(column, schema)).collect()
+}
+
+/// Finds one of them.
+///
+/// # Errors
+/// When it is not there, or not of its type.
+pub(super) fn fit_one(column: &Column, schema: &DFSchema) -> Result<Fitted, Misfit> {
+    let misfit = |what: String, is_missing| Misfit { column: column.name.clone(), what, is_missing };
+    let mut found = schema.fields().iter().enumerate().filter(|(_, field)| *field.name() == column.name);
+    let Some((place, field)) = found.next() else { return Err(misfit("is missing".to_owned(), true)) };
+    if found.next().is_some() {
+        return Err(misfit("is made twice".to_owned(), false));
+    }
+    let kind = served(column, field.data_type()).ok_or_else(|| {
+        let found = super::super::describe::kind(field.data_type());
+        misfit(format!("has type `{found}`, and the contract says `{}`", column.kind), false)
+    })?;
+    Ok(Fitted { name: column.name.clone(), place, kind })
 }
 
 /// The type under which a column of type `found` is served, if it is what the contract declares.

@@ -110,6 +110,7 @@ pub(super) fn grown(error: &DataFusionError) -> Option<Error> {
 mod tests {
     use datafusion::arrow::array::{ArrayRef, StringArray};
     use datafusion::arrow::record_batch::RecordBatch;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::physical_expr::ScalarFunctionExpr;
     use datafusion::physical_plan::execute_stream;
     use datafusion::prelude::{SessionConfig, SessionContext};
@@ -188,7 +189,10 @@ mod tests {
     /// What becomes of a query over the texts: its rows, or its error.
     async fn run(sql: &str) -> Result<Vec<RecordBatch>> {
         let config = SessionConfig::new().with_target_partitions(2);
-        let context = SessionContext::new_with_config(config);
+        run_in(SessionContext::new_with_config(config), sql).await
+    }
+
+    async fn run_in(context: SessionContext, sql: &str) -> Result<Vec<RecordBatch>> {
         context.register_batch("texts", texts()).unwrap();
         let plan = context.sql(sql).await.unwrap().into_unoptimized_plan();
         let plan = bounded(context.state().optimize(&bounded(plan)?)?)?;
@@ -216,6 +220,26 @@ mod tests {
         }
         let error = run("SELECT unnest(range(1, 9000000)), repeat(t, 1000) FROM texts").await.unwrap_err();
         assert_eq!(grown(error.find_root()).unwrap().class, Class::Limit);
+    }
+
+    #[tokio::test]
+    async fn a_join_whose_side_does_not_fit_into_memory_fails_for_that() {
+        for join in ["LEFT JOIN", "JOIN"] {
+            let sql = format!(
+                "SELECT sum(length(t)) FROM (SELECT value AS x, concat(value, repeat('x', 500)) AS t FROM range(0, 40000)) \
+                 {join} (SELECT value AS y FROM range(0, 9)) ON x + y < 30"
+            );
+            let of = |memory| {
+                let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc().unwrap();
+                run_in(
+                    SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(2), runtime),
+                    &sql,
+                )
+            };
+            of(1 << 30).await.unwrap();
+            let error = of(2 << 20).await.unwrap_err();
+            assert!(matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)), "{join}: {error}");
+        }
     }
 
     #[tokio::test]

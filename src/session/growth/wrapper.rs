@@ -1,10 +1,15 @@
 //! An input of an operator, watched: its batches go on in portions, are refused, or are counted.
+//!
+//! The input of a join is read once. DataFusion's nested loop join reads its left side anew when that does not fit into
+//! memory, from operators that have given all they had: some panic, and others give nothing, so that rows are missing. And a
+//! left join that went that way has rows more than once. So the join fails for want of memory, as it was about to.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coop::make_cooperative;
@@ -32,6 +37,8 @@ pub(super) enum Work {
 pub(in crate::session) struct Watched {
     input: Arc<dyn ExecutionPlan>,
     work: Work,
+    /// The partitions that are read.
+    begun: Mutex<BTreeSet<usize>>,
 }
 
 impl Watched {
@@ -39,7 +46,16 @@ impl Watched {
     pub(in crate::session) const NAME: &'static str = "Watched";
 
     pub(super) fn over(input: Arc<dyn ExecutionPlan>, work: Work) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Self { input, work })
+        Arc::new(Self { input, work, begun: Mutex::default() })
+    }
+
+    /// Refuses to read a partition of a join's input again.
+    fn once(&self, partition: usize) -> Result<()> {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        match begun.insert(partition) || !matches!(self.work, Work::Repeat) {
+            true => Ok(()),
+            false => Err(DataFusionError::ResourcesExhausted("the side of a join does not fit into memory".to_owned())),
+        }
     }
 }
 
@@ -75,6 +91,7 @@ impl ExecutionPlan for Watched {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.once(partition)?;
         let rows = context.session_config().batch_size();
         let batches = self.input.execute(partition, Arc::clone(&context))?;
         let schema = batches.schema();
