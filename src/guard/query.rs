@@ -17,6 +17,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
@@ -35,7 +36,7 @@ impl Seal {
 }
 
 /// The plan of a derived product's query, as a leaf.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct QueryExec {
     name: String,
     schema: SchemaRef,
@@ -102,6 +103,12 @@ impl ExecutionPlan for QueryExec {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         if children.is_empty() { Ok(self) } else { internal_err!("a sealed query has no children") }
+    }
+
+    /// A round of a recursion runs the query from the beginning.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let inner = reset_plan_states(Arc::clone(&self.inner))?;
+        Ok(Arc::new(Self { inner, ..Arc::unwrap_or_clone(self) }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

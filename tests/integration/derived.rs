@@ -298,6 +298,22 @@ fn an_expression_that_fails_on_hidden_rows_alone_does_not_fail() {
 }
 
 #[test]
+fn each_round_of_a_recursion_reads_all_of_its_rows() {
+    for (user, product) in
+        [(OWNER, "shop.people"), (READER, "shop.people"), (READER, "sales.contacts"), (SELLER, "sales.contacts")]
+    {
+        for joined in [
+            format!("(SELECT count(id) AS c FROM {product}) t ON c > 0"),
+            format!("(SELECT * FROM {product} LIMIT 1) t ON n > -id"),
+            format!("(SELECT DISTINCT 1 AS one FROM {product}) t ON n >= one"),
+        ] {
+            let rounds = format!("SELECT 1 AS n UNION ALL SELECT n + 1 FROM r JOIN {joined} WHERE n < 5");
+            check(user, &format!("WITH RECURSIVE r (n) AS ({rounds}) SELECT count(*), max(n) FROM r"), &["5 | 5"]);
+        }
+    }
+}
+
+#[test]
 fn what_is_denied_inside_is_named_by_the_derived_column_alone() {
     let message =
         "column `email` of `sales.contacts` is made of what is denied to you, so nothing of it is served to you";
