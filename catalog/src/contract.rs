@@ -49,6 +49,8 @@ pub struct Contract {
     pub data: Data,
     /// Whether no row is shown but by a policy (`polder.rows: closed`).
     pub closed_rows: bool,
+    /// Whether nobody reads it while it is older than it promises (`polder.stale: refuse`).
+    pub refuses_stale: bool,
     /// The product's own tags.
     pub tags: BTreeSet<String>,
     /// The columns, in the order in which they are served.

@@ -3,6 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use polder_catalog::mesh::Product;
+
+use crate::error::{Class, Error};
+
 /// When a product's table changed last, and the longest time since then that its contract allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Age {
@@ -34,6 +38,18 @@ impl Age {
         let said = format!("`{product}` is stale: it changed {age} ago, and its contract allows {promised}");
         self.is_stale().then_some(said)
     }
+}
+
+/// Makes sure that a product may be read as old as it is.
+///
+/// # Errors
+/// `Drift` where its contract lets nobody read what is stale.
+pub(super) fn fresh_enough(product: &Product, age: Option<&Age>) -> Result<(), Error> {
+    if !product.contract.refuses_stale || !age.is_some_and(Age::is_stale) {
+        return Ok(());
+    }
+    let help = "ask its owner when it changes again; `polder.stale` of the contract refuses it until then";
+    Err(Error::new(Class::Drift, outdated(&product.name.to_string())).help(help))
 }
 
 /// What to say of a product that is stale to those who may not know how old it is.

@@ -262,6 +262,7 @@ mod tests {
             place,
             document: Arc::new(Value::Null),
             closed_rows: false,
+            refuses_stale: false,
         };
         let field = |id, name: &str, kind| Arc::new(NestedField::optional(id, name, kind));
         let text = || TableType::Primitive(PrimitiveType::String);

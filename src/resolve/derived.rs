@@ -35,7 +35,7 @@ use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::{DomainName, ProductRef};
 use polder_catalog::policy::{Access, ColumnGrant, Grants};
 
-use super::age::Age;
+use super::age::{Age, fresh_enough};
 use super::cut::Cut;
 use super::{At, Resolver, Table, deny_unfit_masks, descriptions, granted, notices, restricts, table_part};
 use crate::error::{Class, Error};
@@ -285,6 +285,7 @@ impl Resolver {
         let provider = govern(reference, source, shown, &self.keys).map_err(bug(name))?;
         let changed = beneath.oldest();
         let age = changed.zip(product.contract.freshness()).map(|(changed, promised)| Age { changed, promised });
+        fresh_enough(product, age.as_ref())?;
         Ok(Table {
             name: name.to_string(),
             version: None,

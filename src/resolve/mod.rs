@@ -320,6 +320,7 @@ impl Resolver {
         let changed = pinned.and_then(|snapshot| age::instant(snapshot.timestamp_ms()));
         let age = newest.zip(product.contract.freshness());
         let age = age.and_then(|(snapshot, promised)| Age::of(snapshot.timestamp_ms(), promised));
+        age::fresh_enough(product, age.as_ref())?;
         let mut cut = Cut::new(name, &bound, &grants, &rows)?;
         let mut scan = IcebergScan::pin(open.clone(), cut.columns.clone(), pin).await.map_err(untold)?;
         if deny_unfit_masks(name, &mut grants, &scan.schema(), &self.keys) {

@@ -159,6 +159,20 @@ async fn that_a_product_is_stale_is_told_to_all_and_how_old_it_is_to_those_who_s
     let vague = "it changed longer ago than its contract allows";
     assert_eq!(ask(&engine, "reader", health).await, [format!("stale | {vague} | true | true | true")]);
     assert_eq!(notices("reader").await, [format!("`shop.people` is stale: {vague}")]);
+
+    contract["customProperties"] = json!([{ "property": "polder.stale", "value": "refuse" }]);
+    fs::write(&path, contract.to_string()).unwrap();
+    engine.serve(Mesh::load(dir.path()).unwrap());
+    for user in ["owner", "reader"] {
+        let principal = engine.mesh().principal(user).unwrap();
+        let error = engine.plan(&principal, "SELECT id FROM shop.people", &Pins::new()).await.unwrap_err();
+        assert_eq!(error.message, format!("`shop.people` is stale: {vague}"), "{user}");
+        assert!(ask(&engine, user, health).await[0].starts_with("stale | "), "{user}");
+    }
+    contract["slaProperties"][0]["unit"] = json!("d");
+    fs::write(&path, contract.to_string()).unwrap();
+    engine.serve(Mesh::load(dir.path()).unwrap());
+    assert_eq!(ask(&engine, "reader", "SELECT count(id) FROM shop.people").await, ["2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -184,6 +184,12 @@ pub(super) const PAGES: &[Page] = &[
         "Write freshness, latency or frequency as a number and a unit of time, `{ property: freshness, value: 1, unit: h }`, and an end as `2030-12-31`.",
     ),
     page(
+        "contract/stale",
+        "`polder.stale` is neither `answer` nor `refuse`, or stands on a column",
+        "It says what becomes of queries while a product is older than its contract promises.",
+        "Write it on the contract or on a schema object, with `answer` or `refuse`.",
+    ),
+    page(
         "contract/status",
         "the status is unknown",
         "It says whether a major is served, and whether with a warning.",

@@ -20,7 +20,9 @@ use crate::document::{Place, Report, Value, nearest, quote};
 use crate::starter::is_todo;
 
 /// The custom properties that are read here.
-const OWN: [&str; 5] = ["polder.rows", "polder.field_id", derived::QUERY, derived::RIGHTS, derived::DECLASSIFIED];
+const OWN: [&str; 6] = [ROWS, STALE, "polder.field_id", derived::QUERY, derived::RIGHTS, derived::DECLASSIFIED];
+const ROWS: &str = "polder.rows";
+const STALE: &str = "polder.stale";
 
 /// A tag that a contract names, and where.
 pub(crate) type TagUse = (String, Place);
@@ -59,6 +61,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
         sla: sla(&mut fields, status, SystemTime::now(), report),
         tags: own_tags,
         closed_rows: closed_rows(&own, report),
+        refuses_stale: refuses_stale(&own, report),
         licence: licence(&own, report),
         document: Arc::new(Value::of(root)),
     };
@@ -90,6 +93,7 @@ struct Common {
     sla: Vec<String>,
     tags: BTreeSet<String>,
     closed_rows: bool,
+    refuses_stale: bool,
     licence: Option<String>,
     document: Arc<Value>,
 }
@@ -222,12 +226,27 @@ fn tags_of(fields: &mut Fields<'_>, all: &mut Vec<TagUse>, report: &mut Report) 
 
 /// Whether `polder.rows` closes the rows: then policies alone show any.
 fn closed_rows(properties: &BTreeMap<String, &Node>, report: &mut Report) -> bool {
-    let Some(node) = properties.get("polder.rows") else { return false };
+    is_closed(properties, (ROWS, "contract/rows"), ["open", "closed"], report)
+}
+
+/// Whether nobody reads the product while it is older than it promises.
+fn refuses_stale(properties: &BTreeMap<String, &Node>, report: &mut Report) -> bool {
+    is_closed(properties, (STALE, "contract/stale"), ["answer", "refuse"], report)
+}
+
+/// Whether a property that has one of two values has the stricter one. What is neither is that as well.
+fn is_closed(
+    properties: &BTreeMap<String, &Node>,
+    (name, code): (&str, &'static str),
+    [open, closed]: [&str; 2],
+    report: &mut Report,
+) -> bool {
+    let Some(node) = properties.get(name) else { return false };
     match &node.kind {
-        Kind::Scalar { text, .. } if text == "closed" => true,
-        Kind::Scalar { text, .. } if text == "open" => false,
+        Kind::Scalar { text, .. } if text == closed => true,
+        Kind::Scalar { text, .. } if text == open => false,
         _ => {
-            report.error("contract/rows", &node.place, "`polder.rows` is `open` or `closed`");
+            report.error(code, &node.place, format!("`{name}` is `{open}` or `{closed}`"));
             true
         }
     }
@@ -279,6 +298,7 @@ fn object(
     derived::none_of_an_object(&properties, report);
     let data = data(&mut fields, &properties, report);
     let closed_rows = closed_rows(&properties, report) || common.closed_rows;
+    let refuses_stale = refuses_stale(&properties, report) || common.refuses_stale;
     let licence = licence(&properties, report).or_else(|| common.licence.clone());
     let properties = fields.list("properties", report);
     if properties.is_empty() {
@@ -305,6 +325,7 @@ fn object(
         purpose: common.purpose.clone(),
         data: data?,
         closed_rows,
+        refuses_stale,
         tags: own,
         columns,
         references,
@@ -547,9 +568,10 @@ fn position(fields: &mut Fields<'_>, is: &'static str, position: &'static str, r
 }
 
 fn field_id(properties: &BTreeMap<String, &Node>, report: &mut Report) -> Option<i32> {
-    if let Some(node) = properties.get("polder.rows") {
-        let message = "`polder.rows` means nothing on a column";
-        report.error("contract/rows", &node.place, message).help("it stands on the contract or on a schema object");
+    for (name, code) in [(ROWS, "contract/rows"), (STALE, "contract/stale")] {
+        let Some(node) = properties.get(name) else { continue };
+        let message = format!("`{name}` means nothing on a column");
+        report.error(code, &node.place, message).help("it stands on the contract or on a schema object");
     }
     let node = properties.get("polder.field_id")?;
     let id = match &node.kind {

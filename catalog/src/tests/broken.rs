@@ -232,6 +232,20 @@ fn faults_of_contracts() {
         "22:60",
         "object",
     );
+    at(
+        "schema:",
+        "customProperties: [{ property: polder.stale, value: refused }]\nschema:",
+        "contract/stale",
+        "11:53",
+        "`refuse`",
+    );
+    at(
+        "property: polder.field_id, value: 4",
+        "property: polder.stale, value: refuse",
+        "contract/stale",
+        "22:61",
+        "object",
+    );
     at("status: active", "status: [active]", "document/wrong-type", "6:9", "a list");
     let empty = CUSTOMERS.split("schema:").next().unwrap();
     check(Files::valid().with(CONTRACT, empty), Domain, "contract/no-schema", &format!("{CONTRACT}:1:1"), "no schema");
