@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Whatever decides is asked each time: a statement that finds its plan here was resolved, decided and held against its
-//! tables like any other, and all that is told of it is told of those. What is spared is the way from the text to the plan.
+//! tables like any other, and all that is told of it is told of those. What is spared is the way from the text to the plan, the
+//! verifier's look at it included: it looked when the plan was made.
 //! A plan that is kept never runs itself: each statement runs one of its own, since operators count what they do.
 //!
 //! What a plan holds is estimated by its expressions and files, and all of them stay within a bound. The mesh of another
@@ -189,6 +190,7 @@ impl Again {
 
     /// Forgets all plans of epochs before this one.
     pub(super) fn forget(&self, epoch: u64) {
+        // Dropped when nobody waits for it.
         let earlier = std::mem::replace(&mut *self.plans(), Plans { epoch, ..Plans::default() });
         drop(earlier);
     }
@@ -284,4 +286,55 @@ fn afresh(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
         || plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.dynamic_filter_expr().is_none())
         || plan.downcast_ref::<FilterExec>().is_some_and(|filter| !is_dynamic_physical_expr(filter.predicate()));
     if is_steady { Arc::clone(plan).with_new_children(children).ok() } else { None }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use datafusion::arrow::datatypes::Schema;
+    use datafusion::prelude::SessionConfig;
+
+    use super::*;
+    use crate::served::anonymous;
+
+    fn key(epoch: u64, sql: usize) -> Key {
+        Key { epoch, principal: anonymous(), sql: sql.to_string(), schema: None, pins: Pins::new() }
+    }
+
+    fn entry(weight: usize) -> Entry {
+        let manner = Manner { config: SessionConfig::new(), moment: None };
+        let physical = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        let plan = Arc::new(Kept { tables: Vec::new(), manner, flow: Flow::default(), physical });
+        Entry { plan, weight, used: Instant::now() }
+    }
+
+    fn held(again: &Again) -> (usize, usize) {
+        let plans = again.plans();
+        (plans.weight, plans.kept.len())
+    }
+
+    #[test]
+    fn plans_stay_within_their_bound_and_the_one_goes_that_was_used_longest_ago() {
+        let again = Again::default();
+        let fit = MOST / EACH;
+        for sql in 0..fit {
+            again.plans().insert(key(1, sql), entry(EACH));
+        }
+        assert!(again.find(&key(1, 0)).is_some(), "all of them fit, and this one is used");
+        again.plans().insert(key(1, fit), entry(EACH));
+        assert_eq!(held(&again), (MOST, fit));
+        let plans = again.plans();
+        assert!(plans.kept.contains_key(&key(1, 0)) && !plans.kept.contains_key(&key(1, 1)));
+    }
+
+    #[test]
+    fn nothing_is_left_of_an_earlier_mesh_nor_of_what_nobody_uses() {
+        let again = Again::default();
+        again.plans().insert(key(1, 0), entry(EACH));
+        again.forget(2);
+        assert_eq!((held(&again), again.plans().epoch), ((0, 0), 2));
+        again.plans().insert(key(2, 0), entry(EACH));
+        again.plans().forget_idle(Instant::now() + IDLE * 2);
+        assert_eq!(held(&again), (0, 0));
+    }
 }

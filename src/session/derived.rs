@@ -85,7 +85,8 @@ impl Derivations {
         let plan = coerced.map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         let flow = followed(&plan, &tables).map_err(Unplanned::Plan)?;
         let weight = weight(&plan, &tables).map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
-        let carried = carried(&plan).map_err(|unknown| Unplanned::Plan(unfollowed(&unknown)))?;
+        let carried =
+            carried(&plan, resolver.least_count()).map_err(|unknown| Unplanned::Plan(unfollowed(&unknown)))?;
         let fleeting = is_fleeting(&plan).map_err(|error| Unplanned::Plan(failed(&error, &tables)))?;
         let beneath = Beneath { said: text, fleeting, ..beneath(&request, tables, flow, carried, weight) };
         Ok(Inner { plan, beneath })
@@ -149,7 +150,9 @@ fn beneath(
     let each = |outputs: Vec<(String, Vec<FlowSource>)>| {
         outputs.into_iter().map(|(name, sources)| (name, renamed(sources))).collect::<Vec<_>>()
     };
-    let (flow, carried) = (Flow { outputs: each(flow.outputs), rows: renamed(flow.rows) }, each(carried));
+    // What it compares is its writer's to know.
+    let flow = Flow { outputs: each(flow.outputs), rows: renamed(flow.rows), equated: Vec::new() };
+    let carried = each(carried);
     let inside: Vec<_> = tables.iter().filter_map(|(_, _, table)| table.beneath.clone()).collect();
     let inside = inside.iter().flat_map(|beneath| beneath.tables.iter().cloned());
     let tables = tables.into_iter().map(|(scan, name, table)| (named(&scan), named(&name), table));

@@ -11,6 +11,7 @@ use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
+use polder_catalog::mesh::limits::sized;
 use polder_catalog::mesh::{Mesh, ResourceGroup};
 use polder_catalog::name::ProductRef;
 use polder_catalog::principal::Principal;
@@ -18,9 +19,10 @@ use polder_catalog::principal::Principal;
 use super::again::Again;
 use super::alike::Alike;
 use super::derived::Derivations;
-use super::life::Life;
-use super::limits::{Allowance, Lanes, Place, Shared, count_processors};
-use super::namesakes;
+use super::growth::Structs;
+use super::heeded::ruled;
+use super::life::{Life, Timeout};
+use super::limits::{Allowance, Bound, Lanes, Place, Shared, count_processors};
 use super::redact::Names;
 use super::running::{Basis, Running};
 use super::spill::Spill;
@@ -30,11 +32,12 @@ use crate::error::{Class, Error};
 use crate::guard::mask::Keys;
 use crate::lake::Lake;
 use crate::observe::{Observer, Statement, Trace, under};
-use crate::resolve::{Flaw, Resolver, Seen, survey};
+use crate::resolve::{Flaw, Resolver, Seen, Use, survey};
 use crate::served::{Served, Serving, anonymous};
 
-/// Executing threads for each partition that a query may have. A join without an equality computes for seconds between
-/// two points at which it can be stopped and holds its thread meanwhile; the spare ones keep other queries going.
+/// Executing threads for each partition that a query may have. An operator can compute for seconds between two points at
+/// which it can be stopped and holds its thread meanwhile; the spare ones keep other queries going. Planning has fewer: plans
+/// are walked by recursion, and a thread keeps the stack that it once took.
 const SPARE: usize = 4;
 
 /// The most that queries may spill, in bytes; DataFusion's own default is 100 GB.
@@ -72,12 +75,25 @@ pub struct Engine {
     planning: Threads,
     execution: Threads,
     pub(super) observer: Arc<Observer>,
-    /// Where statements of resource groups wait their turn.
-    pub(super) lanes: Arc<Lanes>,
+    /// Where statements wait their turn.
+    lanes: Arc<Lanes>,
+    /// How many of them run at once, of all people together.
+    at_once: Option<Bound>,
+    /// How many are planned at once.
+    planned: Bound,
     /// Bytes for all queries together.
     memory: usize,
     /// Where they spill to.
     spill: Spill,
+}
+
+/// The places of a statement that may run.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// In its resource group.
+    pub(super) of_group: Option<(Place, ResourceGroup)>,
+    /// Among all statements.
+    pub(super) of_all: Option<Place>,
 }
 
 impl Engine {
@@ -88,8 +104,9 @@ impl Engine {
     pub fn start(mesh: Mesh, options: Options) -> Result<Arc<Self>, Error> {
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let threads = options.threads.unwrap_or(cores).max(1);
+        let spared = threads.div_ceil(2);
         let (planning, execution) =
-            (Threads::start("polder-plan", threads)?, Threads::start("polder-query", threads * SPARE)?);
+            (Threads::start("polder-plan", threads + spared)?, Threads::start("polder-query", threads * SPARE)?);
 
         let lake = Arc::new(Lake::new(options.lake)?);
         count_processors();
@@ -119,17 +136,19 @@ impl Engine {
         settings.execution.skip_physical_aggregate_schema_check = true;
         // What each thread of each sort keeps for merging is unspillable: ten MiB of little memory would be all of it.
         settings.execution.sort_spill_reservation_bytes = (options.memory / MERGES).clamp(1 << 20, 10 << 20);
-        let base = SessionStateBuilder::new()
+        let mut base = ruled(SessionStateBuilder::new())
             .with_config(config)
             .with_runtime_env(environment)
-            .with_expr_planners(vec![Arc::new(Alike)])
+            .with_expr_planners(vec![Arc::new(Alike), Arc::new(Structs)])
             .with_default_features()
-            .with_physical_optimizer_rules(namesakes::rules())
             .with_table_functions(std::collections::HashMap::new())
             .build();
+        Structs::measure(&mut base).map_err(|error| Error::new(Class::Bug, error.to_string()))?;
         let served = Served::new(mesh);
         let running = Running::new(Arc::clone(&served));
         let Options { timeout, patience, memory, observer, .. } = options;
+        let at_once = options.at_once.map(|most| Bound::of_all(most, options.wait));
+        let planned = Bound::of_planner(threads + spared, spared, options.wait);
         let stalled = AtomicU64::new(0);
         let seen = Arc::default();
         let derivations = Arc::new(Derivations::new(base.clone()));
@@ -148,6 +167,8 @@ impl Engine {
             execution,
             observer,
             lanes: Arc::default(),
+            at_once,
+            planned,
             memory,
             spill,
         }))
@@ -209,14 +230,15 @@ impl Engine {
     pub async fn plan_request(self: &Arc<Self>, principal: &Principal, request: Request) -> Result<Planned, Error> {
         let (engine, asking, request) = (Arc::clone(self), principal.clone(), Arc::new(request));
         let begun = tokio::time::Instant::now();
-        let allowed = self.mesh().limits_of(principal).and_then(|group| group.each.time);
-        let timeout = request.timeout.into_iter().chain(allowed).fold(self.timeout, Duration::min);
-        let within = begun + timeout;
+        let timeout = self.time_of(principal, request.timeout);
+        let within = begun + timeout.after;
         let deadline = request.deadline.map_or(within, |deadline| deadline.min(within));
         let asked = Arc::clone(&request);
         let trace = self.observer.trace(&request.origin);
         let traced = trace.clone();
-        let planned = self.apart(under(trace.clone(), async move {
+        let late = failure::timeout(&timeout);
+        let place = under(trace.clone(), self.lanes.enter(&self.planned, &principal.id));
+        let planned = under(trace.clone(), async move {
             let Serving { mesh, epoch } = engine.served.now();
             let resolver = engine.resolver_of(mesh, &asking, &asked.pins);
             let life = Life { deadline, timeout };
@@ -224,11 +246,43 @@ impl Engine {
             planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin, traced);
             planned.basis = Basis { principal: asking, epoch, relied: resolver.relied() };
             Ok(planned)
-        }));
-        match tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(failure::timeout(timeout))) {
+        });
+        let planned = async {
+            let place = place.await?;
+            // It is held for as long as a thread is, also where nobody waits for what is planned.
+            self.apart(async move {
+                let planned = planned.await;
+                drop(place);
+                planned
+            })
+            .await
+        };
+        match tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(late)) {
             Ok(planned) => Ok(planned),
             Err(error) => Err(self.refused(principal, request, error, begun.elapsed(), trace).await),
         }
+    }
+
+    /// The time that a statement of `principal` has, who may ask for less.
+    fn time_of(&self, principal: &Principal, asked: Option<Duration>) -> Timeout {
+        let least = asked.into_iter().fold(self.timeout, Duration::min);
+        let mesh = self.mesh();
+        let group = mesh.limits_of(principal).and_then(|group| Some((group.each.time?, &group.name)));
+        match group.filter(|(most, _)| *most < least) {
+            Some((most, name)) => Timeout { after: most, group: Some(name.as_str().into()) },
+            None => Timeout { after: least, group: None },
+        }
+    }
+
+    /// The same error, with what there is of all statements together, where that is not enough.
+    pub(super) fn whose(&self, error: Error) -> Error {
+        let most = match error.message.as_str() {
+            failure::MEMORY => u64::try_from(self.memory).unwrap_or(u64::MAX),
+            failure::SPILLED => SPILL,
+            _ => return error,
+        };
+        let message = format!("{}; all statements of the server have {} together", error.message, sized(most));
+        Error { message, ..error }
     }
 
     /// The error of a statement that is refused, once that is recorded.
@@ -247,6 +301,23 @@ impl Engine {
         let asked = asked.unwrap_or_else(|_| record::asking(principal));
         let statement = Statement { asked, ..Statement::default() };
         self.observer.refused(statement, origin, error.class, took, trace).await.err().unwrap_or(error)
+    }
+
+    /// Waits until a statement of `principal` may run: in its resource group, and then among all.
+    ///
+    /// # Errors
+    /// `Limit`, when too many wait already, or when its turn does not come in time.
+    pub(super) async fn turn(&self, principal: &Principal) -> Result<Turn, Error> {
+        let group = self.mesh().limits_of(principal).cloned();
+        let of_group = match group {
+            Some(group) => Some((self.lanes.enter(&Bound::of(&group), &principal.id).await?, group)),
+            None => None,
+        };
+        let of_all = match &self.at_once {
+            Some(bound) => Some(self.lanes.enter(bound, &principal.id).await?),
+            None => None,
+        };
+        Ok(Turn { of_group, of_all })
     }
 
     /// What a statement of a resource group may take, which has its place.
@@ -284,9 +355,9 @@ impl Engine {
             )
     }
 
-    /// How many statements of resource groups run and wait, as Prometheus reads it.
+    /// How many statements run and wait, as Prometheus reads it.
     pub fn lanes(&self) -> String {
-        self.lanes.render()
+        self.lanes.render(self.at_once.as_ref())
     }
 
     /// Who is told of statements.
@@ -301,6 +372,15 @@ impl Engine {
     pub async fn parameters(self: &Arc<Self>, sql: &str) -> Result<usize, Error> {
         let sql = sql.to_owned();
         self.apart(async move { Ok(super::gate::admit(&sql)?.parameters.len()) }).await
+    }
+
+    /// What derived products read of others, as far as contracts tell. It is for those who look at the mesh's files.
+    ///
+    /// # Errors
+    /// When the engine fails on it.
+    pub async fn uses(self: &Arc<Self>) -> Result<Vec<Use>, Error> {
+        let resolver = self.resolver(&anonymous());
+        self.apart(async move { Ok(resolver.uses().await) }).await
     }
 
     /// What is wrong with derived products, as far as contracts tell, and views, for which catalogs are asked unless this is
@@ -325,7 +405,8 @@ impl Engine {
     pub async fn explain_policy(self: &Arc<Self>, principal: &Principal, sql: &str) -> Result<Vec<Line>, Error> {
         let (engine, resolver, sql) = (Arc::clone(self), self.resolver(principal), sql.to_owned());
         let lines = self.apart(async move { super::planning::explain_policy(&engine, &resolver, &sql).await });
-        tokio::time::timeout(self.timeout, lines).await.unwrap_or_else(|_| Err(failure::timeout(self.timeout)))
+        let timeout = self.time_of(principal, None);
+        tokio::time::timeout(timeout.after, lines).await.unwrap_or_else(|_| Err(failure::timeout(&timeout)))
     }
 
     /// What `principal` may discover, the system tables included, in the order of names.

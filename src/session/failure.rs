@@ -13,6 +13,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use polder_catalog::document::nearest;
 
+use super::life::Timeout;
 use super::parameters::by_value;
 use crate::error::{Class, Error};
 use crate::lake;
@@ -47,9 +48,19 @@ impl Guarded {
     }
 }
 
+/// What a statement is told that the memory for all of them is not enough for.
+pub(super) const MEMORY: &str = "the statement needs more memory than it may have";
+
+/// The same of what it spills.
+pub(super) const SPILLED: &str = "the statement needs more space to spill to than it may have";
+
 /// The error for a statement that ran out of time.
-pub(super) fn timeout(after: Duration) -> Error {
-    Error::new(Class::Limit, format!("the statement took longer than {} s", after.as_secs_f64()))
+pub(super) fn timeout(timeout: &Timeout) -> Error {
+    let whose = match &timeout.group {
+        Some(group) => format!(", which is what one of the resource group `{group}` may take"),
+        None => String::new(),
+    };
+    Error::new(Class::Limit, format!("the statement took longer than {} s{whose}", timeout.after.as_secs_f64()))
         .help("ask for less at once, or ask the platform team for a longer timeout")
 }
 
@@ -123,6 +134,34 @@ fn missing_field(error: &DataFusionError) -> Option<&str> {
     text.strip_prefix("Field ")?.split_once(" not found in struct").map(|(field, _)| field)
 }
 
+/// The error for a pattern that does not compile. DataFusion and Arrow tell it in words alone, of each kind of error, and
+/// quote the pattern, which can come from a row.
+fn pattern(error: &DataFusionError) -> Option<Error> {
+    const WHERE: &str = "Regular expression did not compile: ";
+    let text = match error {
+        DataFusionError::External(cause) => cause.to_string(),
+        DataFusionError::ArrowError(..) | DataFusionError::Internal(_) => error.to_string(),
+        _ => return None,
+    };
+    let large = || Error::new(Class::Limit, "a regular expression of the statement needs more memory than it may have");
+    let wrong = || Error::new(Class::BadRequest, "a regular expression of the statement cannot be read");
+    match text.split_once(WHERE) {
+        Some((_, told)) if told.starts_with("CompiledTooBig(") => Some(large()),
+        Some((_, told)) if told.starts_with("Syntax(") => Some(wrong()),
+        // One of DataFusion's own kinds has the pattern alone.
+        Some(_) => Some(wrong().help("it is no regular expression, or too large a one")),
+        None if text.starts_with("Compiled regex exceeds size limit") => Some(large()),
+        None if text.starts_with("regex parse error") => Some(wrong()),
+        None => None,
+    }
+}
+
+/// The function whose arguments fit none of its signatures, which DataFusion tells as a defect of its own.
+fn unfitting(text: &str) -> Option<&str> {
+    let (_, named) = text.split_once("Internal error: Function '")?;
+    named.split_once("' failed to match any signature").map(|(function, _)| function)
+}
+
 /// An error of a running query, of which `guarded` is kept from the principal.
 pub(super) fn running(error: &DataFusionError, guarded: Option<&Guarded>) -> Error {
     translated(error.find_root(), guarded)
@@ -137,6 +176,9 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
     if let Some(grown) = super::growth::grown(root) {
         return grown;
     }
+    if let Some(pattern) = pattern(root) {
+        return pattern;
+    }
     // What a scan or a lake found wrong keeps its own class and words.
     if let Some(error) = cause(root) {
         return match guarded {
@@ -145,9 +187,13 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
         };
     }
     match root {
-        DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => {
-            Error::new(Class::BadRequest, sentence(text))
-        }
+        DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => match unfitting(text) {
+            Some(function) => {
+                Error::new(Class::BadRequest, format!("`{function}` is not defined for arguments of these types"))
+                    .help("cast them, as in `CAST(x AS VARCHAR)`")
+            }
+            None => Error::new(Class::BadRequest, sentence(text)),
+        },
         DataFusionError::SchemaError(error, _) => Error::new(Class::BadRequest, sentence(&error.to_string())),
         DataFusionError::SQL(error, _) => Error::new(Class::BadRequest, sentence(&error.to_string())),
         DataFusionError::Configuration(text) => Error::new(Class::BadRequest, sentence(text)),
@@ -158,8 +204,7 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
             None => bug(root),
         },
         DataFusionError::ResourcesExhausted(text) if text.starts_with("The used disk space") => {
-            Error::new(Class::Limit, "the statement needs more space to spill to than it may have")
-                .help("ask for fewer rows or columns, or group on fewer values")
+            Error::new(Class::Limit, SPILLED).help("ask for fewer rows or columns, or group on fewer values")
         }
         DataFusionError::ResourcesExhausted(text) => {
             tracing::warn!(operator = operator(text), "a statement was out of memory");
@@ -183,14 +228,6 @@ fn translated(root: &DataFusionError, guarded: Option<&Guarded>) -> Error {
             tracing::warn!(cause = lake::cause(root), "a data file could not be read");
             Error::new(Class::Storage, "a data file could not be read")
         }
-        // The pattern stands in the statement; the text that follows would quote it over several lines.
-        DataFusionError::External(cause) if cause.to_string().starts_with("regex parse error") => {
-            Error::new(Class::BadRequest, "a regular expression of the statement cannot be read")
-        }
-        // It comes as an error of DataFusion's own, and has the pattern in it at most.
-        DataFusionError::Internal(text) if text.contains("Regular expression did not compile") => {
-            Error::new(Class::Limit, "a regular expression of the statement needs more memory than it may have")
-        }
         _ => bug(root),
     }
 }
@@ -208,8 +245,7 @@ fn operator(text: &str) -> Option<&str> {
 }
 
 fn memory() -> Error {
-    Error::new(Class::Limit, "the statement needs more memory than it may have")
-        .help("ask for fewer rows or columns, or group on fewer values")
+    Error::new(Class::Limit, MEMORY).help("ask for fewer rows or columns, or group on fewer values")
 }
 
 fn bug(root: &DataFusionError) -> Error {

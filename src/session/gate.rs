@@ -150,7 +150,7 @@ fn admit_statement(statement: Statement) -> Result<Admitted, Error> {
 fn admit_sql(statement: ast::Statement) -> Result<Admitted, Error> {
     match statement {
         ast::Statement::Query(mut query) => {
-            search::name(&mut query);
+            search::name(&mut query)?;
             parts::check(&query)?;
             cost::weigh(&query)?;
             derived::name(&mut query);
@@ -577,6 +577,24 @@ mod tests {
             format!("WITH q AS (SELECT {} FROM d.p) SELECT 1 FROM q, q AS r, q AS s", windows(100)),
         ] {
             check(&sql, Err("window functions, and 256 are the most"));
+        }
+        let aggregates = |count: usize| list(count, "SUM(a)");
+        check(&format!("SELECT {} FROM d.p", aggregates(1_000)), Ok(()));
+        check(&format!("SELECT {} FROM d.p", list(1_001, "abs(a)")), Ok(()));
+        for sql in [
+            format!("SELECT {} FROM d.p", aggregates(1_001)),
+            format!(
+                "SELECT {} FROM d.p GROUP BY b",
+                list(1_001, "string_agg(DISTINCT a, ',' ORDER BY a) FILTER (WHERE b)")
+            ),
+            format!("WITH q AS (SELECT {} FROM d.p) SELECT 1 FROM q, q AS r, q AS s", aggregates(400)),
+        ] {
+            check(&sql, Err("aggregate functions, and 1000 are the most"));
+        }
+        for deep in ["arrow_cast", "ARROW_TRY_CAST"] {
+            let nested = |times: usize| format!("{}Int8{}", "List(".repeat(times), ")".repeat(times));
+            check(&format!("SELECT {deep}(a, '{}') FROM d.p", nested(64)), Ok(()));
+            check(&format!("SELECT {deep}(a, '{}') FROM d.p", nested(65)), Err("a type that is nested so deeply"));
         }
     }
 

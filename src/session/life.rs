@@ -16,12 +16,14 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
+use polder_catalog::mesh::ResourceGroup;
 use tokio::time::{Instant, Sleep};
 
 use super::ahead::{End, Feeder, Queue, Unwanted, queue};
+use super::engine::Turn;
 use super::growth::apportioned;
 use super::interrupt::interruptible;
-use super::limits::{Allowance, scanned};
+use super::limits::{Allowance, Place, scanned};
 use super::running::{Leave, Registered, Stopper};
 use super::scans::Scans;
 use super::threads::Work;
@@ -86,12 +88,20 @@ impl Packer for Unpacked {
 }
 
 /// How long a statement may live.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Life {
     /// When it ends at the latest.
     pub(super) deadline: Instant,
     /// The time that it was given.
-    pub(super) timeout: Duration,
+    pub(super) timeout: Timeout,
+}
+
+/// The time that a statement is given.
+#[derive(Debug, Clone)]
+pub(super) struct Timeout {
+    pub(super) after: Duration,
+    /// The resource group that gives no more.
+    pub(super) group: Option<Arc<str>>,
 }
 
 /// The rows of a running query. Dropping it cancels the query.
@@ -106,7 +116,7 @@ pub struct Rows<T = RecordBatch> {
     registered: Arc<Registered>,
     driver: Work<()>,
     deadline: Pin<Box<Sleep>>,
-    timeout: Duration,
+    timeout: Timeout,
     patience: Option<Duration>,
     /// What an observer is told when all of this is dropped.
     entry: Arc<Entry>,
@@ -144,11 +154,12 @@ pub(super) fn start<P: Packer>(
     let entry = Arc::new(entry);
     let (feeder, parcels) = queue(AHEAD, patience, held);
     let engine = Arc::clone(&planned.engine);
-    let Life { deadline, timeout } = planned.life;
+    let Life { deadline, timeout } = planned.life.clone();
     let deadline = Box::pin(tokio::time::sleep_until(deadline));
     let registered = Arc::new(engine.running.register(planned.basis.clone()));
     let told = Told { entry: Arc::clone(&entry), commit };
-    let driver = engine.execute(under(trace, drive(planned, packer, Arc::clone(&registered), feeder, told)))?;
+    let driving = entry.within(drive(planned, packer, Arc::clone(&registered), feeder, told));
+    let driver = engine.execute(under(trace, driving))?;
     registered.statement.driven_by(driver.ender());
     Ok(Rows { schema, parcels: Some(parcels), registered, driver, deadline, timeout, patience, entry })
 }
@@ -180,12 +191,19 @@ async fn drive<P: Packer>(
     }
     let engine = Arc::clone(&planned.engine);
     let passing = async {
-        // When this returns all that the query held is free, and only what waits is left.
-        match admitted(planned, packer, &feeder, &mut told).await {
+        let since = Instant::now();
+        let turn = engine.turn(&planned.basis.principal).await;
+        told.entry.waited(since.elapsed());
+        let (passed, _place) = match turn {
+            Ok(Turn { of_group, of_all }) => (admitted(planned, of_group, packer, &feeder, &mut told).await, of_all),
+            Err(error) => (Err(Halt::Failed(error)), None),
+        };
+        // All that the query held is free but its place among all, which what waits here keeps.
+        match passed {
             Ok(()) => feeder.finish(Ok(())).await.inspect(|()| told.entry.ended(Outcome::Whole)),
             Err(Halt::Failed(error)) => {
                 // An error can tell as much as a row.
-                let error = told.commit.done().await.err().unwrap_or(error);
+                let error = told.commit.done().await.err().unwrap_or_else(|| engine.whose(error));
                 told.entry.ended(Outcome::Failed(error.class));
                 feeder.finish(Err(error)).await
             }
@@ -248,20 +266,20 @@ fn context(planned: &Planned, environment: Arc<RuntimeEnv>) -> Arc<TaskContext> 
     ))
 }
 
-/// Runs a query once it is its turn, within what its principal may use.
+/// Runs a query whose turn it is, within what its principal may use.
 async fn admitted<P: Packer>(
     planned: Planned,
+    of_group: Option<(Place, ResourceGroup)>,
     packer: P,
     feeder: &Feeder<P::Parcel>,
     told: &mut Told,
 ) -> Result<(), Halt> {
-    let (engine, principal) = (Arc::clone(&planned.engine), &planned.basis.principal);
-    let Some(group) = engine.mesh().limits_of(principal).cloned() else {
+    let engine = Arc::clone(&planned.engine);
+    let Some((place, group)) = of_group else {
         let environment = engine.environment(None)?;
         let context = context(&planned, environment);
         return spanned("execute", None, pass(planned, context, packer, feeder, told, None)).await;
     };
-    let place = spanned("wait", None, engine.lanes.enter(&group, &principal.id)).await?;
     let mut allowance = engine.allowance(group, &place);
     let environment = engine.environment(Some(&allowance))?;
     let context = context(&planned, environment);
@@ -379,7 +397,8 @@ impl<T> Stream for Rows<T> {
             Poll::Ready(Err(End::Stalled)) => this.end(failure::stalled(this.patience.unwrap_or_default())),
             Poll::Ready(Err(End::Broken)) => this.broken(context),
             Poll::Pending if this.deadline.as_mut().poll(context).is_ready() => {
-                this.end(failure::timeout(this.timeout))
+                let error = failure::timeout(&this.timeout);
+                this.end(error)
             }
             Poll::Pending => Poll::Pending,
         }

@@ -12,9 +12,9 @@
 //! runs gives no row before that is recorded. Planning and
 //! execution happen on threads of their own with large stacks, so that deep plans cannot overflow and busy queries do
 //! not keep the network waiting. The values of parameters stand in a plan before it is optimized, as if they had been
-//! written there. Nothing here knows a wire protocol or a user's password.
+//! written there. A plan may be used again for the same statement, once its tables were found and decided anew. Nothing here
+//! knows a wire protocol or a user's password.
 
-#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod again;
 mod ahead;
 mod alike;
@@ -33,6 +33,7 @@ mod gate;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod growth;
 mod health;
+mod heeded;
 #[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
 mod interrupt;
 mod life;
@@ -49,6 +50,7 @@ mod planning;
 mod profile;
 mod purpose;
 mod record;
+mod recursion;
 mod redact;
 mod request;
 mod running;
@@ -84,7 +86,7 @@ pub use crate::resolve::age::Age;
 pub use crate::resolve::explanation::{EVERY, Effect, Line, places, policies};
 pub use crate::resolve::keys::{Declared as DeclaredKeys, KeyColumns};
 pub use crate::resolve::system::{Columns, Listed};
-pub use crate::resolve::{Flaw, Link, Page, PageColumn, Untagged};
+pub use crate::resolve::{Flaw, Health, Link, Page, PageColumn, Untagged, Use, Version};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]
@@ -97,6 +99,10 @@ pub struct Options {
     pub timeout: Duration,
     /// How long rows may wait for a reader that takes none, before they and their query are dropped.
     pub patience: Duration,
+    /// How many statements run at once, of all people together; as many as there are by default.
+    pub at_once: Option<usize>,
+    /// How long a statement waits for its place among these.
+    pub wait: Duration,
     /// Threads that plan and execute, and partitions of a query; the machine's cores by default.
     pub threads: Option<usize>,
     /// The most rows that a query works on at once.
@@ -112,7 +118,18 @@ impl Default for Options {
         let timeout = Duration::from_secs(300);
         // Who does not read holds a query no longer than who computes.
         let (lake, observer) = (lake::Options::default(), Arc::default());
-        Self { memory: 2 << 30, spill: None, timeout, patience: timeout, threads: None, batch: 8192, lake, observer }
+        Self {
+            memory: 2 << 30,
+            spill: None,
+            timeout,
+            patience: timeout,
+            at_once: None,
+            wait: Duration::from_secs(30),
+            threads: None,
+            batch: 8192,
+            lake,
+            observer,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! From an admitted statement to a verified physical plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -117,7 +117,7 @@ impl Planned {
         &self.snapshots
     }
 
-    /// What the user should know, one sentence each: deprecated products, masked columns.
+    /// What the user should know, one sentence each: deprecated products, masked columns, comparisons that find nothing.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
@@ -161,7 +161,7 @@ impl Planned {
     /// The same with all the time that a statement has.
     #[must_use]
     pub fn anew(self) -> Self {
-        let life = Life { deadline: Instant::now() + self.life.timeout, ..self.life };
+        let life = Life { deadline: Instant::now() + self.life.timeout.after, ..self.life };
         Self { life, ..self }
     }
 
@@ -318,6 +318,8 @@ struct Ready {
     physical: Arc<dyn ExecutionPlan>,
     tables: Vec<Scanned>,
     flow: Flow,
+    /// What to say of columns that it compares.
+    unlike: BTreeSet<String>,
     parameters: SchemaRef,
     valued: bool,
 }
@@ -332,7 +334,7 @@ struct Made {
 
 impl Ready {
     fn planned(self, engine: &Arc<Engine>, life: Life) -> Planned {
-        let Self { manner, physical, tables, flow, parameters, valued } = self;
+        let Self { manner, physical, tables, flow, unlike, parameters, valued } = self;
         let mut notices: Vec<String> = Vec::new();
         for (scan, _, table) in &tables {
             let masked = table.masked_notice(flow.sources().filter(|source| source.table == *scan));
@@ -344,6 +346,7 @@ impl Ready {
                 }
             }
         }
+        notices.extend(unlike);
         Planned {
             engine: Arc::clone(engine),
             guarded: Guarded::of(tables.iter().map(|(_, _, table)| table)),
@@ -411,6 +414,7 @@ async fn planned_before(
     Ok(engine.again.plan(&kept, &tables).map(|physical| Ready {
         manner: kept.manner.clone(),
         physical,
+        unlike: resolver.unlike(&kept.flow, &tables),
         tables,
         flow: kept.flow.clone(),
         parameters: Arc::new(Schema::empty()),
@@ -452,7 +456,9 @@ async fn over_tables(
     let (logical, physical, narrowed) =
         finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
     let manner = Manner::of(narrowed.as_ref().unwrap_or(&state));
-    Ok(Made { ready: Ready { manner, physical, tables, flow, parameters: offered, valued }, logical, lasts })
+    let unlike = resolver.unlike(&flow, &tables);
+    let ready = Ready { manner, physical, tables, flow, unlike, parameters: offered, valued };
+    Ok(Made { ready, logical, lasts })
 }
 
 /// Makes sure that no name in a subquery means something further out since what it would mean inside is denied.
@@ -589,6 +595,6 @@ async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, life: 
     let (_, physical, narrowed) = finish(&state, &logical, [&table], &[]).await?;
     let manner = Manner::of(narrowed.as_ref().unwrap_or(&state));
     let parameters = Arc::new(Schema::empty());
-    let (tables, flow) = (Vec::new(), Flow::default());
-    Ok(Ready { manner, physical, tables, flow, parameters, valued: false }.planned(engine, life))
+    let (tables, flow, unlike) = (Vec::new(), Flow::default(), BTreeSet::new());
+    Ok(Ready { manner, physical, tables, flow, unlike, parameters, valued: false }.planned(engine, life))
 }

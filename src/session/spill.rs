@@ -10,7 +10,8 @@
 //!
 //! A process that is killed removes nothing. Who starts next in DIR removes what it left: directories of this name and this
 //! user whose lock nobody holds. A process id would not tell: containers that share a directory have the same ones. Nothing
-//! else in DIR is touched, since somebody named it who may keep other things there.
+//! else in DIR is touched, since others keep their things there. Without a DIR it is the system's temporary directory; where
+//! that cannot be written at the start, only those statements fail that have to spill.
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, DirEntry, File};
@@ -30,21 +31,30 @@ const PREFIX: &str = "polder-spill-";
 /// The directory of all statements together.
 #[derive(Debug)]
 pub(super) struct Spill {
-    /// What was named; a temporary directory is made where nothing was.
-    directory: Option<PathBuf>,
+    /// What was named, or the system's temporary directory.
+    directory: PathBuf,
     most: u64,
     place: Mutex<Place>,
 }
 
 impl Spill {
-    /// A place for `most` bytes in `directory`. What killed processes left there is removed.
+    /// A place for `most` bytes in the directory that is named, or in the system's temporary one. What killed processes left
+    /// there is removed.
     ///
     /// # Errors
-    /// When the directory cannot be had.
-    pub(super) fn new(directory: Option<PathBuf>, most: u64) -> Result<Self> {
-        let place = Place::make(directory.as_deref(), most, None)?;
-        if let (Some(directory), Some(home)) = (&directory, &place.home)
-            && let Err(cause) = clear(directory, home)
+    /// When a directory that is named cannot be had.
+    pub(super) fn new(named: Option<PathBuf>, most: u64) -> Result<Self> {
+        let is_named = named.is_some();
+        Self::at(named.unwrap_or_else(std::env::temp_dir), is_named, most)
+    }
+
+    fn at(directory: PathBuf, is_named: bool, most: u64) -> Result<Self> {
+        let place = match Place::make(Some(&directory), most, None) {
+            Err(_) if !is_named => Place::make(None, most, None)?,
+            place => place?,
+        };
+        if let Some(home) = &place.home
+            && let Err(cause) = clear(&directory, home)
         {
             tracing::warn!(kind = %cause.kind(), "the spill directory cannot be searched for what killed processes left");
         }
@@ -61,7 +71,7 @@ impl Spill {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = place.disk.temp_dir_paths().iter().any(|path| !Path::is_dir(path));
         // While it cannot be made, only those fail who have to spill.
-        if gone && let Ok(made) = Place::make(self.directory.as_deref(), self.most, place.home.clone()) {
+        if gone && let Ok(made) = Place::make(Some(&self.directory), self.most, place.home.clone()) {
             tracing::warn!("the spill directory was gone and was made anew");
             *place = made;
         }
@@ -245,6 +255,20 @@ mod tests {
             assert!(other.join("rows").is_file(), "{}", other.display());
         }
         assert!(fs::symlink_metadata(&link).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_nobody_named_is_cleared_too_and_may_be_one_that_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(format!("{PREFIX}{}", Uuid::new_v4()));
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join(lock::NAME), "").unwrap();
+        let spill = Spill::at(dir.path().to_owned(), false, 1 << 20).unwrap();
+        assert!(!left.exists());
+        assert!(spill.disk().create_tmp_file("a test").unwrap().path().starts_with(dir.path()));
+        let nowhere = dir.path().join("not/there");
+        assert!(Spill::at(nowhere.clone(), true, 1 << 20).is_err());
+        assert!(Spill::at(nowhere, false, 1 << 20).is_ok());
     }
 
     #[test]

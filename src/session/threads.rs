@@ -6,19 +6,25 @@
 //! ```
 //!
 //! A task is aborted where it yields. A call that makes 32 MiB of a batch does not, nor do a dozen such calls in one
-//! projection: between these, [`unwanted`] is asked.
+//! projection, nor a join whose condition never holds: between these, [`unwanted`] is asked.
+//!
+//! Nor do they let others have their turn. What comes late in a turn that takes long is done [`aside`], by a thread that the
+//! others do not wait for.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use tokio::task::{AbortHandle, JoinError};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Class, Error};
+use crate::observe::{alongside, alongside_blocking};
 
 /// The stack of a planning and executing thread. Plans are walked by recursion, and a long chain of operators is deep.
 const STACK: usize = 64 << 20;
@@ -28,6 +34,36 @@ tokio::task_local! {
     static ENDED: Arc<AtomicBool>;
 }
 
+thread_local! {
+    /// When the turn began that a task has on this thread.
+    static TURN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// For how long a task has its thread to itself. A batch takes some milliseconds.
+const TURN_OF: Duration = Duration::from_millis(50);
+
+/// Does a part of a turn. In one that takes long the thread lets go of the tasks that wait for it, and another takes them.
+pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match TURN.get() {
+        Some(begun) if begun.elapsed() > TURN_OF => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// Work whose turns are known to be turns.
+struct Turns<F: ?Sized>(Pin<Box<F>>);
+
+impl<F: Future + ?Sized> Future for Turns<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let before = TURN.replace(Some(Instant::now()));
+        let polled = self.0.as_mut().poll(context);
+        TURN.set(before);
+        polled
+    }
+}
+
 /// Whether the work that this is done for has been ended.
 pub(super) fn unwanted() -> bool {
     ENDED.try_with(|ended| ended.load(Ordering::Relaxed)).unwrap_or(false)
@@ -35,14 +71,16 @@ pub(super) fn unwanted() -> bool {
 
 /// A task that is started by this one, as a part of the same work.
 pub(super) fn task(work: BoxFuture<'static, Box<dyn Any + Send>>) -> BoxFuture<'static, Box<dyn Any + Send>> {
+    let work = alongside(work);
     match ENDED.try_with(Arc::clone) {
-        Ok(ended) => Box::pin(ENDED.scope(ended, work)),
+        Ok(ended) => Box::pin(ENDED.scope(ended, Turns(work))),
         Err(_) => work,
     }
 }
 
 /// The same for what is done on a thread of its own.
 pub(super) fn block<T: 'static>(work: Box<dyn FnOnce() -> T + Send>) -> Box<dyn FnOnce() -> T + Send> {
+    let work = alongside_blocking(work);
     match ENDED.try_with(Arc::clone) {
         Ok(ended) => Box::new(move || ENDED.sync_scope(ended, work)),
         Err(_) => work,
@@ -73,7 +111,7 @@ impl Threads {
     ) -> Result<Work<T>, Error> {
         let runtime = self.0.as_ref().ok_or_else(|| Error::new(Class::Cancelled, "the engine has stopped"))?;
         let ended = Arc::<AtomicBool>::default();
-        let handle = AbortOnDropHandle::new(runtime.spawn(ENDED.scope(Arc::clone(&ended), work)));
+        let handle = AbortOnDropHandle::new(runtime.spawn(ENDED.scope(Arc::clone(&ended), Turns(Box::pin(work)))));
         Ok(Work { ender: Ender { task: handle.abort_handle(), ended }, handle })
     }
 

@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
 use arrow::compute::kernels::cast_utils::{Parser as _, parse_interval_month_day_nano};
 use arrow::datatypes::Date32Type;
+use datafusion::functions_aggregate::all_default_aggregate_functions;
+use datafusion::logical_expr::AggregateUDF;
 use datafusion::sql::sqlparser::ast::{self, Expr, Query, Visit, Visitor};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -46,6 +49,10 @@ pub const TABLES: u64 = 64;
 /// The most window functions of a statement, counted in the same way. Each is a column that all others are carried past.
 const WINDOWS: u64 = 256;
 
+/// The most aggregates of a statement, counted in the same way. The planner looks for each among all others: 1 000 take 8 s
+/// unoptimised, and what is asked of each column of a wide table is fewer.
+const AGGREGATES: u64 = 1_000;
+
 /// The most keys that a grouping by several sets makes of a row: as many as it has columns, for each set. The sets of `CUBE`,
 /// `ROLLUP` and `GROUPING SETS` multiply, and no pool is asked before a whole batch has been grouped by all of them.
 const GROUPED: u64 = 1_024;
@@ -85,6 +92,9 @@ const WIDEST: usize = 1024;
 
 /// The most that the sizes of growing functions may multiply up to in one statement.
 const GROWTH: u64 = 10_000;
+
+/// The deepest type that stands in a text, in parentheses. It is read by recursion, and 40 000 overflow any stack.
+const DEEPEST_TYPE: usize = 64;
 
 /// The most set operations of a statement, whose planning is as steep: 500 take 3.5 s unoptimised.
 const SETS: usize = 200;
@@ -164,7 +174,7 @@ pub fn weigh(query: &Query) -> Result<(), Error> {
     if scale.growth.saturating_mul(scale.unnested) > UNNESTED {
         return Err(Error::new(Class::Limit, format!("the statement unnests lists of more than {UNNESTED} values")));
     }
-    let Load { tables, windows } = scale.frames.pop().map_or_else(Load::default, |frame| frame.load);
+    let Load { tables, windows, aggregates } = scale.frames.pop().map_or_else(Load::default, |frame| frame.load);
     if tables > TABLES {
         return Err(Error::new(
             Class::Limit,
@@ -172,12 +182,12 @@ pub fn weigh(query: &Query) -> Result<(), Error> {
         )
         .help("a WITH query counts as often as it is used"));
     }
-    if windows > WINDOWS {
-        return Err(Error::new(
-            Class::Limit,
-            format!("the statement has {windows} window functions, and {WINDOWS} are the most"),
-        )
-        .help("ask for them in several statements; a WITH query counts as often as it is used"));
+    for (found, most, what) in [(windows, WINDOWS, "window functions"), (aggregates, AGGREGATES, "aggregate functions")]
+    {
+        if found > most {
+            return Err(Error::new(Class::Limit, format!("the statement has {found} {what}, and {most} are the most"))
+                .help("ask for them in several statements; a WITH query counts as often as it is used"));
+        }
     }
     Ok(())
 }
@@ -197,18 +207,39 @@ struct Scale {
 struct Load {
     tables: u64,
     windows: u64,
+    aggregates: u64,
 }
 
 impl Load {
     fn add(&mut self, other: Self) {
         self.tables = self.tables.saturating_add(other.tables);
         self.windows = self.windows.saturating_add(other.windows);
+        self.aggregates = self.aggregates.saturating_add(other.aggregates);
+    }
+
+    fn of(function: &ast::Function) -> Self {
+        match (&function.over, name(function)) {
+            (Some(_), _) => Self { windows: 1, ..Self::default() },
+            (None, Some(name)) if AGGREGATING.contains(&name) => Self { aggregates: 1, ..Self::default() },
+            (None, _) => Self::default(),
+        }
     }
 
     /// The same of something that stands where a table does. One that is empty still costs a plan node each time.
     fn of_table(self) -> Self {
         Self { tables: self.tables.max(1), ..self }
     }
+}
+
+/// The names of aggregate functions.
+static AGGREGATING: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let named = |function: &AggregateUDF| [vec![function.name().to_owned()], function.aliases().to_vec()].concat();
+    all_default_aggregate_functions().iter().flat_map(|function| named(function)).collect()
+});
+
+/// The last part of a function's name, as names are compared.
+fn name(function: &ast::Function) -> Option<String> {
+    function.name.0.last().and_then(|part| part.as_ident()).map(|name| name.value.to_lowercase())
 }
 
 /// What there is in a query, and in what its common table expressions stand for.
@@ -289,8 +320,8 @@ impl Visitor for Scale {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
             Expr::Function(function) => {
-                if let (Some(_), Some(frame)) = (&function.over, self.frames.last_mut()) {
-                    frame.load.add(Load { windows: 1, ..Load::default() });
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.load.add(Load::of(function));
                 }
                 self.growing(function)
             }
@@ -307,7 +338,7 @@ impl Visitor for Scale {
 impl Scale {
     /// Lets a function that grows its result pass with a size that stands in the statement.
     fn growing(&mut self, function: &ast::Function) -> ControlFlow<&'static str> {
-        let name = function.name.0.last().and_then(|part| part.as_ident()).map(|name| name.value.to_lowercase());
+        let name = name(function);
         let is = |names: &[&str]| names.iter().any(|known| name.as_deref() == Some(*known));
         if is(&CASTS) {
             return cast(function);
@@ -411,6 +442,9 @@ fn cast(function: &ast::Function) -> ControlFlow<&'static str> {
             rest.chars().filter(|c| !c.is_whitespace()).skip(1).take_while(char::is_ascii_digit).collect();
         digits.parse::<usize>().is_ok_and(|width| width <= WIDEST)
     };
+    if kind.matches('(').count() > DEEPEST_TYPE {
+        return ControlFlow::Break("a type that is nested so deeply");
+    }
     match kind.contains("fixedsizelist") || !kind.split("fixedsizebinary").skip(1).all(narrow) {
         true => ControlFlow::Break("a type of fixed length"),
         false => ControlFlow::Continue(()),

@@ -12,12 +12,21 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::normal;
+use crate::error::{Class, Error};
 use crate::resolve::SEARCH;
 
-/// Names the searches of a query. What is no search of words that stand there stays as it is, and is refused with all other
-/// table functions.
-pub(super) fn name(query: &mut Query) {
-    let _ = query.visit(&mut Searches);
+/// Names the searches of a query. Other table functions stay as they are, and are refused.
+///
+/// # Errors
+/// When a search has anything but words that stand there.
+pub(super) fn name(query: &mut Query) -> Result<(), Error> {
+    match query.visit(&mut Searches) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => {
+            Err(Error::new(Class::BadRequest, "`mesh.search` is given no text that stands there")
+                .help("write what to look for as one text: `mesh.search('late orders')`"))
+        }
+    }
 }
 
 struct Searches;
@@ -29,11 +38,12 @@ impl VisitorMut for Searches {
         let TableFactor::Table { name: ObjectName(parts), alias, args, .. } = table else {
             return ControlFlow::Continue(());
         };
-        let Some(words) = args.as_ref().and_then(words) else { return ControlFlow::Continue(()) };
+        let Some(given) = args else { return ControlFlow::Continue(()) };
         let names: Vec<Option<String>> = parts.iter().map(|part| part.as_ident().map(normal)).collect();
         let is_search =
             matches!(names.as_slice(), [.., Some(schema), Some(function)] if schema == "mesh" && function == "search");
         if is_search && let Some(last) = parts.last_mut() {
+            let Some(words) = words(given) else { return ControlFlow::Break(()) };
             *last = ObjectNamePart::Identifier(Ident::with_quote('"', format!("{SEARCH}{words}")));
             *args = None;
             let name = Ident::new("search");

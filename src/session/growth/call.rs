@@ -24,12 +24,20 @@ use datafusion::logical_expr::{
 };
 
 use super::super::failure;
+use super::super::interrupt::heeding;
 use super::super::threads::unwanted;
 use super::estimate::{Arguments, GROWING, width};
-use super::{MOST, STEPS, bounded_expr, portions, told, too_large, too_long};
+use super::{MOST, STEPS, bounded_expr, portions, searched, structs, told, too_large, too_long};
 
 /// The bytes that are made between two points at which a call can be ended: some hundredths of a second.
 const PORTION: u64 = 4 << 20;
+
+/// The bytes of text that are held against patterns between two such points: some patterns take a microsecond for each. A
+/// pattern is made ready anew for each portion, and the texts of most batches are one.
+const MATCHED: u64 = 512 << 10;
+
+/// The patterns that are made ready between two such points, and held together. One is 10 MB at most.
+const PATTERNS: usize = 8;
 
 /// The steps that are taken between two such points.
 const PACE: u64 = STEPS / 10;
@@ -41,7 +49,7 @@ pub(super) fn grows(function: &ScalarUDF) -> bool {
 
 /// The same call, measured.
 pub(super) fn bounded(call: ScalarFunction) -> ScalarFunction {
-    ScalarFunction { func: Arc::new(ScalarUDF::new_from_impl(Bounded(call.func))), ..call }
+    ScalarFunction { func: Arc::new(ScalarUDF::new_from_impl(Bounded::over(call.func))), ..call }
 }
 
 /// Whether a function is measured.
@@ -69,13 +77,20 @@ pub(super) fn made(
         return Err(too_long(&format!("`{name}`")));
     }
     let paced = portions::share(rows, steps.saturating_mul(rows as u64), PACE);
-    let most = portions::share(rows, bytes, PORTION).min(paced);
+    let matched = arguments.matched_by(name).map_or(rows, |bytes| portions::share(rows, bytes, MATCHED));
+    let compiled = if arguments.patterns_of(name) > PATTERNS { PATTERNS } else { rows };
+    let most = portions::share(rows, bytes, PORTION).min(paced).min(matched).min(compiled);
+    let call = |args: ScalarFunctionArgs| {
+        heeding(|| {
+            searched::tried(name, &args)?;
+            call(args)
+        })
+    };
     if most >= rows {
-        return wanted().and_then(|()| call(args));
+        return call(args);
     }
     let mut portions = Vec::new();
     for start in (0..rows).step_by(most) {
-        wanted()?;
         let number_rows = most.min(rows - start);
         let part = |arg: &ColumnarValue| match arg {
             ColumnarValue::Array(array) => ColumnarValue::Array(array.slice(start, number_rows)),
@@ -95,14 +110,19 @@ pub(super) fn made(
 }
 
 /// Ends a statement that computes on, though nobody wants it.
-fn wanted() -> Result<()> {
+pub(in crate::session) fn wanted() -> Result<()> {
     if unwanted() { Err(told(failure::stopped())) } else { Ok(()) }
 }
 
+/// A function that is measured.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Bounded(Arc<ScalarUDF>);
+pub(super) struct Bounded(Arc<ScalarUDF>);
 
 impl Bounded {
+    pub(super) fn over(function: Arc<ScalarUDF>) -> Self {
+        Self(function)
+    }
+
     fn inner(&self) -> &dyn ScalarUDFImpl {
         self.0.inner().as_ref()
     }
@@ -137,11 +157,11 @@ impl ScalarUDFImpl for Bounded {
 
     fn with_updated_config(&self, config: &ConfigOptions) -> Option<ScalarUDF> {
         let updated = self.inner().with_updated_config(config)?;
-        Some(ScalarUDF::new_from_impl(Self(Arc::new(updated))))
+        Some(ScalarUDF::new_from_impl(Self::over(Arc::new(updated))))
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner().return_field_from_args(args)
+        structs::measured(self.name(), self.inner().return_field_from_args(args)?)
     }
 
     fn is_nullable(&self, args: &[Expr], schema: &dyn datafusion::common::ExprSchema) -> bool {

@@ -8,6 +8,7 @@
 //!
 //! What a function makes of a byte is taken for the most that it may be; where a list has no plain length, for all of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
@@ -17,7 +18,7 @@ use datafusion::logical_expr::ColumnarValue;
 
 /// The functions whose result may be larger than each of their arguments, or which take more steps than these are long, by
 /// the names that DataFusion gives them.
-pub(super) const GROWING: [&str; 47] = [
+pub(super) const GROWING: [&str; 50] = [
     "array_append",
     "array_concat",
     "array_except",
@@ -51,6 +52,9 @@ pub(super) const GROWING: [&str; 47] = [
     "overlay",
     "quote_literal",
     "range",
+    "regexp_count",
+    "regexp_instr",
+    "regexp_like",
     "regexp_match",
     "regexp_replace",
     "repeat",
@@ -66,6 +70,12 @@ pub(super) const GROWING: [&str; 47] = [
     "upper",
     "initcap",
 ];
+
+/// What an operator is called that holds texts against patterns.
+pub(super) const MATCH: &str = "~";
+
+/// The functions that hold texts against patterns, which are their second arguments.
+const MATCHING: [&str; 6] = [MATCH, "regexp_count", "regexp_instr", "regexp_like", "regexp_match", "regexp_replace"];
 
 /// The bytes of one number that is written out.
 const WRITTEN: u64 = 40;
@@ -130,6 +140,7 @@ impl Arguments<'_> {
             "translate" | "upper" | "lower" | "initcap" => self.bytes(0).saturating_mul(3),
             "string_to_array" => self.bytes(0).saturating_mul(20),
             "array_has_all" | "array_has_any" => self.rows,
+            MATCH | "regexp_count" | "regexp_instr" | "regexp_like" => self.rows.saturating_mul(WORD),
             "btrim" | "ltrim" | "rtrim" => self.bytes(0),
             // A sign for a part of a date becomes its name.
             "to_char" => self.rows.saturating_mul(self.widest(1)).saturating_mul(16),
@@ -147,6 +158,22 @@ impl Arguments<'_> {
             // It hashes a list that is constant.
             "array_has_any" if !constant => self.compared(),
             _ => 0,
+        }
+    }
+
+    /// The bytes of text that are held against patterns, if a function does so.
+    pub(super) fn matched_by(&self, function: &str) -> Option<u64> {
+        MATCHING.contains(&function).then(|| self.bytes(0))
+    }
+
+    /// How many patterns the rows of such a function have; none where it is one of the statement.
+    pub(super) fn patterns_of(&self, function: &str) -> usize {
+        let (true, Some(ColumnarValue::Array(patterns))) = (MATCHING.contains(&function), self.values.get(1)) else {
+            return 0;
+        };
+        match datafusion::arrow::compute::cast(patterns, &DataType::Utf8View) {
+            Ok(patterns) => patterns.as_string_view().iter().flatten().collect::<HashSet<_>>().len(),
+            Err(_) => patterns.len(),
         }
     }
 

@@ -5,8 +5,11 @@
 //! repeat(a, 1000)        a call is told how much it would make before it makes it, and refused above a limit     [call]
 //! a || b                 the same, as a call                                                                    [joined]
 //! array_has_all(a, b)    a call is told how many steps one row would take; between rows it can be ended         [call]
+//! regexp_count(a, '…')   a search is tried on a long text, and can be ended at each place that is found           [searched]
 //! repeat(a, 1000), 'x…'  statements that make wide values work on fewer rows at once                            [narrow]
 //! unnest(a)              an operator that multiplies what it is given is given it in portions                   [portions]
+//! struct(a, a)           a type that has too many fields is refused while it is planned                         [structs]
+//! x + x > 1              and so is a condition that becomes too long on its way down                            [unfolded]
 //! max(a) OVER ()         what a window holds of its input is counted by the statement's pool                    [held]
 //! ```
 //!
@@ -20,6 +23,9 @@ mod held;
 mod joined;
 mod narrow;
 mod portions;
+mod searched;
+mod structs;
+mod unfolded;
 mod wrapper;
 
 use std::sync::Arc;
@@ -31,7 +37,9 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 
+pub(super) use call::wanted;
 pub(super) use narrow::narrowed;
+pub(super) use structs::Structs;
 pub(super) use wrapper::Watched;
 
 use crate::error::{Class, Error};
@@ -43,7 +51,11 @@ pub(super) const MOST: u64 = 32 << 20;
 const STEPS: u64 = 100_000_000;
 
 /// The plan, whose growing calls are bounded. What it means, and the names of its columns, stay.
+///
+/// # Errors
+/// `Limit` for a plan that would grow too large while it is optimized.
 pub(super) fn bounded(plan: LogicalPlan) -> Result<LogicalPlan> {
+    unfolded::check(&plan)?;
     let plan = plan.transform_up_with_subqueries(|plan| {
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
@@ -220,6 +232,87 @@ mod tests {
         }
         let error = run("SELECT unnest(range(1, 9000000)), repeat(t, 1000) FROM texts").await.unwrap_err();
         assert_eq!(grown(error.find_root()).unwrap().class, Class::Limit);
+    }
+
+    /// The engine plans where there is as much room.
+    #[test]
+    fn a_condition_that_doubles_on_its_way_down_is_refused_before_that() {
+        let planned = std::thread::Builder::new().stack_size(64 << 20).spawn(|| {
+            tokio::runtime::Runtime::new().unwrap().block_on(conditions_that_double());
+        });
+        planned.unwrap().join().unwrap();
+    }
+
+    async fn conditions_that_double() {
+        let level = |inner: String| format!("SELECT n + n AS n FROM ({inner}) AS q");
+        let levels = |times| (0..times).fold("SELECT length(t) AS n FROM texts".to_owned(), |inner, _| level(inner));
+        for condition in ["WHERE n > 5", "JOIN texts AS u ON q.n = length(u.t)", "GROUP BY n HAVING n > 5"] {
+            let error = run(&format!("SELECT count(*) FROM ({}) AS q {condition}", levels(18))).await.unwrap_err();
+            let error = grown(error.find_root()).unwrap();
+            assert_eq!(error.class, Class::Limit);
+            assert!(error.message.contains("a condition of the statement would become"), "{condition}: {error}");
+        }
+        let batches = run(&format!("SELECT n FROM ({}) AS q WHERE n > 5", levels(8))).await.unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
+    }
+
+    #[tokio::test]
+    async fn groups_are_given_as_many_rows_as_their_states_let() {
+        let most = |aggregates: &'static str, by: &'static str| async move {
+            let context = SessionContext::new();
+            context.register_batch("texts", texts()).unwrap();
+            let plan = context.sql(&format!("SELECT {aggregates} FROM texts {by}")).await.unwrap();
+            let mut plan = vec![plan.create_physical_plan().await.unwrap()];
+            let mut found = Vec::new();
+            while let Some(node) = plan.pop() {
+                found.extend(portions::of(&node));
+                plan.extend(node.children().into_iter().map(Arc::clone));
+            }
+            let rows = found.into_iter().map(|work| match work {
+                wrapper::Work::Compute(most) => most,
+                _ => usize::MAX,
+            });
+            rows.min()
+        };
+        assert_eq!(most("count(t), max(t)", "GROUP BY t").await, None);
+        assert_eq!(most("approx_distinct(t)", "").await, None, "one state is no matter");
+        assert!(most("approx_distinct(t)", "GROUP BY t").await.unwrap() <= 512);
+        assert!(
+            most("count(t)", "GROUP BY CUBE (t, length(t), t || 'a', t || 'b', t || 'c', t || 'd')").await.unwrap()
+                < 1024
+        );
+        let sql = "SELECT approx_distinct(n) AS d, n % 2000 AS k FROM unnest(range(0, 9000)) AS r(n) GROUP BY 2";
+        assert_eq!(run(sql).await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 2000);
+    }
+
+    #[tokio::test]
+    async fn patterns_of_rows_are_held_as_before() {
+        for (sql, expected) in [
+            (
+                "SELECT count(*) AS n FROM unnest(range(0, 1000)) AS r(n) WHERE regexp_like('x' || n, '^x' || n || '$')",
+                "| 1000 |",
+            ),
+            ("SELECT count(*) AS n FROM unnest(range(0, 1000)) AS r(n) WHERE ('x' || n) ~ ('^X' || n || '$')", "| 0 |"),
+            (
+                "SELECT count(*) AS n FROM unnest(range(0, 1000)) AS r(n) WHERE ('x' || n) ~* ('^X' || n || '$')",
+                "| 1000 |",
+            ),
+            (
+                "SELECT count(*) AS n FROM unnest(range(0, 1000)) AS r(n) WHERE ('x' || n) !~ ('^.' || n || '$')",
+                "| 0 |",
+            ),
+            (
+                "SELECT sum(regexp_count(repeat('x' || n, 9000), 'x')) AS n FROM unnest(range(0, 100)) AS r(n)",
+                "| 900000 |",
+            ),
+            (
+                "SELECT sum(length(regexp_replace(repeat('x' || n, 9000), 'x' || n, 'y', 'g'))) AS n FROM unnest(range(0, 100)) AS r(n)",
+                "| 900000 |",
+            ),
+        ] {
+            let rows = datafusion::arrow::util::pretty::pretty_format_batches(&run(sql).await.unwrap()).unwrap();
+            assert!(rows.to_string().contains(expected), "{sql}: {rows}");
+        }
     }
 
     #[tokio::test]

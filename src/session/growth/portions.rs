@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! UnnestExec                     8192 rows with lists of 10 000 values each become one batch of 82 million rows
+//! AggregateExec                  each of 8192 new groups has a state of 16 KiB for each `approx_distinct`; a cube has hundreds
+//!                                of groups for each row
 //! CrossJoinExec, joins           a text of 10 MB is repeated in each of the 8192 rows of a batch
 //! ProjectionExec, FilterExec…    what calls that grow make of a batch is as large as the batch
 //! ```
@@ -15,6 +17,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -33,6 +36,16 @@ use super::{MOST, too_large};
 
 /// The bytes of a portion for calls that grow.
 const PORTION: u64 = 8 << 20;
+
+/// The rows of a batch as DataFusion makes them.
+const USUAL: usize = 8192;
+
+/// The bytes of a portion for what groups keep: no pool is asked before all rows of a batch have theirs.
+const GROUPED: usize = 8 << 20;
+
+/// The bytes of a group's key, and of the state of an aggregate that keeps those of all groups together, roughly.
+const KEY: usize = 64;
+const STATE: usize = 16;
 
 /// The rows that an unnested portion may have, roughly.
 const UNNESTED: u64 = 64 << 10;
@@ -54,7 +67,25 @@ pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Work> {
     {
         return Some(Work::Repeat);
     }
-    expressions(plan).iter().any(grows).then_some(Work::Compute)
+    let grouped = plan.downcast_ref::<AggregateExec>().and_then(grouped);
+    let grows = expressions(plan).iter().any(grows);
+    (grows || grouped.is_some()).then(|| Work::Compute(grouped.unwrap_or(usize::MAX)))
+}
+
+/// The rows that a grouping is given at once, where their groups may take more than a portion in batches as large as usual.
+fn grouped(aggregate: &AggregateExec) -> Option<usize> {
+    let keys = aggregate.group_expr();
+    if keys.is_empty() {
+        return None;
+    }
+    let state = |aggregate: &Arc<AggregateFunctionExpr>| match aggregate.groups_accumulator_supported() {
+        true => STATE,
+        false => aggregate.create_accumulator().map_or(STATE, |one| one.size()),
+    };
+    let states = aggregate.aggr_expr().iter().map(state).fold(0, usize::saturating_add);
+    let group = keys.expr().len().saturating_mul(KEY).saturating_add(states);
+    let each = group.saturating_mul(keys.groups().len().max(1)).max(1);
+    Some((GROUPED / each).max(1)).filter(|rows| *rows < USUAL)
 }
 
 fn expressions(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn PhysicalExpr>> {

@@ -22,8 +22,8 @@ use super::{held, portions};
 /// What is done with the batches of an input.
 #[derive(Debug, Clone)]
 pub(super) enum Work {
-    /// They are cut for calls that grow.
-    Compute,
+    /// They are cut for calls that grow, and have no more rows than this.
+    Compute(usize),
     /// They are cut for an operator that unnests these columns, each to its depth.
     Unnest(Vec<(usize, usize)>),
     /// They are refused where a join cannot repeat them.
@@ -97,9 +97,10 @@ impl ExecutionPlan for Watched {
         let schema = batches.schema();
         let stream = match self.work.clone() {
             // Some operators make batches of more rows than they are told to.
-            Work::Compute => {
-                batches.map_ok(move |batch| cut(portions::computed(&batch).min(rows), batch)).try_flatten().boxed()
-            }
+            Work::Compute(most) => batches
+                .map_ok(move |batch| cut(portions::computed(&batch).min(rows).min(most), batch))
+                .try_flatten()
+                .boxed(),
             Work::Unnest(lists) => batches
                 .map(move |batch| batch.and_then(|batch| Ok(cut(portions::unnested(&batch, &lists)?, batch))))
                 .try_flatten()

@@ -5,6 +5,7 @@
 //! the figures of its plan.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +26,11 @@ use crate::guard::inside;
 tokio::task_local! {
     /// Whose time a task takes.
     static METER: Arc<Meter>;
+}
+
+thread_local! {
+    /// From when on the time of this turn is not counted yet.
+    static TURN: Cell<Option<ThreadTime>> = const { Cell::new(None) };
 }
 
 /// What counts the processor time of one statement.
@@ -59,11 +65,22 @@ impl Meter {
     }
 
     fn counting<T>(&self, work: impl FnOnce() -> T) -> T {
-        let begun = ThreadTime::now();
+        let before = TURN.replace(Some(ThreadTime::now()));
         let done = work();
-        self.add(begun.elapsed());
+        if let Some(begun) = TURN.replace(before) {
+            self.add(begun.elapsed());
+        }
         done
     }
+}
+
+/// Counts what a turn has taken so far, which is not over soon.
+pub(in crate::session) fn count_so_far() {
+    let _ = METER.try_with(|meter| {
+        if let Some(begun) = TURN.replace(Some(ThreadTime::now())) {
+            meter.add(begun.elapsed());
+        }
+    });
 }
 
 /// Work whose turns are counted.

@@ -1,10 +1,11 @@
-//! What the statements of a resource group may use: how many run at once, and what each of them takes.
+//! What statements may use: how many run at once, of a resource group and of all together, and what each of them takes.
 //!
 //! ```text
 //! planned --Lanes::enter, waits its turn--> Place --Allowance::of--> memory pool, spill space, meters --run--> rows
 //! ```
 //!
 //! The mesh says who is in which group ([`ResourceGroup`]); whom none is for is bound by the engine's own limits alone. A
+//! place among all statements comes behind the one in a group, so that who waits in a group takes nobody else's. A
 //! statement that takes more than it may ends with an error that names the limit and the group, never with fewer rows. What
 //! is counted is counted for one statement: nothing of it reaches another one's principal but that it waits.
 
@@ -21,12 +22,13 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use polder_catalog::mesh::ResourceGroup;
 use polder_catalog::mesh::limits::sized;
 
-pub(super) use lanes::{Lanes, Place};
+pub(super) use lanes::{Bound, Lanes, Place};
 use memory::{Bounded, Used};
 use meter::Meter;
-pub(super) use meter::{count_processors, scanned};
+pub(super) use meter::{count_processors, count_so_far, scanned};
 pub(super) use shared::Shared;
 
+use super::failure;
 use crate::error::{Class, Error};
 
 /// What one statement may take, and what it took.
@@ -108,8 +110,11 @@ impl Allowance {
         self.over(&format!("{:?} of processor time", self.group.each.cpu.unwrap_or_default()))
     }
 
-    /// The same error, unless it is one of memory that this statement ran out of before the engine did.
+    /// The same error, unless it is one of memory or of spilled bytes that this statement ran out of before the engine did.
     pub(super) fn told(&self, error: Error) -> Error {
+        if let (Some(most), failure::SPILLED) = (self.group.each.spill, error.message.as_str()) {
+            return self.over(&format!("{} of spilled rows", sized(most)));
+        }
         let exhausted = self.memory.as_ref().and_then(|memory| memory.exhausted());
         match exhausted.filter(|_| error.class == Class::Limit) {
             Some(memory::Exhausted::Own) => {
