@@ -8,6 +8,7 @@ pub(crate) mod kind;
 mod quality;
 pub(crate) mod read;
 mod reference;
+mod spelling;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -155,6 +156,15 @@ impl Contract {
     }
 }
 
+/// Why a derived column needs none of the tags of what it is made of.
+#[derive(Debug, Clone)]
+pub struct Declassified {
+    /// The reason, as its domain gives it.
+    pub reason: String,
+    /// Where that stands.
+    pub place: Place,
+}
+
 /// A column of a contract.
 #[derive(Debug, Clone)]
 pub struct Column {
@@ -185,7 +195,7 @@ pub struct Column {
     /// Values as its domain would show them to whoever may read it (`examples`), each as it is written.
     pub examples: Vec<String>,
     /// Why a derived column needs none of the tags of what it is made of (`polder.declassified`).
-    pub declassified: Option<String>,
+    pub declassified: Option<Declassified>,
     /// Where it stands.
     pub place: Place,
 }
@@ -193,7 +203,7 @@ pub struct Column {
 /// What a contract says of a column's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Type {
-    /// `physicalType`: exactly this Iceberg type.
+    /// `physicalType`: exactly this Iceberg type, however it is spelt.
     Physical(PhysicalType),
     /// Only `logicalType`: any Iceberg type of this family.
     Logical(LogicalType),

@@ -39,7 +39,7 @@ pub struct Diff {
 /// A change of a contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContractChange {
-    /// `domain.product@major`
+    /// `domain.product@major`, or without the major what its plain name means.
     pub product: String,
     /// What changed.
     pub what: String,
@@ -156,19 +156,44 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
             diff.cut.push(name.clone());
         }
         diff.outgrown.extend(contract::outgrown(pair, &changes));
-        for change in changes {
-            let whom = match pair.0 {
-                Some(product) if change.breaks => access::readers(old.mesh, product, change.column.as_deref(), &people),
-                _ => Vec::new(),
-            };
-            let contract::Change { what, breaks, column, place, .. } = change;
-            let (product, column) = (name.clone(), column.map(|path| path.join(".")));
-            diff.contracts.push(ContractChange { product, what, breaks, column, whom, place });
-        }
+        diff.contracts.extend(told(&name, pair.0, changes, old.mesh, &people));
         if let ((Some(before), Some(after)), true) = (pair, access_differs) {
             diff.access.extend(access::changes(&name, (old.mesh, before), (new.mesh, after), &people));
         }
     }
-    diff.contracts.extend(contract::plain_names(old.mesh, new.mesh));
+    for (name, before) in old.mesh.products().filter(|(name, _)| name.major.is_none()) {
+        let Some(after) = new.mesh.product(&name) else { continue };
+        let changes = contract::renamed(before, after, &old.mesh.declared);
+        if !changes.is_empty() {
+            let (people, _) = atoms::people(old, new, (Some(before), Some(after)));
+            diff.contracts.extend(told(&name.to_string(), Some(before), changes, old.mesh, &people));
+        }
+    }
     diff
+}
+
+/// Changes of what is called `name`, each with those of `people` whom it breaks.
+fn told(
+    name: &str,
+    old: Option<&Product>,
+    changes: Vec<contract::Change>,
+    mesh: &Mesh,
+    people: &[atoms::Person],
+) -> Vec<ContractChange> {
+    let told = |change: contract::Change| {
+        let whom = match old {
+            Some(product) if change.breaks => access::readers(mesh, product, change.column.as_deref(), people),
+            _ => Vec::new(),
+        };
+        let contract::Change { what, breaks, column, place, .. } = change;
+        ContractChange {
+            product: name.to_owned(),
+            what,
+            breaks,
+            column: column.map(|path| path.join(".")),
+            whom,
+            place,
+        }
+    };
+    changes.into_iter().map(told).collect()
 }

@@ -171,21 +171,27 @@ fn whence(rule: &Rule) -> String {
     format!("see whether the product can be read; if it can, {fits}")
 }
 
-/// What a rule counts, in words.
+/// What a rule counts, in words, and which rule it is.
 fn subject(name: &ProductRef, rule: &Rule) -> String {
     let columns: Vec<String> = rule.columns().into_iter().map(quote).collect();
     let columns = columns.join(", ");
-    match &rule.check {
+    let counted = match &rule.check {
         Check::Rows => format!("rows of `{name}`"),
         Check::Nulls => format!("NULLs of {columns} in `{name}`"),
         Check::Missing(_) => format!("missing values of {columns} in `{name}`"),
         Check::Invalid { .. } => format!("invalid values of {columns} in `{name}`"),
         Check::Duplicates(_) => format!("duplicate values of {columns} in `{name}`"),
-        Check::Sql(_) => match &rule.name {
-            Some(rule) => format!("number of the rule {} of `{name}`", quote(rule)),
-            None => format!("number that a query gives of `{name}`"),
-        },
-    }
+        Check::Sql(_) => format!("number that a query gives of `{name}`"),
+    };
+    counted + &which(rule)
+}
+
+/// The name and the dimension of a rule, where it has them.
+fn which(rule: &Rule) -> String {
+    let name = rule.name.as_ref().map(|name| format!("rule {}", quote(name)));
+    let dimension = rule.dimension.as_ref().map(|dimension| format!("dimension {}", quote(dimension)));
+    let told: Vec<String> = name.into_iter().chain(dimension).collect();
+    if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) }
 }
 
 /// What does not keep a contract keeps its product from being served.

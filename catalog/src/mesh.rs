@@ -12,6 +12,7 @@ mod domain;
 pub(crate) mod each;
 mod hive;
 mod holder;
+mod identity;
 mod issuer;
 pub mod limits;
 mod load;
@@ -32,6 +33,7 @@ pub use self::auth::{Credential, User};
 pub use self::declared::AttributeType;
 use self::declared::Declared;
 pub use self::holder::{Holder, Subject};
+pub use self::identity::Identity;
 pub use self::issuer::{Issuer, is_private};
 pub use self::limits::ResourceGroup;
 pub use self::storage::{Setting, Storage};
@@ -401,6 +403,11 @@ impl Mesh {
         // No user, token or certificate begins so.
         let id = format!(":{domain}");
         Some(Principal { id, groups: [group.clone()].into(), attributes: BTreeMap::new(), purpose: None })
+    }
+
+    /// From which number on a count loses the tags of what is counted, where the mesh says it; else each does.
+    pub fn least_count(&self) -> Option<u64> {
+        self.declared.standards.least_count
     }
 
     /// The names of the keys under which queries of derived products may hash values, which then need no tags.

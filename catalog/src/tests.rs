@@ -16,6 +16,7 @@ mod law;
 mod live;
 mod places;
 mod restriction;
+mod reviewed;
 mod rows;
 mod served;
 mod shortfalls;

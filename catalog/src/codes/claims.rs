@@ -59,6 +59,12 @@ pub(super) const PAGES: &[Page] = &[
         "Write one of `standards.licences` as `customProperties: [{ property: licence, value: … }]`.",
     ),
     page(
+        "standards/declassified",
+        "a derived column is declassified, and the mesh does not list it as reviewed",
+        "Such a column shows what is made of protected ones without their tags. Where the mesh lists what was reviewed, a reason in the contract is not enough.",
+        "Take `polder.declassified` away and give the column the tags, or let the platform team add the column and the tags that it may lack to `standards.declassified` of mesh.yaml.",
+    ),
+    page(
         "standards/naming",
         "the name of a domain, product or column does not match the mesh's pattern",
         "Names that are made alike are found and typed without looking.",

@@ -23,9 +23,9 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/declassified",
-        "`polder.declassified` gives no reason, or stands on a column that is not derived",
+        "`polder.declassified` gives no reason, or stands on what is no derived column",
         "It lets a derived column go without the tags of what it is made of, which somebody has to answer for.",
-        "Write the reason on the derived column, and give columns of tables the tags that they need.",
+        "Write the reason on the derived column, as a whole and not on a field inside of it, and give columns of tables the tags that they need.",
     ),
     page(
         "contract/domain",
@@ -137,9 +137,9 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/physical-type",
-        "`physicalType` is no Iceberg type",
-        "It is held against the table's schema.",
-        "Write the type as Iceberg does: long, decimal(15,2), timestamptz…",
+        "`physicalType` does not mean one Iceberg type",
+        "It is held against the table's schema, so what is none of Iceberg's types, or could be two, holds nothing.",
+        "Write the type as Iceberg, Spark or Trino do: long or bigint, decimal(15,2), timestamptz… A word of Iceberg's means Iceberg's type, so `timestamp` has no zone.",
     ),
     page(
         "contract/product-name",
@@ -197,8 +197,8 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/table",
-        "`physicalName` names no table",
-        "The product is read from the table of that name in the domain's catalog.",
+        "`physicalName` is missing, or names no table",
+        "The product is read from the table of that name in the domain's catalog. The name alone, which the standard takes where it is missing, has no namespace.",
         "Write `namespace.table` as it stands in the catalog.",
     ),
     page(

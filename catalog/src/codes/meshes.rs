@@ -40,10 +40,16 @@ pub(super) const PAGES: &[Page] = &[
         "Merge them: `audience` may be a list.",
     ),
     page(
+        "mesh/declassified",
+        "an entry of `standards.declassified` cannot be read, or declassifies nothing",
+        "Who reviewed what is read from this list: an entry that says too little, or outlives its column, lets something pass that nobody has looked at.",
+        "Write `{ column: domain.product.column, tags: […], reason: …, reviewed: … }` with declared tags, and take out what is no more.",
+    ),
+    page(
         "mesh/detector",
         "a tag's `detect` names no detector",
         "It would find nothing, and look as if there were nothing to find.",
-        "Write `email`, `phone`, `card`, `iban`, `ip`, `national-id`, or `{ pattern: … }`.",
+        "Write `email`, `phone`, `card`, `iban`, `ip`, `national-id`, `person-name`, `tax-id`, or `{ pattern: … }`.",
     ),
     page(
         "mesh/duplicate-name",
@@ -63,6 +69,12 @@ pub(super) const PAGES: &[Page] = &[
         "this is not the URL of an issuer",
         "Its keys are fetched from there.",
         "Write `https://…` without a query; `http://` is for this machine alone.",
+    ),
+    page(
+        "mesh/least-count",
+        "the least count is no count",
+        "It says from which number on a count tells nothing of those who are counted.",
+        "Write a whole number above 1.",
     ),
     page(
         "mesh/level",

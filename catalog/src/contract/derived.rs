@@ -20,7 +20,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Column, Data, Query, Rights, Text};
+use super::{Column, Data, Declassified, Query, Rights, Text};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Report, quote};
@@ -68,10 +68,8 @@ fn view(fields: &mut Fields<'_>, report: &mut Report) -> Option<Query> {
         Kind::Scalar { text, .. } if text.eq_ignore_ascii_case("view") => {}
         _ => return None,
     }
-    let place = fields.key_place("physicalName").clone();
-    let name = fields.required("physicalName", report)?;
-    super::read::in_catalog(name, "view", &place, report);
-    Some(Query { text: Text::View(name.to_owned()), rights: Rights::Invoker, place })
+    let name = super::read::in_catalog(fields, "view", report)?;
+    Some(Query { text: Text::View(name), rights: Rights::Invoker, place: fields.key_place("physicalName").clone() })
 }
 
 /// With whose rights the query runs. What is misspelt gives no more than it would without.
@@ -101,13 +99,31 @@ pub(super) fn check_columns(data: &Data, columns: &[Column], report: &mut Report
                 let message = format!("{name} is read from a table, and `polder.declassified` is for derived columns");
                 report.error("contract/declassified", place, message).help("take the tags away that it does not need");
             }
-            _ => check_columns(data, &column.fields, report),
+            _ => {
+                if matches!(data, Data::Query(_)) {
+                    none_declassified(&column.fields, report);
+                }
+                check_columns(data, &column.fields, report);
+            }
         }
     }
 }
 
+/// What flows into a field is not told apart from what flows into its column, so that no field is declassified.
+fn none_declassified(fields: &[Column], report: &mut Report) {
+    for (field, declassified) in fields.iter().filter_map(|field| Some((field, field.declassified.as_ref()?))) {
+        let message = format!(
+            "{} lies inside of a column, and `polder.declassified` holds for a whole column",
+            quote(&field.name)
+        );
+        report
+            .error("contract/declassified", &declassified.place, message)
+            .help("say it of the whole column, or make a column of its own of the field");
+    }
+}
+
 /// Why a column needs none of the tags of what it is made of.
-pub(super) fn declassified(properties: &BTreeMap<String, &Node>, report: &mut Report) -> Option<String> {
+pub(super) fn declassified(properties: &BTreeMap<String, &Node>, report: &mut Report) -> Option<Declassified> {
     let node = properties.get(DECLASSIFIED)?;
     let reason = text(node, DECLASSIFIED, report)?;
     if reason.trim().is_empty() {
@@ -115,7 +131,7 @@ pub(super) fn declassified(properties: &BTreeMap<String, &Node>, report: &mut Re
             .error("contract/declassified", &node.place, "`polder.declassified` gives no reason")
             .help("say who decided so, and why the values tell nothing any more");
     }
-    Some(reason.to_owned())
+    Some(Declassified { reason: reason.to_owned(), place: node.place.clone() })
 }
 
 /// What concerns a schema object means nothing on a column.

@@ -1,8 +1,9 @@
-//! The types that a contract may name: Iceberg's for `physicalType`, the standard's for `logicalType`.
+//! The types that a contract may name: Iceberg's for `physicalType`, the standard's for `logicalType`. Other spellings of
+//! Iceberg's are read beside this.
 
 use super::{LogicalType, PhysicalType};
 
-/// What `physicalType` accepts, for messages.
+/// Iceberg's types, for messages.
 pub(crate) const PHYSICAL: &str = "boolean, int, long, float, double, decimal(p,s), date, time, timestamp, timestamptz, \
                                    timestamp_ns, timestamptz_ns, string, uuid, fixed[n], binary, struct, list, map, \
                                    unknown, variant, geometry, geography";
@@ -45,15 +46,20 @@ fn parameterized(text: &str) -> Option<PhysicalType> {
     };
     if let Some(arguments) = inside("decimal", '(', ')') {
         let (precision, scale) = arguments.split_once(',')?;
-        let (precision, scale) = (number(precision)?, number(scale)?);
-        let fits = (1..=38).contains(&precision) && scale <= precision;
-        return fits.then_some(PhysicalType::Decimal { precision, scale });
+        return decimal(number(precision)?, number(scale)?);
     }
     let length = inside("fixed", '[', ']').or_else(|| inside("fixed", '(', ')'))?;
     number(length).filter(|n| *n > 0).map(|n| PhysicalType::Fixed(u64::from(n)))
 }
 
-fn number(text: &str) -> Option<u32> {
+/// A decimal, if Iceberg has one of this many digits.
+pub(super) fn decimal(precision: u32, scale: u32) -> Option<PhysicalType> {
+    let fits = (1..=38).contains(&precision) && scale <= precision;
+    fits.then_some(PhysicalType::Decimal { precision, scale })
+}
+
+/// A whole number without a sign.
+pub(super) fn number(text: &str) -> Option<u32> {
     let text = text.trim();
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
@@ -78,6 +84,17 @@ pub(crate) fn agree(physical: &PhysicalType, logical: LogicalType) -> bool {
         LogicalType::Boolean => matches!(physical, P::Boolean),
         LogicalType::Object => matches!(physical, P::Struct | P::Map),
         LogicalType::Array => matches!(physical, P::List),
+    }
+}
+
+/// Which types of the standard agree with one of Iceberg's, for who wrote another one.
+pub(super) fn agreeing(physical: &PhysicalType) -> String {
+    let goes_with = |name: &&str| logical(name).is_some_and(|family| agree(physical, family));
+    let is_map = *physical == PhysicalType::Map;
+    let families: Vec<&str> = LOGICAL.split(", ").filter(|name| goes_with(name) || is_map && *name == "map").collect();
+    match families.as_slice() {
+        [] => "take `logicalType` away: the standard has none for this type".to_owned(),
+        families => format!("write `logicalType: {}`, or the type that the table has", families.join("` or `")),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::document::{Place, Report, Severity, nearest, quote};
 /// A rule about a table, or about a column of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// Its own name, where it has one.
+    /// Its own name, or else its id, where it has one.
     pub name: Option<String>,
     /// What is counted.
     pub check: Check,
@@ -146,7 +146,7 @@ impl Rule {
 
     /// What must hold, as the contract writes it.
     pub fn expected(&self) -> String {
-        self.bounds.iter().map(Bound::to_string).collect::<Vec<_>>().join(", ")
+        expected(&self.bounds)
     }
 
     /// The metric, as the standard calls it.
@@ -218,7 +218,7 @@ fn rule(node: &Node, column: Option<&str>, report: &mut Report) -> Option<Rule> 
     let percent = fields.text("unit", quiet).is_some_and(|unit| unit.eq_ignore_ascii_case("percent"));
     let severity = severity(&mut fields, report);
     Some(Rule {
-        name: fields.text("name", quiet).map(str::to_owned),
+        name: fields.text("name", quiet).or_else(|| fields.text("id", quiet)).map(str::to_owned),
         column: column.map(str::to_owned),
         bounds,
         // Of these alone there is no share.
@@ -373,31 +373,65 @@ fn bounds(fields: &mut Fields<'_>, check: &Check, old: bool, node: &Node, report
     if written.is_empty() && old && matches!(check, Check::Invalid { .. } | Check::Nulls) {
         return Some(vec![Bound { operator: "mustBe", with: vec![0.0] }]);
     }
-    let bound = |(operator, node): (&'static str, &Node)| {
-        let with = numbers(node)?;
-        let wanted = if operator.ends_with("Between") { 2 } else { 1 };
-        (with.len() == wanted).then_some(Bound { operator, with })
-    };
-    let places: Vec<&Place> = written.iter().map(|(_, node)| &node.place).collect();
-    let bounds: Option<Vec<Bound>> = written.into_iter().map(bound).collect();
-    let bounds = bounds.filter(|bounds| !bounds.is_empty());
-    if bounds.is_none() {
+    if written.is_empty() {
         report
             .warning("contract/quality", &node.place, "the rule does not say what must hold of its number")
             .help(format!("write a number, or two for what lies between, under one of {}", OPERATORS.join(", ")));
+        return None;
     }
-    for (bound, place) in bounds.iter().flatten().zip(places) {
-        if let [least, most] = bound.with.as_slice()
-            && least > most
-        {
-            let message = format!("nothing lies between {least} and {most}, so the rule says nothing of the data");
-            report
-                .fault("contract/quality", place, message)
-                .help(format!("write the smaller number first: `{}: [{most}, {least}]`", bound.operator));
-            return None;
-        }
+    let mut bounds = Vec::new();
+    for (operator, node) in written {
+        bounds.push(bound(operator, node, report)?);
     }
-    bounds
+    if !can_hold(&bounds, check) {
+        let message = format!("no number holds `{}`, so the rule fails whatever the data is", expected(&bounds));
+        let help = match bounds.as_slice() {
+            [_] => "what is counted is 0 or more",
+            _ => "keep one of them, or write what may lie between: `mustBeBetween: [least, most]`",
+        };
+        report.fault("contract/quality", &node.place, message).help(help);
+        return None;
+    }
+    Some(bounds)
+}
+
+/// One thing that must hold; nothing where that cannot be told.
+fn bound(operator: &'static str, node: &Node, report: &mut Report) -> Option<Bound> {
+    let (wanted, what, example) =
+        if operator.ends_with("Between") { (2, "two numbers", "[1, 100]") } else { (1, "a number", "0") };
+    let Some(with) = numbers(node).filter(|with| with.len() == wanted) else {
+        let message = format!("`{operator}` is {what}, and this is {}", node.what());
+        let noted = report.warning("contract/quality", &node.place, message);
+        noted.help(format!("write it without quotes, like `{operator}: {example}`"));
+        return None;
+    };
+    if let [least, most] = with.as_slice()
+        && least > most
+    {
+        let message = format!("nothing lies between {least} and {most}, so the rule says nothing of the data");
+        report
+            .fault("contract/quality", &node.place, message)
+            .help(format!("write the smaller number first: `{operator}: [{most}, {least}]`"));
+        return None;
+    }
+    Some(Bound { operator, with })
+}
+
+/// Whether a number can hold all bounds. What holds changes at their numbers alone, so that these, what lies between two of
+/// them and what lies beyond them stand for all; and what is counted is never below 0.
+fn can_hold(bounds: &[Bound], check: &Check) -> bool {
+    let mut ends: Vec<f64> = bounds.iter().flat_map(|bound| bound.with.iter().copied()).chain([0.0]).collect();
+    ends.sort_by(f64::total_cmp);
+    let between = ends.windows(2).filter_map(|pair| Some(pair.first()? / 2.0 + pair.last()? / 2.0));
+    let beyond = [ends.first().map(|least| least * 2.0 - 1.0), ends.last().map(|most| most * 2.0 + 1.0)];
+    let mut candidates = ends.iter().copied().chain(between).chain(beyond.into_iter().flatten());
+    let is_number_of = |number: f64| number >= 0.0 || matches!(check, Check::Sql(_));
+    candidates.any(|number| is_number_of(number) && bounds.iter().all(|bound| bound.holds(number)))
+}
+
+/// Bounds as a contract writes them.
+fn expected(bounds: &[Bound]) -> String {
+    bounds.iter().map(Bound::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A number, or a list of numbers.

@@ -10,9 +10,10 @@ use std::time::SystemTime;
 use regex::Regex;
 
 use super::keys::{self, check};
-use super::kind::{LOGICAL, PHYSICAL, agree, logical, physical};
+use super::kind::{LOGICAL, agree, agreeing, logical};
 use super::quality::{of_columns, rules};
 use super::reference::references;
+use super::spelling::{instead, spelled};
 use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived, end, freshness};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
@@ -69,7 +70,9 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
     let schema = fields.list("schema", report);
     if schema.is_empty() {
         let place = fields.key_place("schema");
-        report.error("contract/no-schema", place, "the contract declares no schema object, so nothing can be served");
+        report
+            .error("contract/no-schema", place, "the contract declares no schema object, so nothing can be served")
+            .help("list it under `schema`: `- { name: …, physicalName: namespace.table, properties: […] }`");
     }
     let mut objects: Vec<(String, Contract)> = Vec::new();
     for node in schema {
@@ -303,7 +306,9 @@ fn object(
     let properties = fields.list("properties", report);
     if properties.is_empty() {
         let place = fields.key_place("properties");
-        report.error("contract/no-columns", place, "the schema object has no properties, so nothing can be served");
+        report
+            .error("contract/no-columns", place, "the schema object has no properties, so nothing can be served")
+            .help("list its columns under `properties`: `- { name: …, physicalType: … }`");
     }
     let columns = columns(properties, tags, report);
     if let Some(data) = &data {
@@ -344,18 +349,25 @@ fn data(fields: &mut Fields<'_>, properties: &BTreeMap<String, &Node>, report: &
     if let Some(query) = derived::query(fields, properties, report) {
         return Some(Data::Query(query));
     }
-    let table = fields.required("physicalName", report)?;
-    in_catalog(table, "table", fields.key_place("physicalName"), report);
-    Some(Data::Table(table.to_owned()))
+    Some(Data::Table(in_catalog(fields, "table", report)?))
 }
 
-/// Holds a name against what a catalog can have.
-pub(super) fn in_catalog(name: &str, kind: &str, place: &Place, report: &mut Report) {
+/// What a schema object is called in the domain's catalog. By the standard that is its own name where it says nothing, in which
+/// no catalog finds anything.
+pub(super) fn in_catalog(fields: &mut Fields<'_>, kind: &str, report: &mut Report) -> Option<String> {
+    if fields.get("physicalName").is_none() {
+        let name = fields.text("name", &mut Report::default()).unwrap_or(kind);
+        let help = format!("write `physicalName: namespace.{name}` as it stands in the domain's catalog");
+        report.error("contract/table", fields.place, format!("the schema object names no {kind}")).help(help);
+        return None;
+    }
+    let name = fields.text("physicalName", report)?;
     if name.split('.').count() < 2 || name.split('.').any(|part| part.trim().is_empty()) {
         report
-            .error("contract/table", place, format!("{} names no {kind}", quote(name)))
+            .error("contract/table", fields.key_place("physicalName"), format!("{} names no {kind}", quote(name)))
             .help(format!("write `namespace.{kind}` as it stands in the domain's catalog"));
     }
+    Some(name.to_owned())
 }
 
 /// In policies a leaf's address is its path with dots, which a column named `a.b` could take from a field.
@@ -535,16 +547,15 @@ fn kind(fields: &mut Fields<'_>, report: &mut Report) -> Option<Type> {
         }
         return if is_map { Some(Type::Physical(PhysicalType::Map)) } else { from_logical.map(Type::Logical) };
     };
-    let Some(physical) = physical(text) else {
-        let message = format!("the physical type {} is not an Iceberg type", quote(text));
-        report
-            .error("contract/physical-type", fields.key_place("physicalType"), message)
-            .help(format!("write one of {PHYSICAL}"));
+    let Some(physical) = spelled(text) else {
+        let message = format!("the physical type {} does not mean one type of Iceberg", quote(text));
+        report.error("contract/physical-type", fields.key_place("physicalType"), message).help(instead(text));
         return None;
     };
+    let family = logical_text.filter(|_| is_map || from_logical.is_some()).unwrap_or_default();
     if from_logical.is_some_and(|logical| !agree(&physical, logical)) || is_map && physical != PhysicalType::Map {
-        let message = format!("the physical type {} and the logical type do not agree", quote(text));
-        report.error("contract/types-disagree", fields.key_place("physicalType"), message);
+        let message = format!("the physical type {} and the logical type {} do not agree", quote(text), quote(family));
+        report.error("contract/types-disagree", fields.key_place("physicalType"), message).help(agreeing(&physical));
         return None;
     }
     Some(Type::Physical(physical))
@@ -561,7 +572,9 @@ fn position(fields: &mut Fields<'_>, is: &'static str, position: &'static str, r
         Ok(_) if !is_part => None,
         _ => {
             let place = fields.key_place(position);
-            report.error("contract/key", place, format!("{} is not a position from 1", quote(text)));
+            report
+                .error("contract/key", place, format!("{} is not a position from 1", quote(text)))
+                .help("write 1 for the first column, 2 for the second");
             None
         }
     }

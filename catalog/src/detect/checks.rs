@@ -1,7 +1,9 @@
 //! Values that are known by their form.
 
-/// Whether a text is an email address, as far as its form tells.
+/// Whether a text is an email address, as far as its form tells; also one with a name before it, as in letters.
 pub(super) fn is_email(value: &str) -> bool {
+    let named = value.strip_suffix('>').and_then(|value| value.rsplit_once('<')).map(|(_, address)| address);
+    let value = named.unwrap_or(value);
     let value = value.strip_prefix("mailto:").unwrap_or(value);
     let Some((local, domain)) = value.rsplit_once('@') else { return false };
     let is_local = |letter: char| letter.is_alphanumeric() || "!#$%&'*+/=?^_`{|}~.-".contains(letter);
@@ -58,6 +60,50 @@ pub(super) fn is_phone(value: &str) -> bool {
     is_american || is_national
 }
 
+/// Whether a text is digits that could be dialled.
+pub(super) fn is_dialled(value: &str) -> bool {
+    (9..=15).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a text is a European number of value added tax: its country, and the form that this country gives it.
+pub(super) fn is_vat(value: &str) -> bool {
+    let letters: String = value.chars().filter(|letter| !matches!(letter, ' ' | '.' | '-')).collect();
+    let letters = letters.to_ascii_uppercase();
+    let Some((country, number)) = letters.split_at_checked(2) else { return false };
+    VAT.iter().filter(|(of, _)| of.contains(&country)).any(|(_, form)| has_form(number, form))
+}
+
+/// The forms of these numbers by country: `9` is a digit, `A` a letter, `*` either, and all else itself.
+const VAT: [(&[&str], &str); 17] = [
+    (&["AT"], "U99999999"),
+    (&["BE"], "0999999999"),
+    (&["BE"], "1999999999"),
+    (&["BG", "CZ", "DE", "EE", "EL", "GB", "LT", "PT", "RO", "XI"], "999999999"),
+    (&["BG", "CZ", "PL", "RO", "SK"], "9999999999"),
+    (&["HR", "IT", "LV"], "99999999999"),
+    (&["CZ", "DK", "FI", "HU", "LU", "MT", "RO", "SI"], "99999999"),
+    (&["LT", "GB", "SE"], "999999999999"),
+    (&["RO"], "9999999"),
+    (&["CY"], "99999999A"),
+    (&["ES"], "A9999999*"),
+    (&["ES"], "99999999A"),
+    (&["FR"], "**999999999"),
+    (&["IE"], "9999999A"),
+    (&["IE"], "9999999AA"),
+    (&["IE"], "9A99999A"),
+    (&["NL"], "999999999B99"),
+];
+
+fn has_form(text: &str, form: &str) -> bool {
+    let is_one = |(letter, wanted): (u8, u8)| match wanted {
+        b'9' => letter.is_ascii_digit(),
+        b'A' => letter.is_ascii_uppercase(),
+        b'*' => letter.is_ascii_alphanumeric(),
+        other => letter == other,
+    };
+    text.len() == form.len() && text.bytes().zip(form.bytes()).all(is_one)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +116,8 @@ mod tests {
             "JOSÉ@correo.example",
             "mailto:x@y.eu",
             "x_1@xn--bcher-kva.example",
+            "Ann O'Hara <ann@shop.example>",
+            "<a@b.example>",
         ] {
             assert!(is_email(mail), "{mail}");
         }
@@ -83,6 +131,9 @@ mod tests {
             ".a@b.example",
             "a@@b",
             "a@b.example.",
+            "Ann <ann>",
+            "<>",
+            "a@b.example>",
         ] {
             assert!(!is_email(text), "{text}");
         }
@@ -100,6 +151,7 @@ mod tests {
             "555.123.4567",
             "1-800-555-0199",
             "06 12 34 56 78",
+            "06-12345678",
             "020-1234567",
             "030/1234567",
             "tel:+3225551234",
@@ -124,6 +176,39 @@ mod tests {
             "",
         ] {
             assert!(!is_phone(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_value_added_tax_have_the_form_of_their_country() {
+        for number in [
+            "NL123456789B01",
+            "NL 1234.56.789.B01",
+            "DE123456789",
+            "de 123 456 789",
+            "ATU12345678",
+            "BE0123456789",
+            "FRXX123456789",
+            "ESB12345678",
+            "ESX1234567L",
+            "IT12345678901",
+            "PL1234567890",
+            "IE1234567WA",
+            "SE123456789001",
+        ] {
+            assert!(is_vat(number), "{number}");
+        }
+        for text in [
+            "123456789",
+            "US123456789",
+            "DE12345678",
+            "DE89370400440532013000",
+            "NL123456789001",
+            "DE0007164600",
+            "NL",
+            "",
+        ] {
+            assert!(!is_vat(text), "{text}");
         }
     }
 }

@@ -3,11 +3,15 @@
 use super::Kind;
 
 /// Words that make of a name one that is about such a thing, and does not hold it: `email_count`, `phone_model`.
-const ABOUT: [&str; 30] = [
-    "at", "bounced", "brand", "code", "consent", "count", "created", "date", "domain", "flag", "has", "hash", "is",
-    "kind", "model", "num", "opened", "opt", "optin", "provider", "sent", "status", "subject", "template", "time",
-    "total", "type", "updated", "valid", "verified",
+const ABOUT: [&str; 38] = [
+    "amount", "at", "bounced", "brand", "category", "class", "code", "consent", "count", "country", "created", "date",
+    "domain", "exempt", "flag", "has", "hash", "included", "is", "kind", "model", "num", "opened", "opt", "optin",
+    "percent", "provider", "rate", "sent", "status", "subject", "template", "time", "total", "type", "updated",
+    "valid", "verified",
 ];
+
+/// Things that have a full name as people have: `file_full_name`.
+const NAMED: [&str; 10] = ["city", "class", "company", "file", "host", "item", "path", "product", "repo", "table"];
 
 /// The words of each, as parts of a name in a row.
 fn words(kind: Kind) -> &'static [&'static str] {
@@ -110,13 +114,134 @@ fn words(kind: Kind) -> &'static [&'static str] {
             "henkilotunnus",
             "passport number",
         ],
+        Kind::PersonName => &[
+            "full name",
+            "fullname",
+            "first name",
+            "firstname",
+            "fname",
+            "middle name",
+            "middlename",
+            "last name",
+            "lastname",
+            "lname",
+            "surname",
+            "given name",
+            "givenname",
+            "forename",
+            "family name",
+            "familyname",
+            "maiden name",
+            "maidenname",
+            "birth name",
+            "birthname",
+            "person name",
+            "contact name",
+            "customer name",
+            "employee name",
+            "patient name",
+            "passenger name",
+            "recipient name",
+            "cardholder name",
+            "vorname",
+            "nachname",
+            "familienname",
+            "geburtsname",
+            "madchenname",
+            "maedchenname",
+            "voornaam",
+            "achternaam",
+            "familienaam",
+            "meisjesnaam",
+            "roepnaam",
+            "volledige naam",
+            "prenom",
+            "nom de famille",
+            "nom famille",
+            "nom complet",
+            "nom de jeune fille",
+            "nombre completo",
+            "nombre de pila",
+            "apellido",
+            "apellidos",
+            "cognome",
+            "nome completo",
+            "nome proprio",
+            "sobrenome",
+            "apelido",
+            "fornamn",
+            "efternamn",
+            "fornavn",
+            "efternavn",
+            "etternavn",
+            "imie",
+            "nazwisko",
+            "etunimi",
+            "sukunimi",
+            "soyadi",
+        ],
+        Kind::TaxId => &[
+            "tax id",
+            "taxid",
+            "tax number",
+            "taxnumber",
+            "tax no",
+            "taxno",
+            "tax identification number",
+            "tax identifier",
+            "taxpayer id",
+            "taxpayer number",
+            "taxpayer identification number",
+            "tin",
+            "itin",
+            "gstin",
+            "vat",
+            "vatnumber",
+            "vatno",
+            "vatid",
+            "vatin",
+            "steuernummer",
+            "umsatzsteuer id",
+            "ust id",
+            "ustid",
+            "ustidnr",
+            "ust idnr",
+            "mwst nummer",
+            "mwst nr",
+            "btw",
+            "btwnummer",
+            "btwnr",
+            "tva",
+            "numero fiscal",
+            "identificacion fiscal",
+            "nif",
+            "cif",
+            "cuit",
+            "partita iva",
+            "partitaiva",
+            "p iva",
+            "piva",
+            "contribuinte",
+            "cnpj",
+            "nip",
+            "momsnummer",
+            "momsnr",
+            "moms nr",
+            "alv numero",
+            "vergi no",
+        ],
     }
+}
+
+/// Whether a word makes of a name one that holds no such thing.
+fn is_about(kind: Kind, word: &str) -> bool {
+    ABOUT.contains(&word) || kind == Kind::PersonName && NAMED.contains(&word)
 }
 
 /// Whether a column's name has the words of such a thing, and none that make it one about it.
 pub(super) fn suits(kind: Kind, column: &str) -> bool {
     let parts = parts(column);
-    if parts.iter().any(|part| ABOUT.contains(&part.as_str())) {
+    if parts.iter().any(|part| is_about(kind, part)) {
         return false;
     }
     let text = format!(" {} ", parts.join(" "));
@@ -177,10 +302,34 @@ mod tests {
             ("client_ip", Kind::Ip),
             ("numero_securite_sociale", Kind::NationalId),
             ("BSN", Kind::NationalId),
+            ("full_name", Kind::PersonName),
+            ("firstName", Kind::PersonName),
+            ("LASTNAME", Kind::PersonName),
+            ("contact_surname", Kind::PersonName),
+            ("maiden name", Kind::PersonName),
+            ("Prénom", Kind::PersonName),
+            ("achternaam", Kind::PersonName),
+            ("Mädchenname", Kind::PersonName),
+            ("primer_apellido", Kind::PersonName),
+            ("tax_id", Kind::TaxId),
+            ("customerTaxId", Kind::TaxId),
+            ("vat", Kind::TaxId),
+            ("VAT-Number", Kind::TaxId),
+            ("tin", Kind::TaxId),
+            ("btw_nummer", Kind::TaxId),
+            ("numéro_tva", Kind::TaxId),
+            ("ustIdNr", Kind::TaxId),
         ] {
             assert!(kind.is_name(name), "{name}");
             assert_eq!(Kind::ALL.iter().filter(|other| other.is_name(name)).count(), 1, "{name}");
         }
+    }
+
+    /// In Spain it is what the state calls a person, in Portugal what it calls who pays taxes.
+    #[test]
+    fn a_nif_is_either() {
+        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.is_name("NIF")).collect();
+        assert_eq!(kinds, [Kind::NationalId, Kind::TaxId]);
     }
 
     #[test]
@@ -196,6 +345,19 @@ mod tests {
             "mailbox",
             "card_type",
             "id",
+            "name",
+            "product_name",
+            "city_name",
+            "file_name",
+            "file_full_name",
+            "product_family_name",
+            "username",
+            "firstname_count",
+            "vat_rate",
+            "vat_amount",
+            "tax_code",
+            "taxi_id",
+            "tinned",
         ] {
             assert!(Kind::ALL.iter().all(|kind| !kind.is_name(name)), "{name}");
         }

@@ -8,13 +8,12 @@
 //!
 //! What breaks needs a new major, which is served beside the old one until that is retired.
 
-use super::{ContractChange, Outgrown};
+use super::Outgrown;
 use crate::contract::kind::agree;
 use crate::contract::{Column, Contract, Data, Query, Rights, Status, Text, Type};
 use crate::document::Place;
+use crate::mesh::Product;
 use crate::mesh::declared::Declared;
-use crate::mesh::{Mesh, Product};
-use crate::name::ProductRef;
 
 /// A change, before it is known whom it breaks.
 #[derive(Debug)]
@@ -66,26 +65,16 @@ pub(super) fn changes(pair: (Option<&Product>, Option<&Product>), declared: &Dec
     }
 }
 
-/// Plain names that mean another major than before.
-pub(super) fn plain_names(old: &Mesh, new: &Mesh) -> Vec<ContractChange> {
-    let mut found = Vec::new();
-    for (name, before) in old.products().filter(|(name, _)| name.major.is_none()) {
-        let Some(after) = new.product(&ProductRef { product: name.product.clone(), major: None }) else { continue };
-        let (from, to) = (before.contract.major, after.contract.major);
-        if from == to {
-            continue;
-        }
-        let breaks = of_contract(&before.contract, &after.contract, &old.declared).iter().any(|change| change.breaks);
-        found.push(ContractChange {
-            product: name.to_string(),
-            what: format!("the plain name means version {to}, and meant version {from}"),
-            breaks,
-            column: None,
-            whom: Vec::new(),
-            place: after.contract.place.clone(),
-        });
+/// What changes for those who read a product by its plain name, where that means another major than before: what the new
+/// one breaks of the old one.
+pub(super) fn renamed(old: &Product, new: &Product, declared: &Declared) -> Vec<Change> {
+    let (from, to) = (old.contract.major, new.contract.major);
+    if from == to {
+        return Vec::new();
     }
-    found
+    let what = format!("the plain name means version {to}, and meant version {from}");
+    let breaking = of_contract(&old.contract, &new.contract, declared).into_iter().filter(|change| change.breaks);
+    std::iter::once(Change::new(what, false, None, &new.contract.place)).chain(breaking).collect()
 }
 
 /// The version that `changes` need, where the new contract has a lesser one.

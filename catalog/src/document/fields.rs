@@ -18,7 +18,7 @@ impl<'a> Fields<'a> {
             Kind::Map(entries) => entries,
             _ if node.is_null() => &[],
             _ => {
-                wrong(node, &format!("{what} is a mapping"), report);
+                wrong(node, &format!("{what} is a mapping"), MAPPING, report);
                 return None;
             }
         };
@@ -65,7 +65,7 @@ impl<'a> Fields<'a> {
             _ => None,
         };
         if value.is_none() {
-            wrong(node, &format!("`{key}` is `true` or `false`"), report);
+            wrong(node, &format!("`{key}` is `true` or `false`"), "write one of the two, without quotes", report);
         }
         value
     }
@@ -110,7 +110,7 @@ pub(crate) fn text<'a>(node: &'a Node, what: &str, report: &mut Report) -> Optio
             None
         }
         _ => {
-            wrong(node, &format!("`{what}` is a text"), report);
+            wrong(node, &format!("`{what}` is a text"), ONE, report);
             None
         }
     }
@@ -121,7 +121,7 @@ pub(crate) fn scalar<'a>(node: &'a Node, what: &str, report: &mut Report) -> Opt
     match &node.kind {
         Kind::Scalar { text, .. } if !node.is_null() => Some(text),
         _ => {
-            wrong(node, &format!("`{what}` is a single value"), report);
+            wrong(node, &format!("`{what}` is a single value"), ONE, report);
             None
         }
     }
@@ -137,7 +137,7 @@ pub(crate) fn list<'a>(node: &'a Node, what: &str, report: &mut Report) -> &'a [
     if let Kind::List(items) = &node.kind {
         return items;
     }
-    wrong(node, &format!("`{what}` is a list"), report);
+    wrong(node, &format!("`{what}` is a list"), "write `[one, another]`, or a line `- one` for each", report);
     &[]
 }
 
@@ -146,10 +146,16 @@ pub(crate) fn map<'a>(node: &'a Node, what: &str, report: &mut Report) -> &'a [(
     if let Kind::Map(entries) = &node.kind {
         return entries;
     }
-    wrong(node, &format!("`{what}` is a mapping"), report);
+    wrong(node, &format!("`{what}` is a mapping"), MAPPING, report);
     &[]
 }
 
-fn wrong(node: &Node, expected: &str, report: &mut Report) {
-    report.error("document/wrong-type", &node.place, format!("{expected}, and this is {}", node.what()));
+/// How a mapping is written.
+const MAPPING: &str = "write `{ key: value }`, or a line `key: value` for each";
+/// How what is no list and no mapping is written.
+const ONE: &str = "write one value behind the colon";
+
+fn wrong(node: &Node, expected: &str, instead: &str, report: &mut Report) {
+    let message = format!("{expected}, and this is {}", node.what());
+    report.error("document/wrong-type", &node.place, message).help(instead);
 }

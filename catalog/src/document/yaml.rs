@@ -54,7 +54,10 @@ impl Node {
         match Builder::new(file.name.clone()).build(&file.text) {
             Ok(node) => Some(node),
             Err((code, place, message)) => {
-                report.error(code, &place, message);
+                let noted = report.error(code, &place, message);
+                if let Some(help) = instead(code) {
+                    noted.help(help);
+                }
                 None
             }
         }
@@ -120,6 +123,21 @@ pub(crate) fn is_number(text: &str) -> bool {
 }
 
 type Fault = (&'static str, Place, String);
+
+/// What to write instead of what is no YAML here.
+fn instead(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "yaml/duplicate-key" => "keep one of the two; what is several stands in a list under one key",
+        "yaml/documents" => "keep what stands before `---`, and write the rest into a file of its own",
+        "yaml/alias" => "write the value out",
+        "yaml/merge-key" => "write the keys out that it would merge",
+        "yaml/key" => "write a text before the colon, in quotes if it needs them",
+        "yaml/tag" => "leave what begins with `!` away",
+        "yaml/too-deep" => "bring what lies inside further out",
+        "yaml/too-large" => "share it between several files",
+        _ => return None,
+    })
+}
 
 /// A collection whose end has not been read yet.
 struct Open {

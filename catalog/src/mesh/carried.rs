@@ -15,12 +15,10 @@ impl Mesh {
         derived: &Product,
         column: &Column,
     ) -> Option<&'m str> {
-        if column.declassified.is_some() {
-            return None;
-        }
         let carried: BTreeSet<&str> = derived.contract.tags.iter().flat_map(|tag| self.declared.lineage(tag)).collect();
         let mut owed = owed(source, path, &self.declared);
-        owed.retain(|tag| !carried.contains(tag) && !carries(column, tag, &self.declared));
+        let lacks = |tag: &&str| !carried.contains(tag) && !carries(column, tag, &self.declared);
+        owed.retain(|tag| lacks(tag) && !self.may_lack(derived, column, tag));
         owed.into_iter().next()
     }
 }

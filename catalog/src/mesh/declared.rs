@@ -145,6 +145,7 @@ impl Declared {
                 .did_you_mean(key, mesh.key_names.iter().map(String::as_str));
         }
         mesh.read_tags(&mut fields, report);
+        standards::check_tags(&mesh, report);
         for (key, node) in fields.map("attributes", report) {
             if let Some(kind) = attribute_type(node, report) {
                 mesh.attributes.insert(key.text.clone(), kind);

@@ -77,6 +77,8 @@ pub(super) fn load(sources: &Sources<'_>) -> Option<Loaded> {
     let mut domains_out: BTreeSet<DomainName> = unread.collect();
     let broken = reports.iter().filter(|(_, report)| report.is_broken()).map(|(name, _)| name.clone());
     let out = domains_out.iter().cloned().chain(broken).collect();
+    let read_domains: Vec<&Domain> = read.values().flatten().collect();
+    standards::check_unused(&declared, &read_domains, &out, &mut report);
     let known = Known::new(&declared, read.values().flatten(), out, &sources.beyond, &mut report);
     let conditions = Gathering::default();
     let mut taken = Taken::default();

@@ -13,6 +13,7 @@ mod custom;
 mod level;
 mod read;
 mod reference;
+mod reviewed;
 
 use super::declared::{Declared, Tag};
 use super::detected::check_names;
@@ -27,6 +28,7 @@ pub(crate) use self::custom::Custom;
 pub(crate) use self::level::{Bounds, Level};
 pub(crate) use self::read::{Standard, Standards, read};
 pub(crate) use self::reference::across;
+pub(crate) use self::reviewed::{Reviewed, check_tags, check_unused};
 
 /// Notes where `domain` falls short of the standards.
 pub(crate) fn check(domain: &Domain, declared: &Declared, report: &mut Report) {
@@ -40,6 +42,7 @@ pub(crate) fn check(domain: &Domain, declared: &Declared, report: &mut Report) {
             holding.column(column);
         }
         check_names(product, declared, report);
+        reviewed::check(product, declared, report);
     }
 }
 
@@ -229,7 +232,8 @@ impl Holding<'_> {
                 "the mask `{mask}` of its tags is not defined for the type of {}: masked, it is denied",
                 quote(&column.name)
             );
-            self.report.warning("policy/mask-type", &column.place, message);
+            let help = format!("give a tag of its own a mask for its type: {}", Mask::names_for(&column.kind));
+            self.report.warning("policy/mask-type", &column.place, message).help(help);
         }
     }
 }

@@ -381,7 +381,8 @@ fn parse_mask(text: &str, policy: &Policy, known: &Known<'_>, place: &Place, rep
         && !mask.applies_to(&column.kind)
     {
         let message = format!("the mask `{mask}` is not defined for the type of {}", quote(scope.id().unescaped()));
-        report.warning("policy/mask-type", place, message).help("the column will be denied");
+        let help = format!("the column is denied until this is one of {}", Mask::names_for(&column.kind));
+        report.warning("policy/mask-type", place, message).help(help);
     }
     Some(mask)
 }

@@ -28,6 +28,18 @@ fn note(fault: &Fault, origin: &Origin, report: &mut Report) {
     }
 }
 
+/// A fault of one major of a product, where it is none of another.
+fn of_major(fault: &Fault, major: &str, fitting: &str) -> Fault {
+    let message = format!("on `{major}`: {}", fault.message);
+    let help = format!("it fits `{fitting}`: let the policy be of `Product::\"{fitting}\"` alone");
+    Fault { offset: fault.offset, message, help: fault.help.clone().or(Some(help)) }
+}
+
+/// The name of a product with its major.
+fn with_major(product: &Product) -> String {
+    format!("{}@{}", product.name, product.contract.major)
+}
+
 /// Holds a filter against every product that the rule reaches. Scoped to one, it must fit each major of it; else what
 /// it does not fit is refused or has no rows, and that is worth a look.
 pub(super) fn fits(
@@ -58,10 +70,10 @@ pub(super) fn fits(
     };
     let one = matches!(named, Some(("Product", _)));
     let reached: Vec<&Product> = reached.into_iter().filter(carries).filter(|product| product.is_alive()).collect();
-    let mut misfits = Vec::new();
+    let (mut misfits, mut fitting) = (Vec::new(), None);
     for product in &reached {
         match filter.on(known.declared, &product.contract.columns, None) {
-            Ok(Checked::Known(_) | Checked::NoAttribute) => {}
+            Ok(Checked::Known(_) | Checked::NoAttribute) => fitting = Some(product),
             Ok(Checked::NoColumn(fault)) => {
                 let effect = if rule.forbids { "takes every row away" } else { "shows no row" };
                 misfits.push((product, fault, effect));
@@ -71,11 +83,14 @@ pub(super) fn fits(
     }
     let fits_none = misfits.len() == reached.len();
     let telling = misfits.iter().find(|(_, fault, _)| fault.help.is_some()).or(misfits.first());
-    if let Some((_, fault, _)) = telling.filter(|_| one || fits_none) {
-        return note(fault, origin, report);
+    if let Some((product, fault, _)) = telling.filter(|_| one || fits_none) {
+        return match fitting {
+            Some(fitting) => note(&of_major(fault, &with_major(product), &with_major(fitting)), origin, report),
+            None => note(fault, origin, report),
+        };
     }
     for (product, fault, effect) in misfits {
-        let name = format!("{}@{}", product.name, product.contract.major);
+        let name = with_major(product);
         let message = format!("on `{name}` this rule {effect}: {}", fault.message);
         report.warning("policy/filter-misfit", &origin.in_annotation("filter", fault.offset), message);
     }

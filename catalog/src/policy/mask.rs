@@ -167,6 +167,26 @@ impl Mask {
         Some(if agreed { (*first).clone() } else { Self::Fixed(None) })
     }
 
+    /// The names of the masks that are defined for values of this type, whatever their arguments.
+    pub(crate) fn names_for(kind: &Type) -> String {
+        let one = Width { unscaled: 1, scale: 0 };
+        let masks = [
+            Self::Null,
+            Self::Fixed(None),
+            Self::Sha256QueryLocal,
+            Self::Hmac("".into()),
+            Self::Sha256Global,
+            Self::Bucket(one),
+            Self::Year,
+            Self::Month,
+            Self::Alphanum,
+            Self::Last4,
+            Self::First4,
+        ];
+        let names: Vec<&str> = masks.iter().filter(|mask| mask.applies_to(kind)).map(Self::name).collect();
+        names.join(", ")
+    }
+
     /// Whether the mask is defined for values of this type. A list stands for elements that only its table knows.
     pub fn applies_to(&self, kind: &Type) -> bool {
         match kind {
@@ -394,6 +414,15 @@ mod tests {
                 .filter(|kind| mask.applies_to(&Type::Physical(crate::contract::kind::physical(kind).unwrap())));
             assert_eq!(defined.collect::<Vec<_>>().join(" "), expect, "{mask}");
         }
+    }
+
+    #[test]
+    fn the_masks_of_a_type_are_told_by_their_names() {
+        let of = |kind: &str| Mask::names_for(&Type::Physical(crate::contract::kind::physical(kind).unwrap()));
+        assert_eq!(of("double"), "replace-with-null, mask-to-fixed-value, bucket");
+        assert_eq!(of("date"), "replace-with-null, mask-to-fixed-value, truncate-to-year, truncate-to-month");
+        assert_eq!(of("struct"), "replace-with-null");
+        assert_eq!(of("list"), NAMES.join(", "));
     }
 
     #[test]

@@ -9,6 +9,22 @@ pub(super) const CONTRACT: &str = "shop/products/customers.odcs.yaml";
 pub(super) const RULES: &str = "shop/policies/shop.cedar";
 pub(super) const WIDE: &str = "policies/all.cedar";
 
+/// Codes whose messages do not say what to write instead, so that their help does.
+const HELPED: [&str; 12] = [
+    "contract/declassified",
+    "contract/key",
+    "contract/logical-type",
+    "contract/no-schema",
+    "contract/physical-type",
+    "contract/quality",
+    "contract/status",
+    "contract/types-disagree",
+    "document/wrong-type",
+    "mesh/declassified",
+    "policy/mask-type",
+    "yaml/duplicate-key",
+];
+
 /// Whether the fault leaves the mesh, only the domain, or everything in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Breaks {
@@ -32,6 +48,7 @@ pub(super) fn check(files: Files, breaks: Breaks, code: &str, place: &str, said:
     let finding = finding.unwrap_or_else(|| panic!("no {code} at {place} in {found:#?}"));
     let text = format!("{} {}", finding.message, finding.help.as_deref().unwrap_or_default());
     assert!(text.contains(said), "{text}");
+    assert!(finding.help.is_some() || !HELPED.contains(&code), "it says what to write instead: {text}");
     assert_eq!(broken, breaks, "{found:#?}");
     if breaks != Nothing {
         assert_eq!(finding.severity, Severity::Error);
@@ -91,6 +108,7 @@ fn faults_of_mesh_yaml() {
     at("level: 3", "level: three", All, "mesh/attribute-type", "17:75", "whole number");
     let hashes = "  keyed_hashes: [mesh, mess]\n  classifications";
     at("  classifications", hashes, All, "mesh/unknown-key", "5:24", "did you mean `mesh`?");
+    at("  classifications", "  least_count: 1\n  classifications", All, "mesh/least-count", "5:16", "above 1");
     at("name: guest", "name: ann", All, "mesh/duplicate-user", "18:9", "twice");
     at("name: guest", "name: corp:ann", All, "mesh/user-name", "18:9", "identity providers");
     at("auth:", "limits: [{ name: a, at_once: no }]\nauth:", All, "mesh/limits", "14:21", "a whole number");
@@ -207,10 +225,13 @@ fn faults_of_contracts() {
     at("physicalName: people.customers", "physicalName: customers", "contract/table", "13:5", "namespace.table");
     at("  - name: customers", "  - name: cust.omers", "contract/product-name", "12:5", "`cust.omers`");
     at("physicalType: struct", "physicalType: record", "contract/physical-type", "24:9", "struct");
+    at("physicalType: struct", "physicalType: smallint", "contract/physical-type", "24:9", "`int` is the nearest");
     at("\"decimal(5,2)\"", "\"decimal(5,9)\"", "contract/physical-type", "20:9", "decimal(p,s)");
     at("logicalType: string", "logicalType: text", "contract/logical-type", "18:43", "string");
     at("logicalType: string, ", "", "contract/no-type", "18:9", "physicalType");
-    at("logicalType: string", "logicalType: string, physicalType: long", "contract/types-disagree", "18:64", "`long`");
+    let long = "logicalType: string, physicalType: long";
+    let said = "`long` and the logical type `string` do not agree write `logicalType: number` or `integer`";
+    at("logicalType: string", long, "contract/types-disagree", "18:64", said);
     at("tags: [pii.email]", "tags: [pii.emial]", "contract/unknown-tag", "17:79", "did you mean `pii.email`?");
     at("required: true", "required: yes", "document/wrong-type", "16:74", "`true` or `false`");
     at("name: city", "name: id", "contract/duplicate-column", "18:9", "`id`");
@@ -313,7 +334,7 @@ fn rules_of_quality_that_cannot_be_held_are_errors_and_keep_nothing_back() {
         assert_eq!(told, [severity], "{rule}: {:#?}", mesh.findings());
         assert!(mesh.products().any(|(name, _)| name.to_string() == "shop.customers"), "{rule}");
     };
-    let error = |rule, code, place, said| at(rule, Severity::Error, code, place, said);
+    let error = |rule: &str, code: &str, place: &str, said: &str| at(rule, Severity::Error, code, place, said);
     error("metric: nulValues, mustBe: 0", "contract/metric", "55", "did you mean `nullValues`?");
     error("type: library, metric: freshness, mustBe: 0", "contract/metric", "70", "`type: sql`");
     error("type: library, mustBe: 0", "contract/metric", "53", "names no metric");
@@ -321,8 +342,28 @@ fn rules_of_quality_that_cannot_be_held_are_errors_and_keep_nothing_back() {
     let range = "metric: nullValues, mustBeBetween: [100, 1]";
     error(range, "contract/quality", "90", "write the smaller number first: `mustBeBetween: [1, 100]`");
     error("metric: nullValues, mustNotBeBetween: [1, 0.5]", "contract/quality", "93", "between 1 and 0.5");
-    let warning = |rule, code, place, said| at(rule, Severity::Warning, code, place, said);
-    warning("rule: rowCount, metric: nullValues, mustBe: many", "contract/quality", "53", "a number");
+    let warning = |rule: &str, code: &str, place: &str, said: &str| at(rule, Severity::Warning, code, place, said);
+    for (slip, said) in [
+        ("mustBe: many", "`mustBe` is a number, and this is a text"),
+        ("mustBe: '0'", "write it without quotes, like `mustBe: 0`"),
+        ("mustBe: [1, 2]", "`mustBe` is a number, and this is a list"),
+        ("mustBeBetween: 5", "`mustBeBetween` is two numbers"),
+    ] {
+        let place = if slip.contains("Between") { "90" } else { "83" };
+        warning(&format!("metric: nullValues, {slip}"), "contract/quality", place, said);
+    }
+    warning("metric: nullValues", "contract/quality", "53", "does not say what must hold");
+    for never in [
+        "mustBeGreaterThan: 0, mustBeLessThan: 0",
+        "mustBeGreaterOrEqualTo: 5, mustBeLessThan: 5",
+        "mustBe: 0, mustNotBe: 0",
+        "mustBe: 3, mustBeBetween: [5, 9]",
+        "mustBeBetween: [2, 4], mustNotBeBetween: [1, 9]",
+        "mustBeLessThan: 0",
+        "mustBe: -1",
+    ] {
+        error(&format!("metric: nullValues, {never}"), "contract/quality", "53", "no number holds");
+    }
     warning("metric: nullValues, mustBe: 0, severity: eror", "contract/quality-word", "86", "did you mean `error`?");
     warning("metric: nullValues, mustBe: 0, severity: 1", "contract/quality-word", "86", "error, warning, info");
     warning("metric: nullValues, mustBe: 0, dimension: validity", "contract/quality-word", "86", "uniqueness");
@@ -333,6 +374,11 @@ fn rules_of_quality_that_cannot_be_held_are_errors_and_keep_nothing_back() {
     at("rule: rowCont, mustBe: 0", Severity::Note, "contract/metric", "55", "did you mean `rowCount`?");
     for fine in [
         "metric: nullValues, mustBeBetween: [1, 1]",
+        "metric: nullValues, mustBeGreaterThan: 0, mustBeLessThan: 0.5, unit: percent",
+        "metric: nullValues, mustBeGreaterOrEqualTo: 5, mustBeLessOrEqualTo: 5",
+        "metric: nullValues, mustBeLessOrEqualTo: 0",
+        "metric: nullValues, mustNotBeBetween: [0, 9], mustNotBe: 10",
+        "type: sql, query: SELECT 1, mustBeLessThan: 0",
         "metric: nullValues, mustBe: 0, severity: WARN, dimension: cp",
         "metric: nullValues, mustBe: 0, severity: critical, dimension: Uniqueness",
         "type: text, description: whatever, severity: dire",
@@ -526,7 +572,7 @@ fn faults_of_derived_products() {
     at(table, &own("polder.query", "SELECT 1 AS id"), "contract/query", "13:5", "no table of its own");
     at(table, &own("polder.rights", "invoker"), "contract/rights", "14:58", "without `polder.query`");
     at(table, &own("polder.declassified", "told"), "contract/custom-property", "14:64", "on a column");
-    at(table, "businessName: none", "document/missing", "12:5", "`physicalName` is missing");
+    at(table, "businessName: none", "contract/table", "12:5", "physicalName: namespace.customers");
     let derived = |query: &str| format!("customProperties: [{{ property: polder.query, value: {query} }}]");
     at(table, &derived("' '"), "contract/query", "13:57", "no query");
     at(table, &derived("SELECT 1"), "contract/query", "18:9", "`city` is made by a query");

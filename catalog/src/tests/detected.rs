@@ -100,3 +100,29 @@ fn a_name_is_a_warning_without_any_value() {
     assert_eq!(named("phone"), [], "this mesh detects none");
     assert_eq!(named("mail_count"), []);
 }
+
+#[test]
+fn names_of_people_and_tax_numbers_are_known_by_their_columns() {
+    let tags = "  people.name: { detect: person-name }\n  people.tax: { detect: tax-id }\n  id.customer:";
+    let files = Files::valid().change("mesh.yaml", "  id.customer:", tags);
+    let mesh = files.load().unwrap();
+    for (column, wanted) in [
+        ("full_name", vec!["people.name"]),
+        ("last_name", vec!["people.name"]),
+        ("tax_id", vec!["people.tax"]),
+        ("vat_number", vec!["people.tax"]),
+        ("product_name", vec![]),
+        ("name", vec![]),
+        ("vat_rate", vec![]),
+    ] {
+        assert_eq!(mesh.tags_for_name(column), wanted, "{column}");
+        let named = format!("name: {column},");
+        let mesh = files.clone().change("shop/products/customers.odcs.yaml", "name: city,", &named).load().unwrap();
+        let told: Vec<&str> = mesh.findings().iter().map(|finding| finding.code).collect();
+        assert_eq!(told, if wanted.is_empty() { vec![] } else { vec!["detect/name"] }, "{column}");
+    }
+    let numbers = ["DE123456789", "FR12345678901", "NL123456789B01", "PL1234567890", "IT12345678901"];
+    let found = told(&files, "city", &numbers);
+    assert!(found[0].help.as_deref().unwrap().contains("`tags: [people.tax]`"), "{found:?}");
+    assert_eq!(told(&files, "city", &["C1", "DE123456789", "X", "Y", "Z"]), []);
+}

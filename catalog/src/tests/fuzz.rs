@@ -60,6 +60,19 @@ const WORDS: [&str; 44] = [
 const TRIALS: &str = "- as: ann\n  product: shop.customers\n  expect: { discover: true, rows: all, columns: { city: raw, email: denied } }\n\
                       - as: { groups: [privacy], attributes: { region: EU } }\n  query: SELECT 1\n  expect: { error: denied }\n";
 
+const STANDARD: &str = "@id(\"towns\") @message(\"says no town\")\n\
+                        forbid (principal, action == Action::\"publish\", resource is Column)\n\
+                        when { resource.name == \"city\" && !(resource has description) };\n";
+
+const DERIVED: &str = "apiVersion: v3.1.0\nkind: DataContract\nid: t\nversion: 1.0.0\nstatus: active\n\
+    description: { purpose: counting }\nsupport: [{ channel: c }]\n\
+    slaProperties: [{ property: freshness, value: 1, unit: d }]\nschema:\n  - name: towns\n    \
+    customProperties: [{ property: polder.query, value: SELECT city FROM customers }]\n    \
+    quality: [{ type: sql, query: 'SELECT count(*) FROM ${object}', mustBeBetween: [1, 9] }]\n    properties:\n      \
+    - { name: city, physicalType: string, description: where, customProperties: \
+    [{ property: polder.declassified, value: a town is nobody }], \
+    quality: [{ metric: invalidValues, mustBe: 0, unit: percent, arguments: { validValues: [a, b], pattern: '^[a-z]+$' } }] }\n";
+
 fn mutated(dice: &mut Dice, text: &str) -> String {
     let mut text: Vec<char> = text.chars().collect();
     for _ in 0..1 + dice.below(3) {
@@ -96,8 +109,12 @@ fn mutated(dice: &mut Dice, text: &str) -> String {
 #[test]
 fn no_mutation_of_a_file_makes_anything_fall_over() {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
-    let valid = Files::valid().with("shop/tests/all.yaml", TRIALS);
+    let valid = Files::valid()
+        .with("shop/tests/all.yaml", TRIALS)
+        .with("standards/house.cedar", STANDARD)
+        .with("shop/products/towns.odcs.yaml", DERIVED);
     let before = valid.load().unwrap();
+    assert_eq!(before.findings(), []);
     let old = State::from_files(&before, valid.files()).unwrap();
     let names: Vec<&String> = valid.files().keys().collect();
     let seeds =

@@ -102,6 +102,17 @@ fn rules_of_quality_are_held_against_their_numbers() {
         assert!(found.message.ends_with("could not be counted: the lake is gone"), "{}", found.message);
         assert!(found.help.as_deref().unwrap().contains(said), "{:?}", found.help);
     }
+    let message = |rule: &str| measured(rule, &Measured::Number { number: 4.0, count: true }).unwrap().message;
+    let nulls = "metric: nullValues, mustBe: 0";
+    for (named, told) in [
+        ("", ""),
+        (", name: known, id: q1, dimension: completeness", " (rule `known`, dimension `completeness`)"),
+        (", id: q1", " (rule `q1`)"),
+        (", dimension: cp", " (dimension `cp`)"),
+    ] {
+        let said = message(&format!("{{ {nulls}{named} }}"));
+        assert!(said.starts_with(&format!("the NULLs of `city` in `shop.customers`{told}: 4, ")), "{said}");
+    }
     let sql = "{ type: sql, name: largest, query: \"SELECT max(id) FROM ${table}\", mustBe: 1 }";
     let found = measured(sql, &Measured::Number { number: 4711.0, count: false }).unwrap().message;
     assert!(found.contains("rule `largest`") && !found.contains("4711"), "no value is told: {found}");

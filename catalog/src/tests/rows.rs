@@ -35,6 +35,8 @@ fn faults_of_filters() {
     at("id.x = 'a'", 12, "`id` is no struct");
     at("home = 'a'", 12, "without comparisons");
     at("score = 'a'", 12, "an exact number and a text cannot be compared");
+    at("score = 'a'", 12, "an exact number is compared with another one, written like `12.5`");
+    at("12 = city", 12, "a text is compared with another one, written like `'EU'`");
     at("id", 12, "a condition is expected here, and this is a text");
     at("(id = 'a') = 'b'", 13, "a value is expected here, and this is a condition");
     at("NOT score", 16, "a condition is expected");
@@ -54,6 +56,25 @@ fn faults_of_filters() {
     at(&format!("{}id = 'a'", "NOT ".repeat(40)), 144, "nested deeper than 32");
     at(&format!("score{} > 0", " + 1".repeat(40)), 148, "nested deeper than 32");
     at(&format!("id IN ('a'{})", ", 'a'".repeat(600)), 2512, "more than 1000 words");
+}
+
+#[test]
+fn a_filter_that_one_major_does_not_fit_names_it() {
+    let later = CUSTOMERS.replace("1.2.0", "2.0.0").replace("name: city, physicalName", "name: place, physicalName");
+    let filter = |column: &str, product: &str| {
+        let text = format!(
+            "@id(\"x\")\n  @filter(\"{column} = 'a'\")\npermit (principal, action == Action::\"read_rows\", \
+             resource == Product::\"{product}\");"
+        );
+        Files::valid().with("shop/products/customers@2.odcs.yaml", later.clone()).with(RULES, text)
+    };
+    let told = |column: &str, said: &str| {
+        check(filter(column, "shop.customers"), Domain, "policy/filter", &format!("{RULES}:2:12"), said);
+    };
+    told("place", "on `shop.customers@1`: there is no column `place` it fits `shop.customers@2`");
+    told("city", "on `shop.customers@2`: there is no column `city` it fits `shop.customers@1`");
+    told("cty", "there is no column `cty` did you mean");
+    assert_eq!(filter("place", "shop.customers@2").load().unwrap().domains_out().count(), 0);
 }
 
 #[test]

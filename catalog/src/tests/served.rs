@@ -1,7 +1,7 @@
 //! What a valid mesh serves, and to whom.
 
 use super::*;
-use crate::contract::{LogicalType, PhysicalType, Reference, Status, Text, Type};
+use crate::contract::{Declassified, LogicalType, PhysicalType, Reference, Status, Text, Type};
 use crate::mesh::{AwsTables, CatalogConfig, Login, PurposeError, Setting};
 use crate::name::DomainName;
 use crate::policy::{Help, Helpful};
@@ -539,7 +539,7 @@ fn a_derived_product_has_a_query_and_no_table() {
     let query = contract.query().unwrap();
     assert_eq!(query.text, Text::Here("SELECT city FROM customers".into()));
     assert_eq!(query.place.to_string(), "shop/products/towns.odcs.yaml:11:57");
-    assert_eq!(contract.columns[0].declassified.as_deref(), Some("a town is nobody"));
+    assert_eq!(contract.columns[0].declassified.as_ref().map(|why| why.reason.as_str()), Some("a town is nobody"));
 }
 
 #[test]
@@ -562,6 +562,25 @@ fn a_derived_column_carries_the_tags_of_what_it_is_made_of() {
     assert_eq!(lost(&["home"], &plain).as_deref(), Some("pii"), "what lies in it is in the value");
     assert_eq!(lost(&["home"], &home).as_deref(), Some("pii"), "another of its fields may hold the street");
     let mut declassified = plain;
-    declassified.declassified = Some("it was hashed".to_owned());
+    let place = declassified.place.clone();
+    declassified.declassified = Some(Declassified { reason: "it was hashed".to_owned(), place });
     assert_eq!(lost(&["email"], &declassified), None);
+
+    // Where the mesh lists what was reviewed, no other tag is lacking.
+    let listed = |tag: &str| {
+        let entry =
+            format!("  declassified: [{{ column: shop.customers.city, tags: [{tag}], reason: r, reviewed: pia }}]\n");
+        let files = Files::valid().change("mesh.yaml", "  classifications", &format!("{entry}  classifications"));
+        let mesh = files.load().unwrap();
+        let lost = |path: &str| {
+            let path = [path.to_owned()];
+            mesh.lost_tag(customers, &path, customers, &declassified).map(str::to_owned)
+        };
+        let help = mesh.how_to_declassify(customers, &declassified, "id.customer");
+        (lost("email"), lost("id"), help)
+    };
+    let (email, id, help) = listed("pii");
+    assert_eq!((email, id.as_deref()), (None, Some("id.customer")), "what is listed covers what lies below it");
+    assert!(help.contains("{ column: shop.customers.city, tags: [id.customer], "), "{help}");
+    assert_eq!(listed("id.customer").0.as_deref(), Some("pii.email"));
 }

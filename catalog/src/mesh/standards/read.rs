@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use super::{Bounds, Level};
-use crate::document::fields::{Fields, text, texts};
+use super::{Bounds, Level, Reviewed, reviewed};
+use crate::document::fields::{Fields, scalar, text, texts};
 use crate::document::yaml::Node;
 use crate::document::{Place, Report, Severity, quote};
 use crate::mesh::declared::{names, regex};
@@ -28,6 +28,10 @@ pub(crate) struct Standards {
     pub owners_rights: BTreeMap<String, (String, Place)>,
     /// The keys under which queries of derived products may hash values, which then need no tags.
     pub keyed_hashes: Vec<(String, Place)>,
+    /// The least count that has not the tags of what is counted, where there is one.
+    pub least_count: Option<u64>,
+    /// The columns that may lack tags of what they are made of, where the mesh lists them.
+    pub declassified: Option<Vec<Reviewed>>,
     /// What is claimed of the whole mesh, and where.
     pub claims: Vec<(String, Place)>,
     severity: BTreeMap<Standard, Severity>,
@@ -175,6 +179,19 @@ pub(crate) fn read(node: &Node, report: &mut Report) -> Option<Standards> {
         texts.into_iter().map(|(text, place)| (text.to_owned(), place.clone())).collect::<Vec<_>>()
     };
     standards.keyed_hashes = placed(fields.texts("keyed_hashes", report));
+    if let Some(node) = fields.get("least_count") {
+        let least = scalar(node, "least_count", report).and_then(|text| text.parse().ok()).filter(|least| *least > 1);
+        if least.is_none() {
+            report
+                .error("mesh/least-count", &node.place, "`least_count` is a whole number above 1")
+                .help("write `least_count: 10`: counts of ten and more have not the tags of what is counted");
+        }
+        standards.least_count = least;
+    }
+    let listed = fields.list("declassified", report);
+    // A list of nothing is a list.
+    let is_there = fields.keys().any(|key| key.text == "declassified");
+    standards.declassified = is_there.then(|| reviewed::read(listed, report));
     standards.claims = placed(fields.texts("claims", report));
     fields.close(report);
     Some(standards)

@@ -9,8 +9,8 @@
 
 use crate::contract::{Column, Reference};
 use crate::document::{Place, Value, nearest, quote};
-use crate::mesh::declared::{Declared, Tag};
-use crate::mesh::detected::is_related;
+use crate::mesh::declared::Declared;
+use crate::mesh::identity::{Identity, identity};
 use crate::mesh::{Domain, Product};
 use crate::name::{DomainName, ProductName};
 
@@ -77,21 +77,11 @@ fn difference(own: &Column, target: &Product, other: &Column, declared: &Declare
     if !super::is_kind(&own.kind, &other.kind) {
         return Some((is("is a", format!("`{}`", own.kind), format!("`{}`", other.kind)), same("type")));
     }
-    let (mine, theirs) = (identifiers(own, declared), identifiers(other, declared));
-    if let (Some(mine_is), Some(theirs_is)) = (mine.first(), theirs.first())
-        && !mine.iter().any(|mine| theirs.iter().any(|theirs| is_related(mine, theirs)))
-    {
-        return Some((is("is an", quote(mine_is), quote(theirs_is)), same("tag")));
+    if let Identity::Other(mine, theirs) = identity(own, other, declared) {
+        return Some((is("is an", quote(mine), quote(theirs)), same("tag")));
     }
     let (mine, theirs) = (pattern(own, declared)?, pattern(other, declared)?);
     (mine != theirs).then(|| (is("has the pattern", quote(mine), quote(theirs)), same("pattern")))
-}
-
-/// The tags by which a column is a canonical identifier, as mesh.yaml declares them.
-fn identifiers<'a>(column: &'a Column, declared: &'a Declared) -> Vec<&'a str> {
-    let identifies = |tag: &'a Tag| (tag.kind.is_some() || tag.pattern.is_some()).then_some(());
-    let of = |tag: &'a String| declared.holding(tag, identifies).next().map(|(tag, ())| tag);
-    column.tags.iter().filter_map(of).collect()
 }
 
 /// The pattern of a column: its own, or that of what it identifies.

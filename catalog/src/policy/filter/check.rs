@@ -260,7 +260,11 @@ impl<'a> Check<'a> {
             return Ok(());
         }
         let message = format!("{} and {} cannot be compared", left.kind.name(), right.kind.name());
-        Err(Fault::new(left.offset, message))
+        let wanted = if is_literal(left) { right.kind } else { left.kind };
+        Err(Fault::new(left.offset, message).help(match wanted.written() {
+            Some(example) => format!("{} is compared with another one, written like `{example}`", wanted.name()),
+            None => "of such a value a filter asks nothing but `IS NULL`".to_owned(),
+        }))
     }
 }
 
@@ -277,6 +281,19 @@ impl Kind {
             Self::Missing => "a missing column",
             Self::Opaque => "a value of a type without comparisons",
         }
+    }
+
+    /// How one of it is written in a filter, if it can be.
+    fn written(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Boolean => "true",
+            Self::Exact { .. } | Self::Float => "12.5",
+            Self::Text => "'EU'",
+            Self::Date => "DATE '2030-12-31'",
+            Self::Timestamp { zoned: true, .. } => "TIMESTAMP '2030-12-31T12:00:00Z'",
+            Self::Timestamp { zoned: false, .. } => "TIMESTAMP '2030-12-31T12:00:00'",
+            Self::Missing | Self::Opaque => return None,
+        })
     }
 }
 
