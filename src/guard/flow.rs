@@ -83,6 +83,9 @@ pub struct Source {
     pub masked: bool,
 }
 
+/// A column of a table, or a field inside of one.
+pub type Base = (TableReference, Vec<String>);
+
 /// What reaches the outputs of a query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flow {
@@ -90,6 +93,8 @@ pub struct Flow {
     pub outputs: Vec<(String, Vec<Source>)>,
     /// What reaches every output, since it has a say in which rows there are, or in which order.
     pub rows: Vec<Source>,
+    /// The columns that the query compares for equality as they are, in some of its rows at least, each pair once.
+    pub equated: Vec<(Base, Base)>,
 }
 
 impl Flow {
@@ -114,12 +119,13 @@ pub fn flow(plan: &LogicalPlan, masked: &dyn Fn(&TableReference, &[String]) -> b
 }
 
 /// The columns whose values each output is made of, or is compared with to decide which rows there are, since `a` says all
-/// of `b` where `a = b`. A count is made of none, and neither is a keyed hash.
+/// of `b` where `a = b`. A keyed hash is made of none, and neither is a count, where `least` says that small ones tell
+/// something: one of which the query keeps only so many and more.
 ///
 /// # Errors
 /// As above.
-pub fn carried(plan: &LogicalPlan) -> Result<Vec<(String, Vec<Source>)>, Unknown> {
-    let found = followed(Walk::declassifying(), plan, &|_, _| false)?;
+pub fn carried(plan: &LogicalPlan, least: Option<u64>) -> Result<Vec<(String, Vec<Source>)>, Unknown> {
+    let found = followed(Walk::declassifying(least), plan, &|_, _| false)?;
     let of_values = |sources: Vec<Source>| {
         let is_value = |source: &Source| source.via == Via::Value && Walk::is_of_a_table(&source.table);
         sources.into_iter().filter(is_value).collect()
@@ -144,9 +150,12 @@ fn followed(
         shown
     };
     let names = plan.schema().fields().iter().map(|field| field.name().clone());
+    let base = |id: &u32| walk.bases.get(*id as usize).cloned();
+    let equated = walk.equated.iter().filter_map(|(one, other)| base(one).zip(base(other)));
     Ok(Flow {
         outputs: names.zip(found.columns.iter().map(|column| shown(&column.from))).collect(),
         rows: shown(&found.rows),
+        equated: equated.collect(),
     })
 }
 
@@ -159,11 +168,20 @@ struct Reach {
     from: Sources,
     /// The column or field that this value is, untouched.
     whole: Option<u32>,
+    /// The columns and fields of which it is one in a row and another in the next, untouched.
+    one_of: BTreeSet<u32>,
+    /// Whether this value is a count of them, untouched.
+    count: bool,
 }
 
 impl Reach {
     fn of(from: Sources) -> Self {
-        Self { from, whole: None }
+        Self { from, ..Self::default() }
+    }
+
+    /// The columns that this value may be, untouched.
+    fn ones(&self) -> impl Iterator<Item = u32> {
+        self.whole.iter().chain(&self.one_of).copied()
     }
 }
 

@@ -5,7 +5,7 @@ use polder_catalog::mesh::{Domain, Mesh};
 use polder_catalog::starter::{Field, Kind, Table};
 
 use super::look::partitions;
-use super::sample::{Samples, texts};
+use super::sample::{Samples, looked_at};
 use crate::error::Error;
 use crate::lake::OpenTable;
 use crate::scan::ScanColumn;
@@ -42,7 +42,7 @@ pub async fn describe(
     let detectors = mesh.detectors();
     let samples = match rows {
         0 => Samples::new(),
-        rows => texts(engine, &open, columns.collect(), rows, &detectors).await?,
+        rows => looked_at(engine, &open, columns.collect(), rows, &detectors).await?,
     };
     let keys: Vec<i32> = schema.identifier_field_ids().collect();
     let partitions = partitions(metadata, schema);

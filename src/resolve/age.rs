@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use polder_catalog::mesh::Product;
 
+use super::Resolver;
 use crate::error::{Class, Error};
 
 /// When a product's table changed last, and the longest time since then that its contract allows.
@@ -40,16 +41,18 @@ impl Age {
     }
 }
 
-/// Makes sure that a product may be read as old as it is.
-///
-/// # Errors
-/// `Drift` where its contract lets nobody read what is stale.
-pub(super) fn fresh_enough(product: &Product, age: Option<&Age>) -> Result<(), Error> {
-    if !product.contract.refuses_stale || !age.is_some_and(Age::is_stale) {
-        return Ok(());
+impl Resolver {
+    /// Makes sure that a product may be read as old as it is.
+    ///
+    /// # Errors
+    /// `Drift` where its contract lets nobody read what is stale.
+    pub(super) fn fresh_enough(&self, product: &Product, age: Option<&Age>) -> Result<(), Error> {
+        if self.takes_any_age() || !product.contract.refuses_stale || !age.is_some_and(Age::is_stale) {
+            return Ok(());
+        }
+        let help = "ask its owner when it changes again; `polder.stale` of the contract refuses it until then";
+        Err(Error::new(Class::Drift, outdated(&product.name.to_string())).help(help))
     }
-    let help = "ask its owner when it changes again; `polder.stale` of the contract refuses it until then";
-    Err(Error::new(Class::Drift, outdated(&product.name.to_string())).help(help))
 }
 
 /// What to say of a product that is stale to those who may not know how old it is.

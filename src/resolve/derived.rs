@@ -35,7 +35,7 @@ use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::{DomainName, ProductRef};
 use polder_catalog::policy::{Access, ColumnGrant, Grants};
 
-use super::age::{Age, fresh_enough};
+use super::age::Age;
 use super::cut::Cut;
 use super::{At, Resolver, Table, deny_unfit_masks, descriptions, granted, notices, restricts, table_part};
 use crate::error::{Class, Error};
@@ -44,7 +44,7 @@ use crate::guard::{Shown, Source, Treatment, govern};
 use crate::scan::ScanColumn;
 
 pub use beneath::{Beneath, expanded, weight};
-pub use declared::Flaw;
+pub use declared::{Flaw, Use};
 use fit::Fitted;
 pub use owner::Rights;
 pub use tags::Untagged;
@@ -126,6 +126,8 @@ pub(super) struct Deriving {
     frank: bool,
     /// Whether no catalog is asked, not even for what a view says now.
     offline: bool,
+    /// Whether what is stale is opened though its contract refuses it, since only its state is asked for.
+    of_any_age: bool,
     /// How many queries were planned for the outermost of these.
     planned: Arc<AtomicUsize>,
 }
@@ -141,6 +143,11 @@ impl Resolver {
     /// The snapshots of the statement.
     pub(crate) fn pins(&self) -> &BTreeMap<String, i64> {
         &self.deriving.pins
+    }
+
+    /// From which number on a count tells nothing of what is counted, where the mesh says it.
+    pub(crate) fn least_count(&self) -> Option<u64> {
+        self.mesh.least_count()
     }
 
     /// The function that hashes in queries of contracts.
@@ -187,6 +194,16 @@ impl Resolver {
     #[must_use]
     pub(crate) fn for_checks(&self) -> Self {
         self.with(Deriving { whole: true, ..self.deriving.clone() })
+    }
+
+    /// The same that opens what is stale too, to tell of its state and not to read it.
+    pub(super) fn of_any_age(&self) -> Self {
+        self.with(Deriving { of_any_age: true, ..self.deriving.clone() })
+    }
+
+    /// Whether products are opened however old they are.
+    pub(super) fn takes_any_age(&self) -> bool {
+        self.deriving.of_any_age
     }
 
     /// Whether nothing is kept from who asks.
@@ -285,7 +302,7 @@ impl Resolver {
         let provider = govern(reference, source, shown, &self.keys).map_err(bug(name))?;
         let changed = beneath.oldest();
         let age = changed.zip(product.contract.freshness()).map(|(changed, promised)| Age { changed, promised });
-        fresh_enough(product, age.as_ref())?;
+        self.fresh_enough(product, age.as_ref())?;
         Ok(Table {
             name: name.to_string(),
             version: None,
@@ -368,7 +385,10 @@ impl Resolver {
                     invalid(name, "its view is none that is read here")
                         .help("`polder check` says why, and what is read")
                 }
-                Class::UnknownName | Class::BadRequest => invalid(name, &error.message),
+                // What is near to a name is told to owners: a reader may not know all that the query reads.
+                Class::UnknownName | Class::BadRequest => {
+                    Error { help: error.help.filter(|_| self.is_told_all()), ..invalid(name, &error.message) }
+                }
                 Class::Storage | Class::Drift => {
                     Error { message: format!("`{name}` cannot be read: {}", error.message), ..error }
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use polder_catalog::policy::Access;
@@ -88,6 +88,26 @@ fn made(table: datafusion::common::Result<Arc<dyn TableProvider>>) -> Result<Arc
 
 fn access(table: &Table, column: &str) -> String {
     table.grants.iter().find(|grant| grant.column == column).map_or(&Access::Raw, |grant| &grant.access).to_string()
+}
+
+/// What a contract calls a type; one that none has is called what the engine calls it.
+pub(super) fn word(of: &DataType) -> String {
+    use DataType as D;
+    match of {
+        D::Boolean => "boolean".to_owned(),
+        D::Int8 | D::Int16 | D::Int32 | D::UInt8 | D::UInt16 => "int".to_owned(),
+        D::Int64 | D::UInt32 => "long".to_owned(),
+        D::UInt64 => "unsigned long".to_owned(),
+        D::Float32 => "float".to_owned(),
+        D::Float64 => "double".to_owned(),
+        D::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        D::Date32 => "date".to_owned(),
+        D::Timestamp(TimeUnit::Microsecond, None) => "timestamp".to_owned(),
+        D::Timestamp(TimeUnit::Nanosecond, None) => "timestamp_ns".to_owned(),
+        found if found.is_string() => "string".to_owned(),
+        found if found.is_binary() => "binary".to_owned(),
+        found => kind(found),
+    }
 }
 
 /// The name of a type. Views are how the engine holds text and bytes, and not what a column is.

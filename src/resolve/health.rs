@@ -3,7 +3,8 @@
 //! ```text
 //! down    its catalog or store cannot be read         drift   its table does not keep its contract
 //! kept    the files of its domain are broken, and it is served as it was before
-//! stale   it changed longer ago than its contract allows              ok
+//! stale   it changed longer ago than its contract allows, or what it is made of did and is not read for that
+//! ok
 //! ```
 //!
 //! A product that is withheld since it falls short of a standard is told to those who are in the group of its domain's team,
@@ -92,20 +93,39 @@ struct Found {
     /// When it changed.
     changed: Option<SystemTime>,
     age: Option<Age>,
+    /// What to say of it where something that it is made of is not read, since that is stale.
+    refused: Option<String>,
     /// Whether anything of it is kept from the principal.
     restricted: bool,
+}
+
+impl Found {
+    /// Where nothing more is known of it.
+    fn failed(error: Option<Error>, restricted: bool) -> Self {
+        Self { error, changed: None, age: None, refused: None, restricted }
+    }
+}
+
+/// How old a product is that was opened, where its contract promises something.
+fn promised(product: &Product, table: &Table) -> Option<Age> {
+    let (changed, promised) = table.changed.zip(product.contract.freshness())?;
+    Some(Age { changed, promised })
 }
 
 impl Resolver {
     /// The rows of `mesh.health`.
     pub(super) async fn health(&self) -> Vec<Row> {
-        let found = self.discoverable();
+        let rows = self.states(self.discoverable()).await;
+        rows.into_iter().chain(self.withheld()).collect()
+    }
+
+    /// The rows of some products.
+    pub(super) async fn states(&self, found: Vec<(ProductRef, &Domain, &Product)>) -> Vec<Row> {
         let names: Vec<ProductRef> = found.iter().map(|(name, ..)| name.clone()).collect();
         let of_domain = |name: &ProductRef| name.product.domain().clone();
         let looked = beside::each(names, of_domain, |name| async move { self.look(&name).await }).await;
         let rows = found.into_iter().zip(looked);
-        let rows = rows.map(|((name, domain, product), found)| self.row(&name, domain, product, found.flatten()));
-        rows.chain(self.withheld()).collect()
+        rows.map(|((name, domain, product), found)| self.row(&name, domain, product, found.flatten())).collect()
     }
 
     /// What is not served since it falls short of a standard, and why: for those alone who own it.
@@ -120,7 +140,7 @@ impl Resolver {
                 format!("{} ({}, {})", withheld.finding.message, withheld.finding.code, withheld.finding.place);
             let state = State::Withheld.as_str().to_owned();
             let (domain, name) = (name.product.domain().to_string(), table_part(&name));
-            Some(vec![Some(domain), Some(name), Some(state), None, Some(reason), None, None, None, None])
+            Some(vec![Some(domain), Some(name), Some(state), None, Some(reason), None, None, None, None, None])
         })
     }
 
@@ -132,7 +152,7 @@ impl Resolver {
             Decision::Hidden(_) | Decision::Refused(_) => None,
         };
         if product.contract.query().is_some() {
-            return Some(self.look_beneath(name).await);
+            return Some(self.look_beneath(name, product).await);
         }
         Some(match self.opened(domain, product).await {
             Ok(open) => {
@@ -150,6 +170,7 @@ impl Resolver {
                     error: bound.err().or_else(ailing),
                     changed: changed.and_then(|since| UNIX_EPOCH.checked_add(since)),
                     age: snapshot.zip(promised).and_then(|(snapshot, p)| Age::of(snapshot.timestamp_ms(), p)),
+                    refused: None,
                     restricted,
                 }
             }
@@ -157,36 +178,52 @@ impl Resolver {
                 // What the catalog would restrict is not known.
                 let restricted = self.lake.may_restrict(domain)
                     || grants.is_none_or(|Grants { columns, rows }| restricts(&columns, &rows));
-                Found { error: Some(error), changed: None, age: None, restricted }
+                Found::failed(Some(error), restricted)
             }
         })
     }
 
     /// A derived product is as what it is made of. What one may not read of that says nothing of its health.
-    async fn look_beneath(&self, name: &ProductRef) -> Found {
+    async fn look_beneath(&self, name: &ProductRef, product: &Product) -> Found {
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
+        let regardless = self.of_any_age();
         // Boxed, since resolving a system table comes here again.
-        match Box::pin(self.table(&reference, &At::newest(None))).await {
-            Ok(Table { changed, age, restricted, .. }) => Found { error: None, changed, age, restricted },
+        match Box::pin(regardless.table(&reference, &At::newest(None))).await {
+            Ok(table) => Found {
+                error: None,
+                changed: table.changed,
+                age: promised(product, &table),
+                refused: self.refused_beneath(name, &table),
+                restricted: table.restricted,
+            },
             Err(error) => {
                 let ails = matches!(error.class, Class::Storage | Class::Drift);
-                Found { error: ails.then_some(error), changed: None, age: None, restricted: true }
+                Found::failed(ails.then_some(error), true)
             }
         }
     }
 
+    /// What to say of a derived product where something that it is made of is not read, since that is stale.
+    fn refused_beneath(&self, name: &ProductRef, table: &Table) -> Option<String> {
+        let mut sources = table.beneath.iter().flat_map(|beneath| &beneath.tables);
+        sources.find_map(|(_, _, source)| {
+            let product = self.mesh.product(source.wanted.as_ref()?.product())?;
+            if !product.contract.refuses_stale || !promised(product, source)?.is_stale() {
+                return None;
+            }
+            let why =
+                if source.rights.is_kept() { "what it is made of is stale".to_owned() } else { outdated(&source.name) };
+            Some(format!("`{name}` cannot be read: {why}"))
+        })
+    }
+
     fn row(&self, name: &ProductRef, domain: &Domain, product: &Product, found: Option<Found>) -> Row {
-        let late = || Found {
-            error: Some(Error::new(
-                Class::Storage,
-                format!("the lake of domain `{}` does not answer soon", domain.name),
-            )),
-            changed: None,
-            age: None,
-            restricted: true,
+        let late = || {
+            let message = format!("the lake of domain `{}` does not answer soon", domain.name);
+            Found::failed(Some(Error::new(Class::Storage, message)), true)
         };
-        let Found { error, changed, age, restricted } = found.unwrap_or_else(late);
-        let is_stale = age.is_some_and(|age| age.is_stale());
+        let Found { error, changed, age, refused, restricted } = found.unwrap_or_else(late);
+        let is_stale = refused.is_some() || age.is_some_and(|age| age.is_stale());
         let (changed, age) = if restricted { (None, None) } else { (changed, age) };
         let kept = self.mesh.kept_since(&domain.name);
         let seen = self.seen.note(product, error.as_ref());
@@ -201,17 +238,20 @@ impl Resolver {
             State::Down => Some(self.lake.ailing(domain).map_or(seen, |ailing| ailing.since)),
             State::Drift => Some(seen),
             State::Kept => kept,
-            State::Stale => age.and_then(|age| age.changed.checked_add(age.promised)),
+            State::Stale => age.filter(Age::is_stale).and_then(|age| age.changed.checked_add(age.promised)),
         };
-        let reason = match (state, error, &age) {
-            (_, Some(error), _) if !restricted => Some(error.message),
+        let reason = match (state, error) {
+            (_, Some(error)) if !restricted => Some(error.message),
             (State::Down, ..) => Some("its catalog or store cannot be read".to_owned()),
             (State::Drift, ..) => Some("its table does not keep its contract".to_owned()),
             (State::Kept, ..) => Some("the files of its domain are broken, and hold as they were before".to_owned()),
-            (State::Stale, _, Some(age)) => age.notice(&name.to_string()),
-            (State::Stale, ..) => Some(outdated(&name.to_string())),
+            (State::Stale, ..) => {
+                let own = age.and_then(|age| age.notice(&name.to_string()));
+                Some(own.or(refused).unwrap_or_else(|| outdated(&name.to_string())))
+            }
             _ => None,
         };
+        let (quality, rules) = self.seen.verdict(product, restricted).unzip();
         vec![
             Some(name.product.domain().to_string()),
             Some(table_part(name)),
@@ -221,7 +261,8 @@ impl Resolver {
             changed.and_then(micros),
             changed.map(|changed| seconds(SystemTime::now().duration_since(changed).unwrap_or_default())),
             age.map(|age| seconds(age.promised)),
-            self.seen.verdict(product, restricted).map(|verdict| verdict.as_str().to_owned()),
+            quality.map(|verdict| verdict.as_str().to_owned()),
+            rules.flatten(),
         ]
     }
 }

@@ -20,6 +20,7 @@ mod cut;
 pub mod denial;
 mod derived;
 pub mod describe;
+mod ends;
 pub mod explanation;
 mod health;
 pub mod keys;
@@ -32,6 +33,7 @@ mod restricted;
 mod search;
 mod stamp;
 pub mod system;
+mod unlike;
 mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -63,11 +65,11 @@ use derived::Deriving;
 use explanation::leaves;
 
 pub use derived::{
-    Beneath, Flaw, Inner, Names, Over, Plans, Rights, Said, Scanned, Unplanned, Untagged, WIDEST, expanded, weight,
+    Beneath, Flaw, Inner, Names, Over, Plans, Rights, Said, Scanned, Unplanned, Untagged, Use, WIDEST, expanded, weight,
 };
 pub use health::Seen;
-pub use page::{Link, Page, PageColumn};
-pub use quality::{Held, Judged, Of, Verdict};
+pub use page::{Health, Link, Page, PageColumn, Version};
+pub use quality::{Counted, Held, Judged, Of, Verdict};
 pub use relied::Relied;
 pub use search::SEARCH;
 pub use stamp::Stamp;
@@ -320,7 +322,7 @@ impl Resolver {
         let changed = pinned.and_then(|snapshot| age::instant(snapshot.timestamp_ms()));
         let age = newest.zip(product.contract.freshness());
         let age = age.and_then(|(snapshot, promised)| Age::of(snapshot.timestamp_ms(), promised));
-        age::fresh_enough(product, age.as_ref())?;
+        self.fresh_enough(product, age.as_ref())?;
         let mut cut = Cut::new(name, &bound, &grants, &rows)?;
         let mut scan = IcebergScan::pin(open.clone(), cut.columns.clone(), pin).await.map_err(untold)?;
         if deny_unfit_masks(name, &mut grants, &scan.schema(), &self.keys) {

@@ -1,9 +1,8 @@
 //! A product's page: what it says of itself, who owns it, what of it one may read, and what it is made of.
 //!
-//! It is what `mesh.products`, `mesh.columns` and `mesh.lineage` tell, gathered for one product; no table is opened for it but
-//! where a catalog may restrict its readers. What may not be discovered has no page, and is on nobody else's.
-
-use std::collections::BTreeSet;
+//! It is what `mesh.products`, `mesh.columns`, `mesh.lineage` and `mesh.health` tell, gathered for one product. Of the tables its
+//! own alone is opened for it, and a list of products opens none but where a catalog may restrict its readers. What may not be
+//! discovered has no page, and is on nobody else's.
 
 use datafusion::common::TableReference;
 use polder_catalog::mesh::{Domain, Product};
@@ -11,8 +10,9 @@ use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, Grants};
 use serde::Serialize;
 
+use super::ends::{Ends, Named};
 use super::search::uri;
-use super::system::{Row, examples};
+use super::system::{Row, examples, key};
 use super::{Resolver, table_part};
 use crate::error::Error;
 
@@ -51,6 +51,15 @@ pub struct Page {
     pub tags: Vec<String>,
     /// What came of its rules of quality the last time, where they were checked.
     pub quality: Option<&'static str>,
+    /// The columns of its primary key, in its order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<String>,
+    /// How it is now; nothing where products are listed.
+    #[serde(flatten)]
+    pub health: Option<Health>,
+    /// Its other majors that are served.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<Version>,
     /// Its columns; none where products are listed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<PageColumn>,
@@ -60,6 +69,40 @@ pub struct Page {
     /// What is made of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub downstream: Vec<Link>,
+}
+
+/// How a product is, as `mesh.health` says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The word for it.
+    pub state: String,
+    /// Why it is so, as far as one may know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Health {
+    fn of(row: Row) -> Option<Self> {
+        let mut cells = row.into_iter().skip(2);
+        let (state, _since, reason) = (cells.next()??, cells.next()?, cells.next()?);
+        Some(Self { state, reason })
+    }
+}
+
+/// Another major of a product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Version {
+    /// Its address.
+    pub uri: String,
+    /// Its name in SQL.
+    pub product: String,
+    /// The version as its contract writes it.
+    pub version: String,
+    /// Where that stands in its life.
+    pub status: String,
+    /// Until when it is served, where the contract says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<String>,
 }
 
 /// A column of a page.
@@ -116,16 +159,29 @@ impl Resolver {
         let of_name = |(name, _, product): &(ProductRef, &Domain, &Product)| {
             name.product == wanted.product && Some(product.contract.major) == meant
         };
-        let (name, domain, product) = self.discoverable().into_iter().find(of_name).ok_or_else(unknown)?;
+        let found = self.discoverable();
+        let (name, domain, product) = found.iter().find(|found| of_name(found)).cloned().ok_or_else(unknown)?;
         let grants = self.granted(&name).await;
-        let lineage = self.lineage().await;
-        let table = table_part(&name);
-        let here = (name.product.domain().as_str(), table.as_str());
+        let ends = Ends::of(&self.lineage().await);
+        let here = (name.product.domain().to_string(), table_part(&name));
         let mut page = self.page_of(&name, domain, product);
         page.columns = columns(self.mesh.name(), product, grants.as_ref());
-        page.upstream = self.links(&lineage, |of, from| (of == here).then_some(from));
-        page.downstream = self.links(&lineage, |of, from| (from == here).then_some(of));
+        page.upstream = self.links(ends.upstream(&here));
+        page.downstream = self.links(ends.downstream(&here));
+        let others = found.iter().filter(|(other, ..)| other.product == name.product && *other != name);
+        page.versions = others.map(|(name, _, product)| self.version(name, product)).collect();
+        page.health = self.states(vec![(name, domain, product)]).await.pop().and_then(Health::of);
         Ok(page)
+    }
+
+    fn version(&self, name: &ProductRef, product: &Product) -> Version {
+        Version {
+            uri: uri(self.mesh.name(), product, None),
+            product: table_part(name),
+            version: product.contract.version.clone(),
+            status: product.contract.status.to_string(),
+            ends: product.contract.ends().map(str::to_owned),
+        }
     }
 
     fn page_of(&self, name: &ProductRef, domain: &Domain, product: &Product) -> Page {
@@ -146,32 +202,23 @@ impl Resolver {
             licence: contract.licence.clone(),
             tags: contract.tags.iter().cloned().collect(),
             // Who sees all of it finds more in `mesh.quality`.
-            quality: self.seen.verdict(product, true).map(super::quality::Verdict::as_str),
+            quality: self.seen.verdict(product, true).map(|(verdict, _)| verdict.as_str()),
+            key: key(product).into_iter().map(str::to_owned).collect(),
+            health: None,
+            versions: Vec::new(),
             columns: Vec::new(),
             upstream: Vec::new(),
             downstream: Vec::new(),
         }
     }
 
-    /// The products at the other ends of rows of `mesh.lineage`, which tell of discoverable ones alone.
-    fn links<'r>(
-        &self,
-        lineage: &'r [Row],
-        other: impl Fn((&'r str, &'r str), (&'r str, &'r str)) -> Option<(&'r str, &'r str)>,
-    ) -> Vec<Link> {
-        let ends = |row: &'r Row| {
-            let [Some(domain), Some(product), _, Some(from_domain), Some(from), ..] = row.as_slice() else {
-                return None;
-            };
-            other((domain.as_str(), product.as_str()), (from_domain.as_str(), from.as_str()))
-        };
-        let others: BTreeSet<(&str, &str)> = lineage.iter().filter_map(ends).collect();
-        let link = |(domain, name): (&str, &str)| {
+    fn links<'n>(&self, others: impl Iterator<Item = &'n Named>) -> Vec<Link> {
+        let link = |(domain, name): &Named| {
             let product = self.mesh.product(&ProductRef::parse(domain, name).ok()?)?;
             let uri = uri(self.mesh.name(), product, None);
-            Some(Link { uri, domain: domain.to_owned(), product: name.to_owned() })
+            Some(Link { uri, domain: domain.clone(), product: name.clone() })
         };
-        others.into_iter().filter_map(link).collect()
+        others.filter_map(link).collect()
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use datafusion::common::TableReference;
+use polder_catalog::contract::Rule;
 use polder_catalog::mesh::Product;
 use polder_catalog::name::{ProductName, ProductRef};
 use polder_catalog::policy::Grants;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::health::{Seen, micros};
 use super::system::Row;
 use super::{At, Resolver, restricts, table_part};
-pub use judged::{Grade, Judged, Verdict};
+pub use judged::{Counted, Grade, Judged, Verdict};
 
 /// How many findings of a product are remembered.
 const REMEMBERED: usize = 20;
@@ -95,7 +96,8 @@ impl Of {
         !matches!(self, Self::Query { own: false, .. })
     }
 
-    fn snapshot(&self) -> Option<i64> {
+    /// The snapshot of a table.
+    pub fn snapshot(&self) -> Option<i64> {
         match self {
             Self::Table(snapshot) => *snapshot,
             Self::Nothing | Self::Query { .. } => None,
@@ -104,6 +106,16 @@ impl Of {
 }
 
 impl Held {
+    /// Whether it is what came of these rules.
+    pub fn is_of(&self, rules: &[Rule]) -> bool {
+        self.rules.len() == rules.len() && self.rules.iter().zip(rules).all(|(judged, rule)| judged.is_of(rule))
+    }
+
+    /// What was counted for a question.
+    pub fn counted(&self, what: &str) -> Option<&Counted> {
+        self.rules.iter().filter_map(|judged| judged.counted.as_ref()).find(|counted| counted.what == what)
+    }
+
     /// Whether it may be told whether rules held. Those of a derived product are its owner's, and what they ask could be of
     /// others' rows.
     fn tells(&self, restricted: bool) -> bool {
@@ -199,11 +211,14 @@ impl Seen {
         seen.retain(|(name, major), _| served(name, *major));
     }
 
-    /// The gravest that was found of a product the last time, as far as one may know it from whom something of it is kept or
-    /// not.
-    pub(super) fn verdict(&self, product: &Product, restricted: bool) -> Option<Verdict> {
+    /// The gravest that was found of a product the last time, and of which rules unless all hold, as far as one may know it
+    /// from whom something of it is kept or not.
+    pub(super) fn verdict(&self, product: &Product, restricted: bool) -> Option<(Verdict, Option<String>)> {
         let last = self.last_held(product).filter(|last| last.tells(restricted))?;
-        last.rules.iter().map(|judged| judged.verdict).max()
+        let gravest = last.rules.iter().map(|judged| judged.verdict).max()?;
+        let behind = last.rules.iter().filter(|judged| judged.verdict == gravest).map(Judged::called);
+        let behind = (gravest != Verdict::Passed).then(|| behind.collect::<Vec<_>>().join(", "));
+        Some((gravest, behind))
     }
 }
 

@@ -21,6 +21,7 @@ use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::ProductRef;
 use polder_catalog::policy::{Access, Decision, Discovery, Grants, Rows};
 
+use super::ends::{Ends, names};
 use super::explanation::{Effect, leaves, places, policies};
 use super::search::{self, SEARCH};
 use super::{At, Relied, Resolver, Rights, Table, beside, describe, quality, table_part};
@@ -118,7 +119,7 @@ const SYSTEM: [System; 10] = [
         schema: MESH,
         table: "health",
         description: "Whether the products that you can see can be read now, and how old they are.",
-        columns: &["domain", "product", "state", "since", "reason", "changed", "age", "allowed", "quality"],
+        columns: &["domain", "product", "state", "since", "reason", "changed", "age", "allowed", "quality", "rules"],
     },
     System {
         schema: MESH,
@@ -142,6 +143,12 @@ const SYSTEM: [System; 10] = [
             "support",
             "sla",
             "tags",
+            "uri",
+            "ends",
+            "licence",
+            "key",
+            "upstream",
+            "downstream",
         ],
     },
     System {
@@ -210,7 +217,7 @@ impl Resolver {
             (None, Some((MESH, "lineage"))) => self.lineage().await,
             (None, Some((MESH, "quality"))) => self.quality().await,
             (None, Some((MESH, "queries"))) => self.queries(),
-            _ => self.products(),
+            _ => self.products().await,
         };
         let provider = virtual_table(reference.clone(), columns, &rows)
             .map_err(|error| Error::new(Class::Bug, format!("`{name}` could not be made: {error}")))?;
@@ -329,14 +336,16 @@ impl Resolver {
         }
     }
 
-    fn products(&self) -> Vec<Row> {
+    async fn products(&self) -> Vec<Row> {
+        let ends = Ends::of(&self.lineage().await);
         let rows = self.discoverable().into_iter().map(|(name, domain, product)| {
             let contract = &product.contract;
             let contact: Vec<&str> = domain.owner.email.iter().chain(&domain.owner.chat).map(String::as_str).collect();
             let tags: Vec<&str> = contract.tags.iter().map(String::as_str).collect();
+            let here = (name.product.domain().to_string(), table_part(&name));
             vec![
-                Some(name.product.domain().to_string()),
-                Some(table_part(&name)),
+                Some(here.0.clone()),
+                Some(here.1.clone()),
                 Some(contract.version.clone()),
                 Some(contract.status.to_string()),
                 contract.description.clone(),
@@ -346,6 +355,12 @@ impl Resolver {
                 Some(contract.support.join(", ")),
                 Some(contract.sla.join(", ")),
                 Some(tags.join(", ")),
+                Some(search::uri(self.mesh.name(), product, None)),
+                contract.ends().map(str::to_owned),
+                contract.licence.clone(),
+                Some(key(product).join(", ")),
+                Some(names(ends.upstream(&here))),
+                Some(names(ends.downstream(&here))),
             ]
         });
         rows.collect()
@@ -409,6 +424,14 @@ pub(super) fn examples<'a>(product: &Product, column: &'a Column, grants: Option
     let whole = grants.filter(|grants| grants.rows.are_all()).into_iter().flat_map(|grants| &grants.columns);
     let raw = whole.filter(|grant| grant.access == Access::Raw).any(|grant| grant.column == column.name);
     if raw { &column.examples } else { &[] }
+}
+
+/// The columns of a product's primary key, in its order.
+pub(super) fn key(product: &Product) -> Vec<&str> {
+    let mut keys: Vec<(u32, &str)> =
+        product.contract.columns.iter().filter_map(|column| Some((column.key?, column.name.as_str()))).collect();
+    keys.sort_unstable();
+    keys.into_iter().map(|(_, name)| name).collect()
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Row {

@@ -1,8 +1,9 @@
 //! What reaches the value of an expression.
 
+use datafusion::functions::core::coalesce::CoalesceFunc;
 use datafusion::functions::core::getfield::GetFieldFunc;
 use datafusion::logical_expr::expr::{AggregateFunctionParams, ScalarFunction, WindowFunctionParams};
-use datafusion::logical_expr::{Case, Expr, GroupingSet, LogicalPlan};
+use datafusion::logical_expr::{Case, Expr, GroupingSet, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
 
 use super::walk::{Walk, by_way_of, unknown};
@@ -39,6 +40,9 @@ impl Walk {
             | Expr::Negative(inner) => self.mixed([inner.as_ref()], scope),
             Expr::Cast(cast) => self.mixed([cast.expr.as_ref()], scope),
             Expr::TryCast(cast) => self.mixed([cast.expr.as_ref()], scope),
+            Expr::BinaryExpr(binary) if binary.op == Operator::Eq => {
+                Ok(Reach::of(self.equal(&binary.left, &binary.right, scope)?))
+            }
             Expr::BinaryExpr(binary) => self.mixed([binary.left.as_ref(), binary.right.as_ref()], scope),
             Expr::Like(like) | Expr::SimilarTo(like) => self.mixed([like.expr.as_ref(), like.pattern.as_ref()], scope),
             Expr::Between(between) => {
@@ -83,9 +87,12 @@ impl Walk {
             Expr::Exists(exists) => Ok(Reach::of(self.plan(&exists.subquery.subquery, Some(scope))?.rows)),
             Expr::ScalarSubquery(subquery) => Ok(Reach::of(self.subquery(&subquery.subquery, scope)?)),
             Expr::InSubquery(within) => {
-                let mut reach = self.mixed([within.expr.as_ref()], scope)?;
-                reach.from.extend(self.subquery(&within.subquery.subquery, scope)?);
-                Ok(reach)
+                let value = self.expr(&within.expr, scope)?;
+                let found = self.plan(&within.subquery.subquery, Some(scope))?;
+                if let [column] = found.columns.as_slice() {
+                    self.equates(&value, column);
+                }
+                Ok(Reach::of(value.from.into_iter().chain(found.all()).collect()))
             }
             Expr::SetComparison(comparison) => {
                 let mut reach = self.mixed([comparison.expr.as_ref()], scope)?;
@@ -96,6 +103,22 @@ impl Walk {
             #[allow(deprecated, reason = "a plan must not have it any more, and one that has is refused")]
             Expr::Wildcard { .. } => Err(unknown("a wildcard")),
         }
+    }
+
+    /// What reaches a comparison for equality. Tuples are compared part by part.
+    fn equal(&mut self, left: &Expr, right: &Expr, scope: &Scope<'_>) -> Result<Sources, Unknown> {
+        if let (Some(left), Some(right)) = (parts(left), parts(right))
+            && left.len() == right.len()
+        {
+            let mut from = Sources::new();
+            for (left, right) in left.iter().zip(right) {
+                from.extend(self.equal(left, right, scope)?);
+            }
+            return Ok(from);
+        }
+        let (left, right) = (self.expr(left, scope)?, self.expr(right, scope)?);
+        self.equates(&left, &right);
+        Ok(left.from.into_iter().chain(right.from).collect())
     }
 
     /// A value that is made from those of `exprs`.
@@ -110,7 +133,10 @@ impl Walk {
     /// What an aggregate or window function makes of its arguments.
     fn aggregated(&mut self, function: &str, args: &[Expr], scope: &Scope<'_>) -> Result<Reach, Unknown> {
         let counts = self.declassifies && function == "count";
-        if counts { Ok(Reach::default()) } else { self.mixed(args, scope) }
+        if counts && self.least.is_none() {
+            return Ok(Reach::default());
+        }
+        Ok(Reach { count: counts, ..self.mixed(args, scope)? })
     }
 
     fn deciding<'e>(
@@ -139,7 +165,24 @@ impl Walk {
         if self.declassifies && function.is::<KeyedHash>() {
             return Ok(Reach::default());
         }
+        if function.is::<CoalesceFunc>() {
+            let mut reach = Reach::default();
+            for arg in &call.args {
+                let arg = self.expr(arg, scope)?;
+                reach.one_of.extend(arg.ones());
+                reach.from.extend(arg.from);
+            }
+            return Ok(reach);
+        }
         self.mixed(&call.args, scope)
+    }
+}
+
+/// The parts of a tuple.
+fn parts(expr: &Expr) -> Option<&[Expr]> {
+    match expr {
+        Expr::ScalarFunction(call) if call.func.name() == "struct" => Some(&call.args),
+        _ => None,
     }
 }
 

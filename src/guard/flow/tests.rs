@@ -292,6 +292,32 @@ async fn each_way_is_told_by_its_name() {
 }
 
 #[tokio::test]
+async fn columns_that_are_compared_as_they_are_are_told_in_pairs() {
+    let context = context(&vec![vec![Some(1); ROWS]; BASES.len()]);
+    for (sql, expect) in [
+        ("SELECT 1 FROM t JOIN u USING (a)", &["t.a = u.a"][..]),
+        ("SELECT 1 FROM t, u WHERE u.d = t.b AND t.a > u.a", &["t.b = u.d"]),
+        (
+            "SELECT 1 FROM t JOIN u ON t.c = u.d AND t.c + 1 = u.e OR t.home['x'] = u.e",
+            &["t.c = u.d", "u.e = t.home.x"],
+        ),
+        ("SELECT 1 FROM (SELECT b AS k FROM t GROUP BY b) g LEFT JOIN u ON g.k = u.d", &["t.b = u.d"]),
+        ("SELECT 1 FROM t WHERE b IN (SELECT d FROM u)", &["t.b = u.d"]),
+        ("SELECT 1 FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.d = t.c)", &["t.c = u.d"]),
+        ("SELECT 1 FROM t x JOIN t y ON x.b = y.b", &["t.b = t.b"]),
+        ("SELECT a FROM t INTERSECT SELECT a FROM u", &[]),
+        ("SELECT 1 FROM t WHERE b = 1 AND b + c = c", &[]),
+    ] {
+        let text = |(table, path): &Base| format!("{table}.{}", path.join("."));
+        let told = flow_of(&context, sql).await.equated;
+        let mut told: Vec<String> =
+            told.iter().map(|(one, other)| format!("{} = {}", text(one), text(other))).collect();
+        told.sort();
+        assert_eq!(told, expect, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_is_not_known_has_no_flow() {
     #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash)]
     struct Odd(LogicalPlan);
@@ -324,4 +350,39 @@ async fn a_node_that_is_not_known_has_no_flow() {
     assert!(flow(&inner, &|_, _| false).is_ok());
     let odd = LogicalPlan::Extension(Extension { node: Arc::new(Odd(inner)) });
     assert!(flow(&odd, &|_, _| false).is_err());
+}
+
+#[tokio::test]
+async fn where_small_counts_tell_something_only_large_ones_carry_nothing() {
+    let context = context(&vec![Vec::new(); BASES.len()]);
+    let carries = async |sql: &str, least: Option<u64>| {
+        let plan = context.state().create_logical_plan(sql).await.unwrap();
+        let (_, sources) = carried(&plan, least).unwrap().remove(0);
+        !sources.is_empty()
+    };
+    let each = "SELECT count(a) AS n FROM t GROUP BY b";
+    assert!(!carries(each, None).await, "a count has no values");
+    for (having, enough) in [
+        ("count(a) >= 10", true),
+        ("count(a) > 9", true),
+        ("10 <= count(a) AND b > 0", true),
+        ("count(a) >= 9", false),
+        ("count(a) > 8", false),
+        ("count(a) <= 10", false),
+        ("count(b) >= 10", false),
+        ("count(a) >= 10 OR b > 0", false),
+        ("NOT count(a) >= 10", false),
+    ] {
+        assert_eq!(!carries(&format!("{each} HAVING {having}"), Some(10)).await, enough, "{having}");
+    }
+    for (sql, enough) in [
+        (each, false),
+        ("SELECT n FROM (SELECT count(a) AS n FROM t GROUP BY b) WHERE n >= 10", true),
+        ("SELECT n FROM (SELECT count(a) + 10 AS n FROM t GROUP BY b) WHERE n >= 10", false),
+        ("SELECT n FROM (SELECT count(a) AS n FROM t GROUP BY b UNION ALL SELECT a FROM t) WHERE n >= 10", false),
+        ("SELECT count(*) AS n FROM t GROUP BY b", true),
+        ("SELECT sum(a) AS n FROM t GROUP BY b HAVING sum(a) >= 10", false),
+    ] {
+        assert_eq!(!carries(sql, Some(10)).await, enough, "{sql}");
+    }
 }

@@ -1,29 +1,34 @@
 //! What reaches the output of each node of a plan.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::cte_worktable::CteWorkTable;
-use datafusion::common::{DFSchema, JoinType, TableReference};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality, TableReference};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::utils::{grouping_set_to_exprlist, split_conjunction};
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, Join, LogicalPlan, Partitioning, RecursiveQuery, TableScan, Unnest,
+    Aggregate, BinaryExpr, Distinct, Expr, Join, LogicalPlan, Operator, Partitioning, RecursiveQuery, TableScan, Unnest,
 };
+use datafusion::scalar::ScalarValue;
 
-use super::{Output, Reach, Scope, Sources, Unknown, Via};
+use super::{Base, Output, Reach, Scope, Sources, Unknown, Via};
 
 /// The walk: numbers for the columns of tables, and what is known of the recursive queries around.
 #[derive(Default)]
 pub(super) struct Walk {
     /// Whether what is counted or hashed under a key is followed no further.
     pub(super) declassifies: bool,
-    pub(super) bases: Vec<(TableReference, Vec<String>)>,
-    numbers: HashMap<(TableReference, Vec<String>), u32>,
+    /// The least count that tells nothing of what is counted, where there is one.
+    pub(super) least: Option<u64>,
+    pub(super) bases: Vec<Base>,
+    numbers: HashMap<Base, u32>,
     work: Vec<(String, Output)>,
     /// Pairs of values that are compared with one another.
     alike: Vec<(u32, u32)>,
+    /// Pairs of columns that are compared for equality as they are, the lower number first.
+    pub(super) equated: BTreeSet<(u32, u32)>,
 }
 
 /// The table of columns that are made of no table's. No statement can name it.
@@ -40,8 +45,8 @@ pub(super) fn by_way_of(via: Via, sources: Sources) -> Sources {
 
 impl Walk {
     /// One that follows nothing through what takes a value's tags away: a count, and a keyed hash.
-    pub(super) fn declassifying() -> Self {
-        Self { declassifies: true, ..Self::default() }
+    pub(super) fn declassifying(least: Option<u64>) -> Self {
+        Self { declassifies: true, least, ..Self::default() }
     }
 
     fn number(&mut self, table: &TableReference, path: Vec<String>) -> Result<u32, Unknown> {
@@ -58,7 +63,7 @@ impl Walk {
     /// A column of a table, untouched.
     fn base(&mut self, table: &TableReference, path: Vec<String>) -> Result<Reach, Unknown> {
         let number = self.number(table, path)?;
-        Ok(Reach { from: Sources::from([(number, Via::Value)]), whole: Some(number) })
+        Ok(Reach { whole: Some(number), ..Reach::of(Sources::from([(number, Via::Value)])) })
     }
 
     pub(super) fn plan(&mut self, plan: &LogicalPlan, outer: Option<&Scope<'_>>) -> Result<Output, Unknown> {
@@ -72,10 +77,11 @@ impl Walk {
             LogicalPlan::Filter(node) => {
                 let conditions = split_conjunction(&node.predicate);
                 let mut output = self.plan(&node.input, outer)?;
-                for deciding in self.each(conditions, &node.input, &output, outer)? {
+                for deciding in self.each(conditions.iter().copied(), &node.input, &output, outer)? {
                     self.compares(&deciding.from);
                     output.rows.extend(by_way_of(Via::Predicate, deciding.from));
                 }
+                self.counted(&conditions, node.input.schema(), &mut output.columns);
                 Ok(output)
             }
             LogicalPlan::Sort(node) => {
@@ -167,12 +173,30 @@ impl Walk {
         Ok(output)
     }
 
+    /// Takes from counts what they are made of, where `conditions` leave none but large ones.
+    fn counted(&self, conditions: &[&Expr], schema: &DFSchema, columns: &mut [Reach]) {
+        let Some(least) = self.least else { return };
+        for column in conditions.iter().filter_map(|condition| at_least(condition, least)) {
+            let place = schema.maybe_index_of_column(column);
+            if let Some(reach) = place.and_then(|place| columns.get_mut(place)).filter(|reach| reach.count) {
+                *reach = Reach::default();
+            }
+        }
+    }
+
     /// Remembers whose values a condition on rows compares: each tells something of the others, and all where they are
     /// equal. Which comparison it is does not matter, since `a = b` can be said in many ways.
     fn compares(&mut self, condition: &Sources) {
         let mut values = condition.iter().filter(|(_, via)| *via == Via::Value).map(|(id, _)| *id);
         let Some(first) = values.next() else { return };
         self.alike.extend(values.map(|other| (first, other)));
+    }
+
+    /// Remembers that two values are compared for equality, as far as both are columns.
+    pub(super) fn equates(&mut self, one: &Reach, other: &Reach) {
+        for first in one.ones() {
+            self.equated.extend(other.ones().map(|second| (first.min(second), first.max(second))));
+        }
     }
 
     /// All values that one is compared with, over as many others as there are.
@@ -282,8 +306,11 @@ impl Walk {
         let scope = Scope { inputs: &both, outer };
         let mut conditions = Vec::new();
         for (left, right) in &node.on {
-            let sides = self.among([left, right], &scope)?;
-            conditions.push(sides.into_iter().flat_map(|side| side.from).collect::<Sources>());
+            let (left, right) = (self.expr(left, &scope)?, self.expr(right, &scope)?);
+            if node.null_equality == NullEquality::NullEqualsNothing {
+                self.equates(&left, &right);
+            }
+            conditions.push(left.from.into_iter().chain(right.from).collect::<Sources>());
         }
         let more = node.filter.iter().flat_map(split_conjunction);
         conditions.extend(self.among(more, &scope)?.into_iter().map(|condition| condition.from));
@@ -338,7 +365,10 @@ impl Walk {
     /// Each round of the recursion sees what the one before has reached, until nothing more is reached.
     fn recursive(&mut self, node: &RecursiveQuery, outer: Option<&Scope<'_>>) -> Result<Output, Unknown> {
         let mut output = self.plan(&node.static_term, outer)?;
-        output.columns.iter_mut().for_each(|column| column.whole = None);
+        for column in &mut output.columns {
+            column.one_of.extend(column.whole.take());
+            column.count = false;
+        }
         loop {
             self.work.push((node.name.clone(), output.clone()));
             let round = self.plan(&node.recursive_term, outer);
@@ -355,12 +385,30 @@ impl Walk {
     }
 }
 
+/// The column of which a condition says that it is `least` or more.
+fn at_least(condition: &Expr, least: u64) -> Option<&Column> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
+    let (column, op, bound) = match (left.as_ref(), right.as_ref()) {
+        (Expr::Column(column), Expr::Literal(bound, _)) => (column, *op, bound),
+        (Expr::Literal(bound, _), Expr::Column(column)) => (column, op.swap()?, bound),
+        _ => return None,
+    };
+    let ScalarValue::Int64(Some(bound)) = bound.cast_to(&DataType::Int64).ok()? else { return None };
+    let is_enough = match op {
+        Operator::GtEq | Operator::Eq => u64::try_from(bound).is_ok_and(|bound| bound >= least),
+        Operator::Gt => u64::try_from(bound).is_ok_and(|bound| bound.saturating_add(1) >= least),
+        _ => false,
+    };
+    is_enough.then_some(column)
+}
+
 /// Puts the rows of `more` below those of `output`.
 fn merge(output: &mut Output, more: Output) -> Result<(), Unknown> {
     if output.columns.len() != more.columns.len() {
         return Err(unknown("a union of different rows"));
     }
     for (column, more) in output.columns.iter_mut().zip(more.columns) {
+        column.one_of.extend(more.ones());
         column.from.extend(more.from);
     }
     output.rows.extend(more.rows);

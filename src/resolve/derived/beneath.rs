@@ -75,7 +75,8 @@ pub fn expanded(flow: Flow, tables: &[Scanned]) -> Flow {
     };
     let rows = tables.iter().filter_map(|(_, _, table)| table.beneath.as_deref()).flat_map(|inner| &inner.flow.rows);
     let rows = flow.rows.into_iter().chain(rows.cloned()).collect();
-    Flow { outputs: flow.outputs.into_iter().map(|(name, sources)| (name, more(sources))).collect(), rows: more(rows) }
+    let outputs = flow.outputs.into_iter().map(|(name, sources)| (name, more(sources))).collect();
+    Flow { outputs, rows: more(rows), equated: flow.equated }
 }
 
 /// How many tables a plan reads, those that derived products are made of among them.

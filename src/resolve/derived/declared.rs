@@ -3,6 +3,8 @@
 //! It is how their owners learn what is wrong before anybody asks, and where lineage comes from. Nothing of it is ever
 //! read, and whoever is told of it is told of products that they may discover.
 
+use std::collections::BTreeSet;
+
 use datafusion::common::TableReference;
 use polder_catalog::contract::{Column, Rights, Type};
 use polder_catalog::mesh::Product;
@@ -11,9 +13,9 @@ use polder_catalog::policy::{Access, ColumnGrant, Discovery, Grants, Rows};
 
 use super::super::system::Row;
 use super::super::table_part;
-use super::fit::fit_one;
+use super::fit::{Misfit, fit_one};
 use super::tags::Untagged;
-use super::{Beneath, Deriving, Over, Resolver};
+use super::{Beneath, Deriving, Over, Resolver, Scanned};
 use crate::error::{Class, Error};
 use crate::guard::flow::{Source as FlowSource, Via};
 
@@ -26,7 +28,48 @@ pub enum Flaw {
     Untagged(Untagged),
 }
 
+/// How what is read of no column reaches a product: by how many rows there are.
+const ROWS: &str = "rows";
+
+/// A derived product, and what it reads of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// The derived product, with its major.
+    pub by: ProductRef,
+    /// What it reads, as its query names it.
+    pub named: ProductRef,
+    /// The same with its major.
+    pub product: ProductRef,
+    /// The column, and the fields inside of it; none where it reads rows alone.
+    pub path: Vec<String>,
+}
+
 impl Resolver {
+    /// What derived products read of others, as far as contracts tell.
+    pub async fn uses(&self) -> Vec<Use> {
+        let mut found = Vec::new();
+        for (name, product) in self.mesh.products() {
+            let Some(Ok(beneath)) = self.declared_beneath(&name, product, true).await else { continue };
+            let by = with_major(&name, product);
+            for (scan, _, table) in &beneath.tables {
+                let Some(named) = table.wanted.as_ref().map(|wanted| wanted.product()) else { continue };
+                let Some(product) = self.mesh.product(named) else { continue };
+                let of_it = beneath.flow.sources().filter(|source| source.table == *scan);
+                let mut paths: BTreeSet<Vec<String>> = of_it.map(|source| source.path.clone()).collect();
+                if paths.is_empty() {
+                    paths.insert(Vec::new());
+                }
+                found.extend(paths.into_iter().map(|path| Use {
+                    by: by.clone(),
+                    named: named.clone(),
+                    product: with_major(named, product),
+                    path,
+                }));
+            }
+        }
+        found
+    }
+
     /// What is wrong with each derived product, as far as contracts tell, and views, unless this is `offline`.
     pub async fn flaws(&self, offline: bool) -> Vec<(ProductRef, Flaw)> {
         let mut found = Vec::new();
@@ -82,10 +125,12 @@ impl Resolver {
             });
             match misfit {
                 None => Ok(inner.beneath),
-                Some(missing) if missing.is_missing => {
-                    Err(super::invalid(name, &format!("it makes no column `{}`", missing.column)))
+                Some(Misfit { column, instead, is_missing: true, .. }) => {
+                    Err(super::invalid(name, &format!("it makes no column `{column}`")).help(instead))
                 }
-                Some(other) => Err(super::invalid(name, &format!("its column `{}` {}", other.column, other.what))),
+                Some(Misfit { column, what, instead, .. }) => {
+                    Err(super::invalid(name, &format!("its column `{column}` {what}")).help(instead))
+                }
             }
         }))
     }
@@ -121,9 +166,8 @@ impl Resolver {
         let mut rows = Vec::new();
         for (name, _, product) in self.discoverable() {
             let Some(Ok(beneath)) = self.declared_beneath(&name, product, true).await else { continue };
-            let row = |column: Option<&str>, source: &FlowSource| {
-                let (_, _, table) = beneath.tables.iter().find(|(scan, ..)| *scan == source.table)?;
-                let from = table.wanted.as_ref()?.product();
+            let from = |scanned: &Scanned, column: Option<&str>, source: Option<&FlowSource>| {
+                let from = scanned.2.wanted.as_ref()?.product();
                 let discovered = self.mesh.product(from).is_some_and(shown);
                 discovered.then(|| {
                     vec![
@@ -132,11 +176,18 @@ impl Resolver {
                         column.map(str::to_owned),
                         Some(from.product.domain().to_string()),
                         Some(table_part(from)),
-                        Some(source.path.join(".")),
-                        Some(source.via.as_str().to_owned()),
+                        source.map(|source| source.path.join(".")),
+                        Some(source.map_or(ROWS, |source| source.via.as_str()).to_owned()),
                     ]
                 })
             };
+            let row = |column: Option<&str>, source: &FlowSource| {
+                let scanned = beneath.tables.iter().find(|(scan, ..)| *scan == source.table)?;
+                from(scanned, column, Some(source))
+            };
+            let reads = |scan: &TableReference| beneath.flow.sources().any(|source| source.table == *scan);
+            let counted = beneath.tables.iter().filter(|(scan, ..)| !reads(scan));
+            rows.extend(counted.filter_map(|scanned| from(scanned, None, None)));
             for column in &product.contract.columns {
                 let sources = beneath.flow.outputs.iter().find(|(output, _)| *output == column.name);
                 rows.extend(sources.into_iter().flat_map(|(_, s)| s).filter_map(|s| row(Some(&column.name), s)));
@@ -145,4 +196,8 @@ impl Resolver {
         }
         rows
     }
+}
+
+fn with_major(name: &ProductRef, product: &Product) -> ProductRef {
+    ProductRef { product: name.product.clone(), major: Some(product.contract.major) }
 }

@@ -7,10 +7,11 @@
 //!
 //! A type is widened where every value has room in the other one, and else it is drift. Nothing is served on a guess.
 
-use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::DFSchema;
 use polder_catalog::contract::{Column, Contract, LogicalType, PhysicalType, Type};
 
+use super::super::describe::word;
 use super::super::outline;
 use crate::scan::ScanColumn;
 
@@ -29,6 +30,8 @@ pub(super) struct Fitted {
 pub(super) struct Misfit {
     pub(super) column: String,
     pub(super) what: String,
+    /// What its owner writes instead.
+    pub(super) instead: String,
     pub(super) is_missing: bool,
 }
 
@@ -57,17 +60,37 @@ pub(super) fn fit(contract: &Contract, schema: &DFSchema) -> Result<Vec<Fitted>,
 /// # Errors
 /// When it is not there, or not of its type.
 pub(super) fn fit_one(column: &Column, schema: &DFSchema) -> Result<Fitted, Misfit> {
-    let misfit = |what: String, is_missing| Misfit { column: column.name.clone(), what, is_missing };
-    let mut found = schema.fields().iter().enumerate().filter(|(_, field)| *field.name() == column.name);
-    let Some((place, field)) = found.next() else { return Err(misfit("is missing".to_owned(), true)) };
+    let name = &column.name;
+    let misfit = |what: String, instead: String| Misfit { column: name.clone(), what, instead, is_missing: false };
+    let mut found = schema.fields().iter().enumerate().filter(|(_, field)| field.name() == name);
+    let Some((place, field)) = found.next() else {
+        let instead = format!("write `… AS {name}` in the query, or take the column out of the contract");
+        return Err(Misfit { is_missing: true, ..misfit("is missing".to_owned(), instead) });
+    };
     if found.next().is_some() {
-        return Err(misfit("is made twice".to_owned(), false));
+        return Err(misfit("is made twice".to_owned(), format!("let one column of the query be `{name}`")));
     }
     let kind = served(column, field.data_type()).ok_or_else(|| {
-        let found = super::super::describe::kind(field.data_type());
-        misfit(format!("has type `{found}`, and the contract says `{}`", column.kind), false)
+        let found = word(field.data_type());
+        misfit(format!("has type `{found}`, and the contract says `{}`", column.kind), cast(column))
     })?;
     Ok(Fitted { name: column.name.clone(), place, kind })
+}
+
+/// How a query makes a column of the contract's type.
+fn cast(column: &Column) -> String {
+    let sql = match &column.kind {
+        Type::Physical(PhysicalType::Boolean) | Type::Logical(LogicalType::Boolean) => "BOOLEAN".to_owned(),
+        Type::Physical(PhysicalType::Int) => "INT".to_owned(),
+        Type::Physical(PhysicalType::Long) | Type::Logical(LogicalType::Integer) => "BIGINT".to_owned(),
+        Type::Physical(PhysicalType::Float) => "REAL".to_owned(),
+        Type::Physical(PhysicalType::Double) | Type::Logical(LogicalType::Number) => "DOUBLE".to_owned(),
+        Type::Physical(kind @ PhysicalType::Decimal { .. }) => kind.to_string(),
+        Type::Physical(PhysicalType::Date) | Type::Logical(LogicalType::Date) => "DATE".to_owned(),
+        Type::Physical(PhysicalType::String) | Type::Logical(LogicalType::String) => "VARCHAR".to_owned(),
+        _ => return "make it of that type in the query, or correct the contract".to_owned(),
+    };
+    format!("write `CAST(… AS {sql}) AS {}` in the query, or correct the contract", column.name)
 }
 
 /// The type under which a column of type `found` is served, if it is what the contract declares.
@@ -124,8 +147,8 @@ fn of_family(column: &Column, family: LogicalType, found: &DataType) -> Option<D
 /// Whether a type is an instant in UTC, whatever UTC is called.
 fn is_instant(declared: &PhysicalType, found: &DataType) -> bool {
     let unit = match declared {
-        PhysicalType::TimestamptzNs => datafusion::arrow::datatypes::TimeUnit::Nanosecond,
-        _ => datafusion::arrow::datatypes::TimeUnit::Microsecond,
+        PhysicalType::TimestamptzNs => TimeUnit::Nanosecond,
+        _ => TimeUnit::Microsecond,
     };
     matches!(found, DataType::Timestamp(found, Some(zone)) if *found == unit && ["UTC", "+00:00"].contains(&zone.as_ref()))
 }

@@ -72,8 +72,9 @@ impl Beneath {
         let each = |outputs: Vec<(String, Vec<FlowSource>)>| {
             outputs.into_iter().map(|(output, sources)| (output, sources.into_iter().map(apart).collect())).collect()
         };
-        let Flow { outputs, rows } = self.flow;
-        self.flow = Flow { outputs: each(outputs), rows: rows.into_iter().map(apart).collect() };
+        let Flow { outputs, rows, equated: _ } = self.flow;
+        let rows = rows.into_iter().map(apart).collect();
+        self.flow = Flow { outputs: each(outputs), rows, equated: Vec::new() };
         self.carried = each(self.carried);
         Self { by_owner: true, ..self }
     }

@@ -23,18 +23,20 @@ pub struct Untagged {
     pub tag: String,
     /// The column that carries it.
     pub source: String,
+    /// What could be done but to add it.
+    instead: String,
 }
 
 impl Untagged {
     /// What is wrong with the column of `name`.
     pub fn message(&self, name: &ProductRef) -> String {
-        let Self { column, tag, source } = self;
+        let Self { column, tag, source, instead: _ } = self;
         format!("column `{column}` of `{name}` is made of `{source}` and does not carry its tag `{tag}`")
     }
 
     /// What to do about it.
     pub fn help(&self) -> String {
-        format!("add `{}` to its tags, or say in `polder.declassified` why its values need none", self.tag)
+        format!("add `{}` to its tags, or {}", self.tag, self.instead)
     }
 
     pub(super) fn error(&self, name: &ProductRef) -> Error {
@@ -52,7 +54,8 @@ impl Resolver {
                 let name = table.wanted.as_ref()?.product();
                 let tag = self.mesh.lost_tag(self.mesh.product(name)?, &source.path, product, column)?;
                 let source = format!("{name}.{}", source.path.join("."));
-                Some(Untagged { column: column.name.clone(), tag: tag.to_owned(), source })
+                let instead = self.mesh.how_to_declassify(product, column, tag);
+                Some(Untagged { column: column.name.clone(), tag: tag.to_owned(), source, instead })
             })
         };
         product.contract.columns.iter().filter_map(of).collect()

@@ -32,6 +32,18 @@ pub struct Judged {
     pub number: Option<f64>,
     /// Why there is no number.
     pub reason: Option<String>,
+    /// What was counted, where it can be added to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
+}
+
+/// Numbers to which those of further files can be added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// What tells the question, and what it was asked of, from all others.
+    pub what: String,
+    /// What was counted.
+    pub row: Vec<Option<f64>>,
 }
 
 /// How grave it is when a rule does not hold.
@@ -85,7 +97,7 @@ impl Verdict {
 
 impl Judged {
     /// What came of a rule.
-    pub fn new(rule: &Rule, measured: &Measured) -> Self {
+    pub fn new(rule: &Rule, measured: &Measured, counted: Option<Counted>) -> Self {
         let (number, reason) = match measured {
             Measured::Number { number, count: true } => (Some(rounded(*number)), None),
             Measured::Number { count: false, .. } => (None, None),
@@ -112,11 +124,20 @@ impl Judged {
             },
             number,
             reason,
+            counted,
+        }
+    }
+
+    /// The rule and its dimension, for people.
+    pub fn called(&self) -> String {
+        match &self.dimension {
+            Some(dimension) => format!("{} ({dimension})", self.rule),
+            None => self.rule.clone(),
         }
     }
 
     /// Whether it came of this rule, wherever that stands now.
-    pub fn is_of(&self, rule: &Rule) -> bool {
+    pub(super) fn is_of(&self, rule: &Rule) -> bool {
         self.key == key(rule)
     }
 }
