@@ -30,7 +30,7 @@
 //! | [`flight`] | the wire: Flight SQL's service and client | plan or execute by itself |
 //! | `format` | rows as text or bytes: tables, CSV, JSON, Arrow, Parquet | know where rows come from or go |
 //! | `lock` | a directory that one process at a time has | know what lies in it |
-//! | [`observe`] | the audit log, the last statements, lineage and traces | know plans, policies or protocols: it is told |
+//! | [`observe`] | the audit log, the last statements, lineage, traces and figures of statements | know plans, policies or protocols: it is told |
 //! | [`served`] | the mesh that is served now, and who somebody is in it | load or decide anything |
 //! | [`server`] | the life of the serving process; it follows the mesh's files and checks its data; SQL, products, health and metrics over HTTP | plan or execute by itself |
 //! | [`packly`] | the demo mesh: its files and its data | serve anything |

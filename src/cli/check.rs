@@ -4,15 +4,18 @@ mod derived;
 mod fix;
 mod live;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use polder_catalog::codes::Page;
 use polder_catalog::document::{Finding, Severity};
-use polder_catalog::mesh::Mesh;
+use polder_catalog::mesh::{Mesh, Product};
+use polder_catalog::name::{DomainName, ProductRef};
 use polder_catalog::proof::{Claim, NoClaim, examine};
 use serde_json::json;
 
+use super::test::many;
 use super::{Failure, Outcome, find, grave};
 use crate::session::{Engine, Options};
 
@@ -70,10 +73,10 @@ impl Check {
         if fix {
             fix::tags(&dir).await?;
         }
-        let Found { mut findings, mut summary, mesh } = found(&dir, &claims)?;
-        if let Some(mesh) = mesh {
-            findings.extend(looked_into(mesh, offline, sample, &mut summary).await?);
-        }
+        let (mut findings, summary) = match Mesh::load(&dir) {
+            Ok(mesh) => looked_into(mesh, &claims, offline, sample).await?,
+            Err(findings) => (findings, "the mesh cannot be served".to_owned()),
+        };
         in_order(&mut findings);
         match format {
             Format::Human => {
@@ -88,48 +91,52 @@ impl Check {
     }
 }
 
-/// What an engine finds: in the queries of derived products, and unless it is offline in the tables.
-async fn looked_into(mesh: Mesh, offline: bool, sample: usize, summary: &mut String) -> Result<Vec<Finding>, Failure> {
+/// What is found in a mesh, and in a line what of it can be served: by its files, by an engine in the queries of derived
+/// products, and unless it is offline in the tables.
+async fn looked_into(
+    mesh: Mesh,
+    claims: &[String],
+    offline: bool,
+    sample: usize,
+) -> Result<(Vec<Finding>, String), Failure> {
+    let mut findings = mesh.findings().to_vec();
+    findings.extend(proved(&mesh, claims)?);
     let derives = mesh.products().any(|(_, product)| product.contract.query().is_some());
     if offline && !derives {
-        return Ok(Vec::new());
+        let summary = summary(&mesh, &findings);
+        return Ok((findings, summary));
     }
     let engine = Engine::start(mesh, Options::default())?;
-    let mut findings = derived::flaws(&engine, offline).await?;
+    findings.extend(derived::flaws(&engine, offline).await?);
+    let mut said = String::new();
     if !offline {
-        let (of_tables, said) = live::found(&engine, sample).await;
+        let (of_tables, looked) = live::found(&engine, sample).await;
         findings.extend(of_tables);
-        summary.push_str(&said);
+        said = looked;
     }
-    Ok(findings)
+    let summary = summary(&engine.mesh(), &findings) + &said;
+    Ok((findings, summary))
+}
+
+/// What of a mesh can be served, as far as nothing was found against it.
+fn summary(mesh: &Mesh, findings: &[Finding]) -> String {
+    let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let products: HashSet<&ProductRef> = errors().filter_map(|finding| finding.product.as_ref()).collect();
+    let whole = errors().filter(|finding| finding.product.is_none());
+    let domains: HashSet<&DomainName> = whole.filter_map(|finding| finding.domain.as_ref()).collect();
+    let is_served = |product: &Product| {
+        let major = |major| ProductRef { product: product.name.clone(), major };
+        let named = [None, Some(product.contract.major)].map(major);
+        !domains.contains(product.name.domain()) && !named.iter().any(|name| products.contains(name))
+    };
+    let served = mesh.products().filter(|(_, product)| is_served(product)).count();
+    let domains = mesh.domains().filter(|domain| !domains.contains(&domain.name)).count();
+    format!("mesh `{}`: {} and {} can be served", mesh.name(), many(domains, "domain"), many(served, "product"))
 }
 
 /// By files and lines.
 fn in_order(findings: &mut [Finding]) {
     findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
-}
-
-/// What is found in the files of a mesh.
-struct Found {
-    findings: Vec<Finding>,
-    /// What of it can be served.
-    summary: String,
-    /// The mesh, unless nothing of it can be.
-    mesh: Option<Mesh>,
-}
-
-fn found(dir: &Path, claims: &[String]) -> Result<Found, Failure> {
-    let mesh = match Mesh::load(dir) {
-        Ok(mesh) => mesh,
-        Err(findings) => {
-            return Ok(Found { findings, summary: "the mesh cannot be served".to_owned(), mesh: None });
-        }
-    };
-    let mut findings = mesh.findings().to_vec();
-    findings.extend(proved(&mesh, claims)?);
-    let (domains, products) = (mesh.domains().count(), mesh.products().count());
-    let summary = format!("mesh `{}`: {domains} domains and {products} products can be served", mesh.name());
-    Ok(Found { findings, summary, mesh: Some(mesh) })
 }
 
 /// What the prover finds: of the tags, of the standards, and of these claims.
@@ -285,7 +292,8 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let mut found = found(dir.path(), &[]).ok().unwrap().findings;
+        let mesh = Mesh::load(dir.path()).ok().unwrap();
+        let mut found = [mesh.findings(), &proved(&mesh, &[]).ok().unwrap()].concat();
         in_order(&mut found);
         (dir, found)
     }

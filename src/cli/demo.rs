@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::serve::{Listen, until_stopped};
+use super::serve::{Listen, for_many, until_stopped};
 use super::{Limits, Outcome, engine, terminal};
 use crate::error::{Class, Error};
 use crate::format::table;
@@ -42,7 +42,7 @@ impl Demo {
     pub async fn run(self) -> Outcome {
         let Self { dir, once, listen, limits } = self;
         write_files(&dir)?;
-        let engine = engine(&dir, limits.options())?;
+        let engine = engine(&dir, for_many(limits.options(), None))?;
         make_tables(&engine).await?;
         show_queries(&engine).await?;
         if once {

@@ -1,5 +1,6 @@
 //! `polder diff`: what breaks whom between two states of a mesh, and who gains or loses access to what.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -13,13 +14,16 @@ use super::test::{many, policies};
 use super::{Failure, Outcome, find, load, terminal};
 use crate::observe::{Readers, Reading};
 
+use crate::session::{Engine, Options, Use};
+
 /// How many of those whom a change breaks are named.
 const NAMED: usize = 6;
 
 /// Say what changes between two states of a mesh
 ///
 /// Compares contracts (what breaks, and whom) and access: for every combination of groups, purposes and attributes that
-/// the policies on a product name, and not for the listed users alone, who gains or loses what.
+/// the policies on a product name, and not for the listed users alone, who gains or loses what. Of what breaks it names the
+/// derived products that read it.
 /// Ends with 0 when nothing breaks and nobody's access to what was there changes, with 1 when something does, and with
 /// 2 when it could not run. New products and columns alone are no change to anybody.
 #[derive(Args)]
@@ -52,20 +56,46 @@ enum Format {
 
 impl Diff {
     /// Runs the command.
-    pub fn run(self) -> Outcome {
+    pub async fn run(self) -> Outcome {
         let Self { old, new, audit, format } = self;
         find(&old)?;
         find(&new)?;
         let (before, after) = (whole(&old)?, whole(&new)?);
+        let engine = Engine::start(before, Options::default()).map_err(|error| Failure::Environment(error.message))?;
+        let before = engine.mesh();
         let state = |mesh| State::read(mesh).map_err(Failure::Environment);
-        let found = diff(&state(&before)?, &state(&after)?);
-        let read = audit.map(|path| Read::of(&path, &before)).transpose()?;
+        let found = diff(&state(&*before)?, &state(&after)?);
+        let uses = engine.uses().await?;
+        let told = Told { read: audit.map(|path| Read::of(&path, &before)).transpose()?, uses };
         match format {
-            Format::Human => write(&human(&found, read.as_ref()))?,
-            Format::Json => write(&as_json(&found, read.as_ref()).to_string())?,
+            Format::Human => write(&human(&found, &told))?,
+            Format::Json => write(&as_json(&found, &told).to_string())?,
         }
         let breaks = found.contracts.iter().any(|change| change.breaks);
         if breaks || !found.access.is_empty() || !found.cut.is_empty() { Err(Failure::Findings) } else { Ok(()) }
+    }
+}
+
+/// What is known of those whom a change breaks, beside who may read it.
+struct Told<'m> {
+    read: Option<Read<'m>>,
+    uses: Vec<Use>,
+}
+
+impl Told<'_> {
+    /// The derived products that read what a change breaks.
+    fn derived(&self, change: &ContractChange) -> BTreeSet<String> {
+        let is_about = |used: &&Use| {
+            let path = used.path.join(".");
+            let within = |outer: &str, inner: &str| {
+                inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            let column = change.column.as_deref();
+            (used.product.to_string() == change.product || used.named.to_string() == change.product)
+                && column.is_none_or(|column| within(column, &path) || within(&path, column))
+        };
+        let derived = self.uses.iter().filter(|_| change.breaks).filter(is_about);
+        derived.map(|used| used.by.to_string()).collect()
     }
 }
 
@@ -117,14 +147,14 @@ fn whole(dir: &Path) -> Result<Mesh, Failure> {
 
 // ---- for people ----
 
-fn human(found: &Found, read: Option<&Read<'_>>) -> String {
+fn human(found: &Found, told: &Told<'_>) -> String {
     let mut text = String::new();
     let mut section = |title: &str, lines: Vec<String>| {
         if !lines.is_empty() {
             text.push_str(&format!("{title}\n{}\n\n", lines.join("\n")));
         }
     };
-    let contracts = grouped(&found.contracts, |change| &change.product, |change| contract(change, read));
+    let contracts = grouped(&found.contracts, |change| &change.product, |change| contract(change, told));
     section("contracts", contracts);
     section("versions", found.outgrown.iter().map(outgrown).collect());
     section("access", grouped(&found.access, |change| &change.product, access));
@@ -155,7 +185,7 @@ fn grouped<T>(changes: &[T], product: impl Fn(&T) -> &String, line: impl Fn(&T) 
     lines
 }
 
-fn contract(change: &ContractChange, read: Option<&Read<'_>>) -> String {
+fn contract(change: &ContractChange, told: &Told<'_>) -> String {
     let ContractChange { what, breaks, whom, place, .. } = change;
     let mark = if *breaks { "breaks" } else { "      " };
     let mut line = format!("    {mark}  {what} ({place})");
@@ -165,7 +195,11 @@ fn contract(change: &ContractChange, read: Option<&Read<'_>>) -> String {
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         line.push_str(&format!("\n            read by: {}{more}", named.join("; ")));
     }
-    let read = read.map(|read| read.readers(change)).unwrap_or_default();
+    let derived = told.derived(change);
+    if !derived.is_empty() {
+        line.push_str(&format!("\n            derived from it: {}", Vec::from_iter(derived).join(", ")));
+    }
+    let read = told.read.as_ref().map(|read| read.readers(change)).unwrap_or_default();
     for Reading { who, statements, last } in &read {
         let times = many(*statements, "statement");
         line.push_str(&format!("\n            was read by {who}: {times}, the last at {last}"));
@@ -198,13 +232,15 @@ fn access(change: &AccessChange) -> String {
 
 // ---- for programs ----
 
-fn as_json(found: &Found, read: Option<&Read<'_>>) -> Value {
+fn as_json(found: &Found, told: &Told<'_>) -> Value {
     let reading =
         |Reading { who, statements, last }: Reading| json!({ "who": who, "statements": statements, "last": last });
     let contracts = found.contracts.iter().map(|change| {
+        let read = told.read.as_ref();
         let readers = read.map(|read| Value::from_iter(read.readers(change).into_iter().map(reading)));
         json!({
             "readers": readers,
+            "derived": told.derived(change),
             "product": change.product,
             "what": change.what,
             "breaks": change.breaks,

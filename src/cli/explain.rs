@@ -16,6 +16,9 @@ use super::sql::embedded_principal;
 use super::{Failure, Limits, Outcome, engine};
 use crate::session::{EVERY, Line};
 
+/// How addresses of products and columns begin.
+const SCHEME: &str = "polder://";
+
 /// Say what a user may see of a product, a column or a query, and why; or what the code of a finding means
 ///
 /// Reads the mesh's files alone: no catalog is opened, and nothing runs. Each line names the policy that decides, and
@@ -26,6 +29,7 @@ use crate::session::{EVERY, Line};
     after_help = "Examples:\n  polder explain --mesh . --as analyst-eu storefront.customers\n  \
                   polder explain --mesh . --as analyst-eu storefront.customers.tax_id\n  \
                   polder explain --mesh . --as ada --purpose fraud -c 'SELECT email FROM storefront.customers'\n  \
+                  polder explain --mesh . --as analyst-eu polder://packly/storefront/customers@1#email\n  \
                   polder explain policy/unknown-entity"
 )]
 pub struct Explain {
@@ -41,8 +45,8 @@ pub struct Explain {
     /// Explain this query
     #[arg(short, long, value_name = "SQL")]
     command: Option<String>,
-    /// Explain this product or column, or this code of a finding
-    #[arg(value_name = "PRODUCT[.COLUMN]|CODE")]
+    /// Explain this product or column, by its name or its address, or this code of a finding
+    #[arg(value_name = "PRODUCT[.COLUMN]|ADDRESS|CODE")]
     name: Option<String>,
     #[command(flatten)]
     limits: Limits,
@@ -51,8 +55,9 @@ pub struct Explain {
 impl Explain {
     /// Runs the command.
     pub async fn run(self) -> Outcome {
+        let is_code = |name: &&str| !name.starts_with(SCHEME) && name.contains('/');
         // A code has a slash, which no name of a product can have.
-        if let Some(code) = self.name.as_deref().filter(|name| name.contains('/')) {
+        if let Some(code) = self.name.as_deref().filter(is_code) {
             return Ok(writeln!(std::io::stdout().lock(), "{}", page(code)?)?);
         }
         let (Some(mesh), Some(user)) = (&self.mesh, &self.user) else {
@@ -63,6 +68,7 @@ impl Explain {
         let principal = embedded_principal(&engine, Some(user), self.purpose.as_deref())?;
         let (sql, of_query) = match (&self.command, &self.name) {
             (Some(sql), _) => (sql.clone(), true),
+            (None, Some(address)) if address.starts_with(SCHEME) => (query_at(address, engine.mesh().name())?, false),
             (None, name) => (query_of(name.as_deref().unwrap_or_default())?, false),
         };
         let lines = engine.explain_policy(&principal, &sql).await?;
@@ -96,6 +102,35 @@ fn query_of(name: &str) -> Result<String, Failure> {
         }
     };
     Ok(format!("SELECT {} FROM {table}", column.unwrap_or_else(|| "*".to_owned())))
+}
+
+/// The query that shows what an address means, in the mesh of this name.
+fn query_at(address: &str, mesh: &str) -> Result<String, Failure> {
+    let refused = |why: String| Failure::Environment(format!("`{address}` {why}"));
+    let (place, column) = address.split_once('#').map_or((address, None), |(place, column)| (place, Some(column)));
+    let parts: Option<Vec<String>> = place.strip_prefix(SCHEME).unwrap_or_default().split('/').map(unescaped).collect();
+    match (parts.as_deref(), column.map(unescaped)) {
+        (Some([named, ..]), _) if named != mesh => {
+            Err(refused(format!("is of the mesh `{named}`, and this one is `{mesh}`")))
+        }
+        (Some([_, domain, product]), None) => Ok(format!("SELECT * FROM {}.{}", quoted(domain), quoted(product))),
+        (Some([_, domain, product]), Some(Some(column))) => {
+            Ok(format!("SELECT {} FROM {}.{}", quoted(&column), quoted(domain), quoted(product)))
+        }
+        _ => Err(refused("is no address: write polder://MESH/DOMAIN/PRODUCT@MAJOR[#COLUMN]".to_owned())),
+    }
+}
+
+/// A part of an address, whose odd bytes are written as `%20`.
+fn unescaped(part: &str) -> Option<String> {
+    let mut pieces = part.split('%');
+    let mut bytes = pieces.next()?.as_bytes().to_vec();
+    for piece in pieces {
+        let (byte, rest) = piece.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(byte, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok().filter(|part| !part.is_empty())
 }
 
 fn quoted(part: &str) -> String {
@@ -201,6 +236,17 @@ mod tests {
         assert_eq!(query("a.b@1.c").unwrap(), "SELECT \"c\" FROM \"a\".\"b@1\"");
         assert_eq!(query("a.b.c.d").unwrap(), "SELECT \"c\".\"d\" FROM \"a\".\"b\"");
         assert_eq!(query("a"), None);
+    }
+
+    #[test]
+    fn addresses_become_queries_in_their_own_mesh() {
+        let query = |address| query_at(address, "m").ok();
+        assert_eq!(query("polder://m/a/b@1").unwrap(), "SELECT * FROM \"a\".\"b@1\"");
+        assert_eq!(query("polder://m/a/b@1#c%20d%C3%A9").unwrap(), "SELECT \"c dé\" FROM \"a\".\"b@1\"");
+        for none in ["polder://other/a/b@1", "polder://m/a", "polder://m/a/b/c", "polder://m/a/b#%4", "polder://m/a/b#"]
+        {
+            assert_eq!(query(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl OfDomain {
         find(&dir)?;
         let name: DomainName = name.parse().map_err(|_| environment(format!("`{name}` cannot be a domain's name")))?;
         let text = starter::domain(&name, team.as_deref(), &uri, warehouse.as_deref());
-        write_new(&dir, &format!("{name}/domain.yaml"), &text)
+        write_new(&dir, &format!("{name}/domain.yaml"), &text, TO_BE_WRITTEN)
     }
 }
 
@@ -126,7 +126,7 @@ impl OfProduct {
         let mesh = engine.mesh();
         let domain = domain(&mesh, &name)?;
         let Described { table, untagged } = describe(&engine, &mesh, domain, &table, sample).await?;
-        write_new(&dir, &file, &starter::product(&mesh, domain, &name, &table))?;
+        write_new(&dir, &file, &starter::product(&mesh, domain, &name, &table), TO_BE_WRITTEN)?;
         for (column, what) in untagged {
             terminal::say(&format!("note: the values of `{column}` are {what}, and no tag in mesh.yaml detects those"));
         }
@@ -143,9 +143,14 @@ impl OfPolicy {
             return Err(environment(format!("the group `{unknown}` is not declared in mesh.yaml")));
         }
         let file = format!("{}/policies/{}.cedar", name.domain(), name.name());
-        write_new(&dir, &file, &starter::policy(&mesh, product, &groups))
+        write_new(&dir, &file, &starter::policy(&mesh, product, &groups), HOLDS_AT_ONCE)
     }
 }
+
+/// What is to be done with a file that only people can finish.
+const TO_BE_WRITTEN: &str = "`polder check` says what is still to be written in it";
+/// What is to be done with a file that nothing is missing in.
+const HOLDS_AT_ONCE: &str = "nothing is missing in it, and `polder check` holds it against the mesh";
 
 fn environment(message: String) -> Failure {
     Failure::Environment(message)
@@ -191,8 +196,8 @@ fn absent(dir: &Path, file: &str) -> Outcome {
     }
 }
 
-/// Writes a file that is not there yet.
-fn write_new(dir: &Path, file: &str, text: &str) -> Outcome {
+/// Writes a file that is not there yet, and says what is to be done with it.
+fn write_new(dir: &Path, file: &str, text: &str, next: &str) -> Outcome {
     let path = dir.join(file);
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::AlreadyExists => environment(format!("`{file}` is there already, and is not written over")),
@@ -203,6 +208,6 @@ fn write_new(dir: &Path, file: &str, text: &str) -> Outcome {
     }
     let mut open = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
     open.write_all(text.as_bytes()).map_err(failed)?;
-    terminal::say(&format!("wrote {file}; `polder check` says what is still to be written in it"));
+    terminal::say(&format!("wrote {file}; {next}"));
     Ok(())
 }

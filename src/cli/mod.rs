@@ -124,7 +124,10 @@ type Outcome = Result<(), Failure>;
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    log::start();
+    log::start(match &command {
+        Command::Serve(serve) => serve.log,
+        _ => log::Written::Text,
+    });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -141,7 +144,7 @@ pub fn main() -> ExitCode {
             Command::Check(check) => check.run().await,
             Command::Init(init) => init.run().await,
             Command::Test(test) => test.run().await,
-            Command::Diff(diff) => diff.run(),
+            Command::Diff(diff) => diff.run().await,
             Command::Token(token) => token.run(),
             Command::Audit(audit) => audit.run(),
         }

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use polder_catalog::mesh::limits::{SIZE, size};
 use polder_catalog::mesh::time;
 use polder_catalog::secret::Secret;
 
+use super::log::Written;
 use super::{Failure, Limits, Outcome, YEAR, engine, terminal};
 use crate::flight::tls::TlsFiles;
 use crate::inspect::Past;
@@ -18,6 +20,15 @@ use crate::lake::{self, cache};
 use crate::observe::{Lineage, Log, Observer, Settings, Sink, Synced, Traces};
 use crate::server::{self, Checks, Follow, Signals};
 use crate::session::{Engine, Options};
+
+/// The memory for which one statement runs, where nobody says how many do. Those whose readers stopped reading hold 30 to 65 MiB.
+const EACH: usize = 64 << 20;
+
+/// The fewest and the most statements that run at once, where nobody says it.
+const AT_ONCE: (usize, usize) = (16, 256);
+
+/// The most that somebody may say.
+const MOST_AT_ONCE: u64 = 1 << 20;
 
 /// How long running queries may go on after the first signal, unless there is a second one.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -48,6 +59,13 @@ pub struct Serve {
     /// Seconds that rows may wait for a client that reads none, before they and their query are dropped
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     patience: u64,
+    /// Statements that run at once, of all people together; others wait for 30 seconds at most, and people take turns.
+    /// One for each 64 MiB of --memory by default, at least 16 and at most 256
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST_AT_ONCE))]
+    at_once: Option<usize>,
+    /// How the server's log on stderr is written
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = Written::Text)]
+    pub(super) log: Written,
     /// How often products that have changed are held against their contracts' rules of quality: `15m`, `1h`; never by default
     #[arg(long, value_name = "INTERVAL", value_parser = interval)]
     check_every: Option<Duration>,
@@ -214,7 +232,8 @@ impl Serve {
         let patience = Duration::from_secs(self.patience);
         let observer = self.audit.observer()?.telling(self.lineage.sink()?).tracing(self.traces.sink()?);
         let observer = Arc::new(observer);
-        let options = Options { patience, lake, observer, ..self.limits.options() };
+        let options = for_many(self.limits.options(), self.at_once);
+        let options = Options { patience, lake, observer, ..options };
         let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
         let past = self.quality_log.map(|path| {
@@ -226,6 +245,13 @@ impl Serve {
         let checks = self.check_every.map(|every| Checks { every, past });
         until_stopped(engine, self.listen, follow, checks).await
     }
+}
+
+/// The same for a server, which runs so many statements at once, or as many as its memory is for.
+pub fn for_many(options: Options, at_once: Option<usize>) -> Options {
+    let (fewest, most) = AT_ONCE;
+    let at_once = at_once.unwrap_or((options.memory / EACH).clamp(fewest, most));
+    Options { at_once: Some(at_once), ..options }
 }
 
 /// Serves `engine` until a signal, and follows the mesh's files and checks its data meanwhile.
@@ -282,4 +308,18 @@ pub async fn until_stopped(engine: Arc<Engine>, listen: Listen, follow: Follow, 
     running.stop(deadline).await;
     observer.close().await;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_statements_run_at_once_as_there_is_memory_for_unless_somebody_says_it() {
+        let of =
+            |mib: usize, said| for_many(Options { memory: mib << 20, ..Options::default() }, said).at_once.unwrap();
+        assert_eq!([of(64, None), of(2048, None), of(1 << 20, None)], [16, 32, 256]);
+        assert_eq!(of(2048, Some(2)), 2);
+    }
 }

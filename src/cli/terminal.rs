@@ -3,12 +3,17 @@
 use std::io::{IsTerminal, Write};
 use std::process::Command;
 
+use super::log;
 use crate::error::Error;
 use crate::format::harmless;
 
 /// Writes lines to stderr, whoever worded them. A closed stderr is nobody's failure.
 pub fn say(lines: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", harmless(lines, |c| matches!(c, '\n' | '\t')));
+    let lines = harmless(lines, |c| matches!(c, '\n' | '\t'));
+    let _ = match log::said(&lines) {
+        Some(line) => writeln!(std::io::stderr().lock(), "{line}"),
+        None => writeln!(std::io::stderr().lock(), "{lines}"),
+    };
 }
 
 /// Writes an error to stderr.

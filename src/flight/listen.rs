@@ -34,10 +34,11 @@ const SENDING: Duration = Duration::from_secs(60);
 pub struct Health(HealthReporter);
 
 impl Health {
-    /// Says that this process takes no more calls.
-    pub async fn draining(&self) {
+    /// Says whether this process answers statements.
+    pub async fn tell(&self, ready: bool) {
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         for name in ["", SERVICE] {
-            self.0.set_service_status(name, ServingStatus::NotServing).await;
+            self.0.set_service_status(name, status).await;
         }
     }
 }

@@ -78,8 +78,9 @@ impl Feed {
         let (queue, texts) = channel(QUEUE);
         let (counts, closing) = (Arc::<Counts>::default(), CancellationToken::new());
         let (counting, closed) = (Arc::clone(&counts), closing.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Unusable::Thread)?;
+        // A runtime must not be dropped among the tasks of another, so that nothing may fail between it and its thread.
         let mut open = sink.open()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Unusable::Thread)?;
         let work = async move {
             let late = async {
                 closed.cancelled().await;

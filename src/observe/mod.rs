@@ -7,6 +7,7 @@
 //!                    Log      a thread of its own: lines of JSON in a chain of hashes, in files that rotate
 //!                    Lineage  what answers are made of, for catalogs of metadata; nothing waits for it
 //!                    Traces   how long each part of a statement takes; nothing waits for it either
+//!                    Figures  how many end how, and what they cost, for monitoring
 //!                    Recent   the last statements of this process, for `mesh.queries`
 //! ```
 //!
@@ -18,6 +19,7 @@
 mod chain;
 mod clock;
 mod feed;
+mod figures;
 mod files;
 mod lineage;
 mod log;
@@ -28,15 +30,18 @@ mod record;
 mod sink;
 mod traces;
 mod verify;
+mod within;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Class, Error};
 
+use figures::{Figures, Taken};
 pub use lineage::{Answer, Lineage, Part};
 use log::Beginning;
 pub use log::{Commit, Log, Settings, Synced, Unopened};
@@ -46,6 +51,7 @@ pub use record::{Asked, Column, Origin, Outcome, Over, Read, Statement};
 pub use sink::{Sink, Unusable};
 pub use traces::{Parent, Stretch, Trace, Traces, spanned, timed, under};
 pub use verify::{Broken, Unverified, Verified, verify};
+pub use within::{alongside, alongside_blocking, statement};
 
 /// How long statements that just ended may take to say so, when the process stops.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -56,6 +62,7 @@ pub struct Observer {
     log: Option<Log>,
     lineage: Option<Lineage>,
     traces: Option<Arc<Traces>>,
+    figures: Figures,
     recent: Arc<Recent>,
     open: TaskTracker,
 }
@@ -130,6 +137,8 @@ impl Observer {
             trace,
             beginning,
             since: Instant::now(),
+            waited: OnceLock::new(),
+            first: OnceLock::new(),
             outcome: OnceLock::new(),
             _open: self.open.token(),
         };
@@ -149,6 +158,7 @@ impl Observer {
         took: Duration,
         trace: Option<Arc<Trace>>,
     ) -> Result<(), Error> {
+        self.figures.refused(origin, class);
         let recorded = Recorded::new(Arc::new(statement), origin);
         recorded.end(Outcome::Failed(class), took);
         if let Some(trace) = trace {
@@ -194,11 +204,14 @@ impl Observer {
         }
     }
 
-    /// What was counted, as Prometheus reads it; nothing where nobody is told.
+    /// What was counted, as Prometheus reads it; nothing of those who are not told.
     pub fn render(&self) -> String {
         let log = self.log.as_ref().map(Log::render).unwrap_or_default();
         let lineage = self.lineage.as_ref().map(Lineage::render).unwrap_or_default();
-        log + &lineage + &self.traces.as_ref().map(|traces| traces.render()).unwrap_or_default()
+        self.figures.render()
+            + &log
+            + &lineage
+            + &self.traces.as_ref().map(|traces| traces.render()).unwrap_or_default()
     }
 }
 
@@ -210,6 +223,8 @@ pub struct Entry {
     trace: Option<Arc<Trace>>,
     beginning: Beginning,
     since: Instant,
+    waited: OnceLock<Duration>,
+    first: OnceLock<Duration>,
     outcome: OnceLock<Outcome>,
     _open: TaskTrackerToken,
 }
@@ -220,9 +235,20 @@ impl Entry {
         self.recorded.add(rows, 0);
     }
 
-    /// Counts bytes that were made for the reader.
+    /// Counts bytes that were made for the reader and may leave.
     pub fn bytes(&self, bytes: usize) {
+        self.first.get_or_init(|| self.since.elapsed());
         self.recorded.add(0, bytes);
+    }
+
+    /// Says how long it waited for its turn.
+    pub fn waited(&self, waited: Duration) {
+        let _first_holds = self.waited.set(waited);
+    }
+
+    /// Does `work` for this statement: what is logged meanwhile can name it.
+    pub fn within<'a, T: 'a>(&self, work: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+        within::within(Arc::clone(&self.recorded), work)
     }
 
     /// Says how it ended; what is said first holds. Without a word it was cancelled, or its reader went.
@@ -234,7 +260,11 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let outcome = self.outcome.get().copied().unwrap_or(Outcome::Failed(Class::Cancelled));
-        self.recorded.end(outcome, self.since.elapsed());
+        let took = self.since.elapsed();
+        self.recorded.end(outcome, took);
+        let (waited, first) = (self.waited.get().copied(), self.first.get().copied());
+        let taken = Taken { waited, first, took, sent: self.recorded.sent() };
+        self.observer.figures.ended(self.recorded.origin(), outcome, taken);
         if let Some(log) = &self.observer.log {
             log.tell(record::ended(&self.recorded), self.beginning.clone());
         }

@@ -27,6 +27,9 @@ pub enum Over {
 }
 
 impl Over {
+    /// Every way, once, in their order.
+    pub const ALL: [Self; 3] = [Self::Embedded, Self::Flight, Self::Http];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {

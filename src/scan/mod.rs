@@ -131,6 +131,21 @@ impl IcebergScan {
         Ok(Arc::new(Self { snapshot, schema, files, deletes, ground, open }))
     }
 
+    /// The files that it has more than an earlier snapshot, where nothing of that snapshot is gone: all its files are
+    /// still there, and no row of any is deleted.
+    ///
+    /// # Errors
+    /// `Storage` when metadata cannot be read.
+    pub async fn since(&self, earlier: i64) -> Result<Option<Arc<Self>>, Error> {
+        let Some(earlier) = self.open.table.metadata().snapshot_by_id(earlier) else { return Ok(None) };
+        let (then, deletes) = index::read(&self.open, earlier).await?;
+        if !deletes.is_empty() || !self.deletes.is_empty() {
+            return Ok(None);
+        }
+        let more = self.files.beyond(&then);
+        Ok(more.map(|files| Arc::new(Self { files: Arc::new(files), ..self.clone() })))
+    }
+
     fn believed(&self, statistics: Statistics) -> Statistics {
         if self.deletes.is_empty() { statistics } else { statistics.to_inexact() }
     }

@@ -25,6 +25,7 @@ use crate::flight::Service;
 use crate::flight::counters::Counters;
 use crate::flight::listen::{self, Health};
 use crate::flight::tls::{Tls, TlsFiles};
+use crate::observe::Observer;
 use crate::session::Engine;
 pub use checks::Checks;
 pub use follow::Follow;
@@ -33,6 +34,9 @@ use http::Sql;
 
 /// How long streams may take to say that they were aborted.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether statements may run, for those who watch the gRPC health service.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How a mesh is served.
 #[derive(Debug, Clone)]
@@ -61,6 +65,7 @@ pub struct Running {
     over_http: TaskTracker,
     flight_task: JoinHandle<Result<(), Error>>,
     http_task: Option<JoinHandle<()>>,
+    health_task: JoinHandle<()>,
     follower: Arc<Follower>,
     follow_task: Option<JoinHandle<()>>,
     check_task: Option<JoinHandle<()>>,
@@ -103,7 +108,7 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         changes: Arc::clone(&changes),
         tls: tls.clone(),
     });
-    let over_http = TaskTracker::new();
+    let (over_http, observer) = (TaskTracker::new(), engine.observer());
     let service = Service::new(Arc::clone(&engine), Arc::clone(&auth), Arc::clone(&counters), abort.clone());
     let sql = Arc::new(Sql {
         engine,
@@ -116,6 +121,7 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
     });
     let (health, serving) = listen::serve(service, listener, tls.clone(), drain.clone().cancelled_owned()).await;
     let flight_task = tokio::spawn(serving);
+    let health_task = tokio::spawn(tell(health.clone(), observer));
     let http_task = http_listener.map(|listener| {
         tokio::spawn(http::serve(listener, tls, Arc::clone(&ready), sql, changes, close_http.clone().cancelled_owned()))
     });
@@ -130,10 +136,24 @@ pub async fn start(engine: Arc<Engine>, options: Options) -> Result<Running, Err
         over_http,
         flight_task,
         http_task,
+        health_task,
         follower,
         follow_task: None,
         check_task: None,
     })
+}
+
+/// Tells the gRPC health service what `/readyz` says: while nothing can be recorded of statements, none runs.
+async fn tell(health: Health, observer: Arc<Observer>) {
+    let mut told = true;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let ready = observer.lets_run();
+        if ready != told {
+            health.tell(ready).await;
+            told = ready;
+        }
+    }
 }
 
 /// A mesh that asks nobody's name is for this machine only.
@@ -186,7 +206,9 @@ impl Running {
     /// there, then ends them with an error.
     pub async fn stop(mut self, deadline: impl Future<Output = ()>) {
         self.ready.store(false, Ordering::Relaxed);
-        self.health.draining().await;
+        self.health_task.abort();
+        let _has_ended = (&mut self.health_task).await;
+        self.health.tell(false).await;
         self.drain.cancel();
         self.over_http.close();
         let (flight, over_http) = (&mut self.flight_task, &self.over_http);
@@ -248,6 +270,7 @@ impl Drop for Running {
         self.drain.cancel();
         self.close_http.cancel();
         self.flight_task.abort();
+        self.health_task.abort();
         self.http_task.iter().chain(&self.follow_task).chain(&self.check_task).for_each(JoinHandle::abort);
     }
 }

@@ -18,6 +18,7 @@ mod statistics;
 mod transform;
 mod values;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, UInt32Array};
@@ -259,6 +260,21 @@ impl FileIndex {
         Chosen { parts: self.manifests.iter().map(|manifest| Part { manifest, rows: None }).collect() }
     }
 
+    /// What it has more than an earlier one, if it has all that that has, and no manifest has files of both.
+    pub(super) fn beyond(&self, earlier: &Self) -> Option<Self> {
+        let mut before: HashSet<String> = earlier.manifests.iter().flat_map(|manifest| manifest.locations()).collect();
+        let mut manifests = Vec::new();
+        for manifest in &self.manifests {
+            let known = manifest.locations().filter(|location| before.remove(location)).count();
+            match known {
+                0 => manifests.push(Arc::clone(manifest)),
+                all if all == manifest.len() => {}
+                _ => return None,
+            }
+        }
+        before.is_empty().then_some(Self { manifests })
+    }
+
     /// The files for which `keep` is true; it has a place for each.
     fn choose(&self, keep: &[bool]) -> Chosen<'_> {
         let mut keep = keep.iter();
@@ -314,10 +330,9 @@ impl Chosen<'_> {
         let known = self.known(asked, needed)?;
         let mut files = Vec::with_capacity(self.len());
         for part in &self.parts {
-            let DataManifest { spec, prefix, locations, sizes, rows, sequences, first_rows, partition: values, .. } =
-                part.manifest;
+            let DataManifest { spec, sizes, rows, sequences, first_rows, partition: values, .. } = part.manifest;
             for row in part.rows() {
-                let location = format!("{prefix}{}", locations.value(row));
+                let location = part.manifest.location(row);
                 let values = values.iter().map(|values| values.is_valid(row).then(|| values.value(row)));
                 files.push(DataFile {
                     path: open.path(&location).map_err(|error| DataFusionError::External(Box::new(error)))?,

@@ -44,3 +44,37 @@ async fn partitioned(shop: &Shop, column: i32) -> i32 {
     shop.change("t", |builder| builder.add_default_partition_spec(spec).unwrap()).await;
     shop.load("t").await.metadata().default_partition_spec_id()
 }
+
+#[tokio::test]
+async fn what_is_new_since_a_snapshot_is_known_until_something_is_gone() {
+    let shop = table(2).await;
+    let scan = async || pin(&shop, &ALL).await.unwrap();
+    let mut files = Files::of(&shop);
+    let first = data(&mut files, 0, 40).await;
+    files.commit().await;
+    let then = scan().await;
+    data_of(&shop, 40, 47).await;
+    data_of(&shop, 50, 53).await;
+    let now = scan().await;
+    let more = now.since(then.snapshot_id().unwrap()).await.unwrap().unwrap();
+    let context = context(&shop);
+    context.register_table("t", more).unwrap();
+    let sql = "SELECT count(*), min(a), max(a) FROM t WHERE b <> 'none'";
+    let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
+    let shown = datafusion::arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
+    assert!(shown.contains("| 10       | 40       | 52       |"), "{shown}");
+    let nothing = now.since(now.snapshot_id().unwrap()).await.unwrap().unwrap();
+    assert!(nothing.files.all().is_empty());
+    assert!(then.files.beyond(&now.files).is_none(), "files of the other are not there");
+    assert!(now.since(4711).await.unwrap().is_none(), "nobody knows what was then");
+    let mut files = Files::of(&shop);
+    files.positions(&[(&first, 3)], None).await;
+    files.commit().await;
+    assert!(scan().await.since(then.snapshot_id().unwrap()).await.unwrap().is_none(), "a row is gone");
+}
+
+async fn data_of(shop: &Shop, from: i64, to: i64) {
+    let mut files = Files::of(shop);
+    data(&mut files, from, to).await;
+    files.commit().await;
+}

@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::sql::{Sql, guard};
 use crate::error::{Class, Error};
 use crate::flight::caller_by_headers;
-use crate::session::{Link, Page};
+use crate::session::{Health, Link, Page};
 
 /// What a page may do: nothing but show itself.
 const POLICY: &str =
@@ -141,6 +141,8 @@ fn of_one(page: &Page) -> String {
         ("promises", page.sla.join(", ")),
         ("licence", page.licence.clone().unwrap_or_default()),
         ("tags", page.tags.join(", ")),
+        ("key", page.key.join(", ")),
+        ("state", page.health.as_ref().map(state).unwrap_or_default()),
         ("quality", page.quality.unwrap_or_default().to_owned()),
         ("ends", page.ends.clone().unwrap_or_default()),
     ];
@@ -156,6 +158,17 @@ fn of_one(page: &Page) -> String {
             format!("<tr><td>{cells}<td>{tags}<td>{description}<td>{examples}\n")
         })
         .collect();
+    let versions: String = page
+        .versions
+        .iter()
+        .map(|other| {
+            let ends = other.ends.as_ref().map(|ends| format!(", ends {ends}")).unwrap_or_default();
+            let said = format!("{} ({}{ends})", other.version, other.status);
+            format!("<li>{} {}\n", link(&page.domain, &other.product), text(&said))
+        })
+        .collect();
+    let versions =
+        if versions.is_empty() { versions } else { format!("<h2>other versions</h2>\n<ul>\n{versions}</ul>\n") };
     let links = |title: &str, links: &[Link]| {
         let items: String =
             links.iter().map(|other| format!("<li>{}\n", link(&other.domain, &other.product))).collect();
@@ -163,10 +176,15 @@ fn of_one(page: &Page) -> String {
     };
     format!(
         "<table>{facts}</table>\n<h2>columns</h2>\n\
-         <table><tr><th>name<th>type<th>access<th>tags<th>what it is<th>for example\n{columns}</table>\n{}{}",
+         <table><tr><th>name<th>type<th>access<th>tags<th>what it is<th>for example\n{columns}</table>\n{versions}{}{}",
         links("made of", &page.upstream),
         links("what is made of it", &page.downstream)
     )
+}
+
+/// How a product is, and why.
+fn state(Health { state, reason }: &Health) -> String {
+    reason.as_ref().map_or_else(|| state.clone(), |reason| format!("{state}: {reason}"))
 }
 
 /// A link to the page of a product. Names have no slash and no `#`.

@@ -98,6 +98,15 @@ impl DataManifest {
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
+
+    /// Where one of its files is.
+    pub(super) fn location(&self, row: usize) -> String {
+        format!("{}{}", self.prefix, self.locations.value(row))
+    }
+
+    pub(super) fn locations(&self) -> impl Iterator<Item = String> {
+        (0..self.len()).map(|row| self.location(row))
+    }
 }
 
 impl Weighed for DataManifest {
