@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,6 +31,17 @@ def mesh(tmp_path_factory):
     command = [binary(), "demo", "--dir", str(directory), "--once"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEMO)
     assert done.returncode == 0, f"polder demo ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    return directory
+
+
+@pytest.fixture
+def copy(mesh, tmp_path):
+    """A mesh with the files of the demo, over its data."""
+    directory = tmp_path / "copy"
+    shutil.copytree(mesh, directory, ignore=shutil.ignore_patterns("lake"))
+    for file in directory.glob("*/domain.yaml"):
+        text = file.read_text()
+        file.write_text(text.replace("sqlite:lake/", f"sqlite:{mesh}/lake/").replace("file:lake/", f"file:{mesh}/lake/"))
     return directory
 
 

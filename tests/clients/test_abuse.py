@@ -14,7 +14,7 @@ import pytest
 import frames
 from conftest import open_connection
 from serving import eventually
-from test_http import basic, dial, post
+from test_http import basic, dial, post, problem
 from test_load import ENDLESS
 
 TOKEN = basic("analyst-eu")["Authorization"]
@@ -54,6 +54,38 @@ def test_a_reader_that_never_reads_is_given_up_and_holds_nobody_back(serve, wind
         assert eventually(lambda: server.metric("polder_queries_stalled_total") == 8, within=60)
         assert server.metric("polder_queries_running") == 0, "though the connection is open"
         others_are_answered(server)
+
+
+@pytest.mark.timeout(300)
+def test_statements_at_once_are_bounded_and_those_behind_wait_for_a_while(serve):
+    server = serve("--at-once", "2")
+    ticket, token = plan(server, ENDLESS)
+    one = "SELECT 1 + 1"
+    with contextlib.ExitStack() as readers:
+        first, second = (readers.enter_context(frames.Connection("127.0.0.1", server.port)) for _ in range(2))
+        for reader in (first, second):
+            reader.ask(1, "DoGet", ticket, token)
+        taken = 'polder_places{state="taken"}'
+        assert eventually(lambda: server.metric(taken) == 2)
+        told = []
+        asking = threading.Thread(target=lambda: told.append(problem(server, one, "analyst-us")))
+        begin = time.monotonic()
+        asking.start()
+        assert eventually(lambda: server.metric('polder_places{state="waited_for"}') == 1)
+        assert server.get("/readyz") == (200, "ready\n")
+        asking.join()
+        assert 25 < time.monotonic() - begin < 60
+        [(_, kind, words)] = told
+        assert kind == "limit" and "the server, which runs 2 at once" in words and "--at-once" in words
+        # One that ends lets in who waits.
+        asking = threading.Thread(target=lambda: told.append(post(server, one, "analyst-us")))
+        asking.start()
+        assert eventually(lambda: server.metric('polder_places{state="waited_for"}') == 1)
+        first.close()
+        asking.join()
+        assert told[1][0] == 200
+        assert eventually(lambda: server.metric(taken) == 1)
+    assert eventually(lambda: server.metric(taken) == 0)
 
 
 def test_who_comes_back_to_rows_that_were_given_up_is_told(serve):

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -171,7 +172,7 @@ def test_a_log_that_was_changed_is_told_from_one_that_is_whole(serve, log):
 
 
 @pytest.mark.timeout(60 + 20 * KILLS)
-def test_a_server_that_is_killed_loses_no_record_that_it_had_acknowledged(mesh, log):
+def test_a_server_that_is_killed_loses_no_record_that_it_had_acknowledged(copy, log):
     """Kills come while statements run and files change, at any moment; each start finds the log whole."""
     acknowledged = set()
 
@@ -184,13 +185,18 @@ def test_a_server_that_is_killed_loses_no_record_that_it_had_acknowledged(mesh, 
                 if status == 200 and len(json.loads(body)) == 2:
                     acknowledged.add(mark)
 
+    more = copy / "storefront" / "policies" / "more.cedar"
+
     def changes(server, stop):
-        while not stop.is_set():
+        for change in itertools.count():
+            if stop.is_set():
+                return
+            more.write_text(f"// {change}\n")
             server.process.send_signal(signal.SIGHUP)
             stop.wait(0.1)
 
     for kill in range(KILLS):
-        server = Server(mesh, "--audit", str(log), "--audit-size", "1")
+        server = Server(copy, "--audit", str(log), "--audit-size", "1")
         stop, before = threading.Event(), len(acknowledged)
         clients = [threading.Thread(target=work, args=(server, stop)) for work in [load] * 4 + [changes]]
         try:
@@ -203,7 +209,7 @@ def test_a_server_that_is_killed_loses_no_record_that_it_had_acknowledged(mesh, 
         for client in clients:
             client.join(60)
         server.process.wait(60)
-    assert Server(mesh, "--audit", str(log)).stop() == 0
+    assert Server(copy, "--audit", str(log)).stop() == 0
     done = verify(log)
     assert done.returncode == 0, done.stdout
     begun = {record["statement"].split(" AS ")[1].split()[0] for record in of(log, kind="begin")}

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import shutil
 import signal
 import threading
 import time
@@ -37,17 +36,6 @@ schema:
 POLICIES = """@id("harbour-discover") permit (principal in Group::"analysts", action == Action::"discover", resource in Domain::"harbour");
 @id("harbour-read") permit (principal in Group::"analysts", action == Action::"read", resource in Domain::"harbour");
 """
-
-
-@pytest.fixture
-def copy(mesh, tmp_path):
-    """A mesh with the files of the demo, over its data."""
-    directory = tmp_path / "copy"
-    shutil.copytree(mesh, directory, ignore=shutil.ignore_patterns("lake"))
-    for file in directory.glob("*/domain.yaml"):
-        text = file.read_text()
-        file.write_text(text.replace("sqlite:lake/", f"sqlite:{mesh}/lake/").replace("file:lake/", f"file:{mesh}/lake/"))
-    return directory
 
 
 def replace(file, before, after):

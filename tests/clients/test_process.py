@@ -1,6 +1,7 @@
 """The life of the server: health, metrics, a stop that lets queries end, TLS, and the shell against it."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -11,8 +12,12 @@ import pytest
 from adbc_driver_flightsql import DatabaseOptions
 from adbc_driver_manager import Error
 
+import frames
 from conftest import open_connection
 from serving import START, STOP, binary, eventually
+from test_abuse import plan
+from test_http import post
+from test_load import ENDLESS
 
 ROOTS = DatabaseOptions.TLS_ROOT_CERTS.value
 
@@ -35,6 +40,51 @@ def test_it_counts_queries_and_failures(serve):
             cursor.execute("SELECT tax_id FROM storefront.customers")
         assert server.metric(failed) == 1
     assert eventually(lambda: server.metric("polder_queries_running") == 0)
+
+
+def test_it_counts_how_statements_end_and_what_they_take_by_the_door_that_they_came_by(serve):
+    server = serve()
+    counted = "SELECT count(*) AS n FROM storefront.customers"
+    with open_connection(server, "analyst-eu") as connection, connection.cursor() as cursor:
+        cursor.execute(counted)
+        cursor.fetchall()
+        with pytest.raises(Error):
+            cursor.execute("SELECT tax_id FROM storefront.customers")
+    for sql, status in [(counted, 200), ("SELECT nothing FROM storefront.customers", 400), ("SELECT", 400)]:
+        assert post(server, sql)[0] // 100 == status // 100
+
+    def ended(door, outcome):
+        return server.metric(f'polder_statements_ended_total{{door="{door}",outcome="{outcome}"}}')
+
+    assert eventually(lambda: ended("flight", "ok") == ended("http", "ok") == 1)
+    assert [ended("flight", "denied"), ended("http", "unknown_name"), ended("http", "bad_request")] == [1, 1, 1]
+    for door in ("flight", "http"):
+        assert server.metric(f'polder_statement_rows_total{{door="{door}"}}') == 1
+        assert server.metric(f'polder_statement_bytes_total{{door="{door}"}}') > 0
+        for name in ("wait", "first_rows"):
+            assert server.metric(f'polder_statement_{name}_seconds_count{{door="{door}"}}') == 1
+        assert server.metric(f'polder_statement_seconds_bucket{{door="{door}",le="+Inf"}}') == 1
+        assert 0 < server.metric(f'polder_statement_seconds_sum{{door="{door}"}}') < 60
+    status, text = server.get("/metrics")
+    assert status == 200 and "analyst-eu" not in text and "storefront" not in text
+
+
+def test_its_log_is_lines_of_json_that_know_their_statement(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("POLDER_LOG", "info")
+    audit = tmp_path / "audit"
+    server = serve("--log", "json", "--patience", "2", "--audit", str(audit))
+    ticket, token = plan(server, ENDLESS)
+    with frames.Connection("127.0.0.1", server.port) as reader:
+        reader.ask(1, "DoGet", ticket, token)
+        assert eventually(lambda: server.metric("polder_queries_stalled_total") == 1, within=60)
+    assert server.stop() == 0
+    said = [json.loads(line) for line in server.said if line is not None]
+    assert all({"time", "level", "target", "message", "fields"} <= set(line) for line in said), said
+    [stalled] = [line for line in said if line["message"] == "a statement was ended, since nobody read its rows"]
+    assert stalled["level"] == "INFO" and stalled["target"] == "polder::session::life"
+    records = [json.loads(line) for path in audit.glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert stalled["statement"] in {record["id"] for record in records if record["kind"] == "begin"}
+    assert not any("statement" in line for line in said if line["message"].startswith("stopping"))
 
 
 def test_it_ends_well_when_nobody_asks(serve):
@@ -119,6 +169,15 @@ def test_a_directory_that_cannot_be_used_is_a_matter_of_options(mesh, option, wo
     done = subprocess.run([*command, option, "/proc/polder"], capture_output=True, text=True, timeout=START)
     assert done.returncode == 2, done.stderr
     assert f"error: {words} cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize("option, words", [("--traces", "traces"), ("--lineage", "lineage")])
+def test_a_sink_that_cannot_be_had_is_said_at_once(mesh, tmp_path, option, words):
+    command = [binary(), "serve", "--mesh", str(mesh), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    sink = f"file:{tmp_path}/nowhere/sink"
+    done = subprocess.run([*command, option, sink], capture_output=True, text=True, timeout=START)
+    assert done.returncode == 2, done.stderr
+    assert f"error: {words} cannot be told" in done.stderr and "panicked" not in done.stderr
 
 
 @pytest.fixture

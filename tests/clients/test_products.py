@@ -41,8 +41,16 @@ def test_a_product_is_told_with_what_it_needs_to_be_used(server):
     assert headers["Cache-Control"] == "no-store" and "authorization" in headers["Vary"]
     columns = {column["name"]: column for column in page["columns"]}
     assert page["owner"] == "storefront-data" and page["version"]
+    assert page["key"] == ["customer_id"] and page["state"] in ("ok", "stale")
     assert "email" in columns and columns["email"]["description"]
     assert get(server, f"/v1/products/storefront/customers@{page['version'].split('.')[0]}")[0] == 200
+
+
+def test_the_majors_of_a_product_lead_to_each_other(server):
+    newest, older = (json.loads(get(server, f"/v1/products/wholesale/{name}")[2]) for name in ("orders", "orders@1"))
+    assert [(other["product"], other["status"]) for other in newest["versions"]] == [("orders@1", "deprecated")]
+    assert [other["uri"] for other in older["versions"]] == [newest["uri"]]
+    assert "/v1/products/wholesale/orders@1" in Page(get(server, "/v1/products/wholesale/orders", Accept=HTML)[2]).links
 
 
 def test_what_is_hidden_is_not_there(server):

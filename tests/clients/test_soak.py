@@ -10,7 +10,6 @@ import json
 import os
 import random
 import re
-import shutil
 import statistics
 import subprocess
 import threading
@@ -32,8 +31,9 @@ SEED = int(os.environ.get("POLDER_SEED", "8"))
 # short run: they take a few kilobytes each until they are.
 WARM = max(60, min(SECONDS // 6, 600))
 # In a minute threads still start, each with pages of its own that it keeps; what grows with the load shows in longer runs.
+# An hour has no such excuse.
 SHORT = SECONDS < 600
-ALLOWED = (128 if SHORT else 24) << 20
+ALLOWED = 128 << 20 if SHORT else 24 << 20 if SECONDS < 3600 else 0
 CUSTOMERS = "SELECT customer_id, email, loyalty_tier, interests FROM storefront.customers ORDER BY customer_id"
 EVENTS = "storefront.customer_events"
 
@@ -164,12 +164,8 @@ class Load:
 
 
 @pytest.mark.timeout(SECONDS * 2 + 900)
-def test_nothing_grows_under_mixed_load(mesh, tmp_path):
-    copy, log, spill = tmp_path / "mesh", tmp_path / "audit", tmp_path / "spill"
-    shutil.copytree(mesh, copy, ignore=shutil.ignore_patterns("lake"))
-    for file in copy.glob("*/domain.yaml"):
-        text = file.read_text()
-        file.write_text(text.replace("sqlite:lake/", f"sqlite:{mesh}/lake/").replace("file:lake/", f"file:{mesh}/lake/"))
+def test_nothing_grows_under_mixed_load(copy, tmp_path):
+    log, spill = tmp_path / "audit", tmp_path / "spill"
     spill.mkdir()
     receiver = Receiver()
     server = Server(

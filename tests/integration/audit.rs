@@ -252,6 +252,36 @@ fn without_a_log_to_write_to_nothing_runs_and_nothing_is_told() {
     });
 }
 
+#[test]
+fn the_health_service_says_that_nothing_runs_while_nothing_can_be_recorded_and_while_the_server_drains() {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    block_on(async {
+        let shop = Shop::open(json!({})).await;
+        let options = server::Options { listen: loopback(), http: None, tls: None };
+        let running = server::start(Arc::clone(&shop.engine), options).await.unwrap();
+        let mut health = watched(&running).await;
+        assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+        let (log, away) = (shop.dir.path().join("audit"), shop.dir.path().join("away"));
+        fs::rename(&log, &away).unwrap();
+        shop.ask("owner", "SELECT id FROM shop.customers").await.unwrap_err();
+        assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+        fs::rename(&away, &log).unwrap();
+        assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+        let stopping = tokio::spawn(running.stop(tokio::time::sleep(std::time::Duration::from_secs(1))));
+        assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+        drop(health);
+        stopping.await.unwrap();
+    });
+}
+
+/// What the health service of a server tells from now on.
+async fn watched(running: &server::Running) -> tonic::Streaming<tonic_health::pb::HealthCheckResponse> {
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", running.address)).unwrap();
+    let mut client = tonic_health::pb::health_client::HealthClient::new(endpoint.connect().await.unwrap());
+    let service = "arrow.flight.protocol.FlightService".to_owned();
+    client.watch(tonic_health::pb::HealthCheckRequest { service }).await.unwrap().into_inner()
+}
+
 /// The column of texts of an answer.
 fn texts(batches: &[RecordBatch], column: &str) -> Vec<Option<String>> {
     let values = |batch: &RecordBatch| -> Vec<Option<String>> {

@@ -96,6 +96,7 @@ fn check_says_what_is_wrong_and_where() {
     check(&["explain", "policy/no-id"], 0, "the policy has no id", "");
     check(&["explain", "policy/noid"], 2, "", "did you mean `policy/no-id`?");
     check(&["explain", "storefront.customers"], 2, "", "--mesh DIR --as USER");
+    check(&["explain", "polder://packly/storefront/customers@1"], 2, "", "--mesh DIR --as USER");
     let path = dir.path().join("storefront/domain.yaml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("kind:", "kindd:", 1)).unwrap();
@@ -183,6 +184,30 @@ fn a_diff_tells_what_breaks_and_who_gains_what() {
     check(&["diff", old, new], 1, weaker, "");
     check(&["diff", old, new], 1, "breaks  column `payment_terms_days` is renamed to `terms_days`", "");
     check(&["diff", old, new, "--format", "json"], 1, "\"direction\":\"gains\"", "");
+}
+
+#[test]
+fn a_diff_names_the_derived_products_that_read_what_breaks() {
+    let terms = "apiVersion: v3.1.0\nkind: DataContract\nid: terms\nversion: 1.0.0\nstatus: active\n\
+        description: { purpose: to wait for money }\nsupport: [{ channel: '#wholesale' }]\n\
+        slaProperties: [{ property: freshness, value: 9, unit: d }]\nschema:\n  - name: terms\n    customProperties:\n      \
+        - { property: polder.query, value: 'SELECT max(payment_terms_days) AS days FROM accounts' }\n    properties:\n      \
+        - { name: days, logicalType: integer, description: The longest., classification: internal }\n";
+    let with = |changes: &[(&str, &str, &str)]| {
+        let mesh = changed(changes);
+        fs::write(mesh.path().join("wholesale/products/terms.odcs.yaml"), terms).unwrap();
+        mesh
+    };
+    let contract = "wholesale/products/accounts.odcs.yaml";
+    let renamed = "name: terms_days\n        physicalName: payment_terms_days";
+    let (old, new) = (with(&[]), with(&[(contract, "name: payment_terms_days", renamed)]));
+    let (old, new) = (old.path().to_str().unwrap(), new.path().to_str().unwrap());
+    check(&["diff", old, new], 1, "derived from it: wholesale.terms@1\n", "");
+    check(&["diff", old, new, "--format", "json"], 1, "\"derived\":[\"wholesale.terms@1\"]", "");
+    let other = with(&[(contract, "name: company_name", "name: called\n        physicalName: company_name")]);
+    let output = polder(&["diff", old, other.path().to_str().unwrap()]);
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(out.contains("`called`") && !out.contains("derived from it"), "{out}");
 }
 
 #[test]

@@ -348,10 +348,10 @@ fn a_query_that_does_not_keep_its_contract_is_drift() {
         assert!(error.message.contains(message), "{error}");
         error.message
     };
-    at("narrow", "column `id` has type `Int64`, and the contract says `int`");
+    at("narrow", "column `id` has type `long`, and the contract says `int`");
     // Nothing is cut off: the whole of it has the wider type.
-    at("halves", "column `id` has type `Float64`, and the contract says `long`");
-    at("some", "column `id` has type `Float64`, and the contract says `long`");
+    at("halves", "column `id` has type `double`, and the contract says `long`");
+    at("some", "column `id` has type `double`, and the contract says `long`");
     at("short", "column `city` is missing");
     at("misspelt", "there is no column `idd`");
     at("changing", "read only");
@@ -485,18 +485,18 @@ fn a_column_without_the_tags_of_what_it_is_made_of_is_not_served() {
     let told: Vec<String> = flaws
         .iter()
         .map(|(name, flaw)| match flaw {
-            Flaw::Query(error) => format!("{name}: {}", error.message),
+            Flaw::Query(error) => format!("{name}: {} / {}", error.message, error.help.as_deref().unwrap_or_default()),
             Flaw::Untagged(untagged) => untagged.message(name),
         })
         .collect();
     assert!(told.contains(&message.to_owned()), "{told:#?}");
     for (product, part) in [
         ("nothing", "there is no product `vault.nothing`"),
-        ("short", "it makes no column `city`"),
-        ("misspelt", "there is no column `idd`"),
+        ("short", "it makes no column `city` / write `… AS city` in the query"),
+        ("misspelt", "there is no column `idd` / did you mean `id`?"),
         ("hen", "`sales.hen` is made of itself"),
-        ("narrow", "its column `id` has type"),
-        ("halves", "its column `id` has type"),
+        ("narrow", "its column `id` has type `long`, and the contract says `int` / write `CAST(… AS INT) AS id`"),
+        ("halves", "its column `id` has type `double`, and the contract says `long` / write `CAST(… AS BIGINT) AS id`"),
     ] {
         let begins = format!("sales.{product}: ");
         assert!(told.iter().any(|line| line.starts_with(&begins) && line.contains(part)), "{product}: {told:#?}");

@@ -125,3 +125,43 @@ fn a_query_whose_rows_nobody_reads_gives_its_memory_back() {
         assert!(rows.next().await.is_none());
     });
 }
+
+#[test]
+fn so_many_statements_run_at_once_and_one_behind_them_waits_its_time_and_no_longer() {
+    packly().block_on(async {
+        let wait = Duration::from_millis(300);
+        let engine = engine(Options { at_once: Some(2), wait, ..Options::default() });
+        let endless = "SELECT x, y FROM unnest(range(0, 20000)) AS a(x) CROSS JOIN unnest(range(0, 20000)) AS b(y)";
+        let principal = engine.mesh().principal("guest").unwrap();
+        let mut unread = Vec::new();
+        for _ in 0..2 {
+            let mut rows = engine.plan(&principal, endless, &Pins::new()).await.unwrap().run().unwrap();
+            assert!(rows.next().await.unwrap().is_ok());
+            unread.push(rows);
+        }
+        assert!(engine.lanes().contains("\npolder_places{state=\"taken\"} 2\n"), "{}", engine.lanes());
+        let begun = Instant::now();
+        let error = ask(&engine, "SELECT 1 + 1").await.unwrap_err();
+        assert_eq!(error.class, Class::Limit, "{error}");
+        assert!(error.message.contains("behind others of the server, which runs 2 at once"), "{error}");
+        assert!(error.to_string().contains("--at-once"), "{error}");
+        assert!(begun.elapsed() >= wait);
+        // Who waits is let in by the end of another.
+        let mut waiting = engine.plan(&principal, "SELECT 1 + 1", &Pins::new()).await.unwrap().run().unwrap();
+        assert!(futures::poll!(waiting.next()).is_pending());
+        unread.pop().unwrap().stopper().stop();
+        assert_eq!(waiting.next().await.unwrap().unwrap().num_rows(), 1);
+        assert!(waiting.next().await.is_none());
+        drop((waiting, unread));
+        let count = "polder_statement_wait_seconds_count{door=\"embedded\"} 4";
+        while !engine.observer().render().contains(count) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", engine.observer().render());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let text = engine.observer().render();
+        for outcome in ["\"ok\"} 1", "\"limit\"} 1", "\"cancelled\"} 2"] {
+            let ended = format!("\npolder_statements_ended_total{{door=\"embedded\",outcome={outcome}\n");
+            assert!(text.contains(&ended), "{text}");
+        }
+    });
+}

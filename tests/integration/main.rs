@@ -27,6 +27,7 @@
 //! - `trust`: rules of quality on a schedule, searches, pages, and what is withheld
 //! - `own`: meshes of a test's own
 //! - `again`: plans that are used for more than one statement
+//! - `unlike`: columns that are compared and do not hold the same
 //! - `audit`: who saw what: the audit log and `mesh.queries`
 //! - `command`: the `polder` binary, its output and its exit codes
 
@@ -60,4 +61,5 @@ mod statements;
 mod tables;
 mod travel;
 mod trust;
+mod unlike;
 mod wire;

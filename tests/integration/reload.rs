@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::Int64Type;
+use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use polder::auth::new_token;
@@ -19,6 +20,7 @@ use polder::server::{self, Follow, Running};
 use polder::session::{Engine, Pins};
 use polder_catalog::mesh::Mesh;
 use polder_catalog::secret::Secret;
+use tonic::transport::Endpoint;
 
 use crate::packly::{loopback, make, packly};
 use crate::wire::{Client, get, said, stranger_at, ticket};
@@ -113,6 +115,68 @@ fn a_running_query_ends_where_a_change_takes_something_and_goes_on_elsewhere() {
             read + of_owner.map_ok(|rows| rows.num_rows()).try_fold(0, async |a, b| Ok(a + b)).await.unwrap();
         assert_eq!(whole, 1_000_000);
         assert!(mesh.http("/metrics").await.contains("\npolder_queries_revoked_total 1\n"));
+    });
+}
+
+/// The rows that one of many streams may have on their way when the mesh changes: messages that were begun.
+const ON_THE_WAY: usize = 3 * 8192;
+/// What a client holds of a stream that it does not read.
+const UNREAD: u32 = 16 << 10;
+
+/// A client whose streams do not hold each other up when none is read.
+async fn with_small_windows(mesh: &Changing) -> Client {
+    let endpoint = Endpoint::from_shared(format!("http://{}", mesh.running.address)).unwrap();
+    let endpoint = endpoint.initial_stream_window_size(UNREAD).initial_connection_window_size(256 * UNREAD);
+    let mut client = Client::new(endpoint.connect().await.unwrap());
+    client.handshake("analyst-eu", "analyst-eu").await.unwrap();
+    client
+}
+
+/// The rest of a stream: its rows, and the error that it ended with, if it did.
+async fn rest(mut batches: BoxStream<'static, Result<RecordBatch, String>>) -> (usize, Option<String>) {
+    let mut rows = 0;
+    while let Some(next) = batches.next().await {
+        match next {
+            Ok(batch) => rows += batch.num_rows(),
+            Err(error) => return (rows, Some(error)),
+        }
+    }
+    (rows, None)
+}
+
+#[test]
+fn no_row_of_two_hundred_statements_leaves_after_a_change_that_takes_something_from_them() {
+    packly().block_on(async {
+        let mesh = Changing::serve().await;
+        let first = "@id(\"storefront-is-discoverable\")";
+        let narrow = format!(
+            "@id(\"rows-of-delft\") @filter(\"city = 'Delft'\")\n\
+             permit (principal, action == Action::\"read_rows\", resource == Product::\"storefront.customers\");\n{first}"
+        );
+        for (revoked, from, to) in [(200, ANALYSTS, AUDITORS), (400, first, narrow.as_str())] {
+            let mut streams = Vec::new();
+            for _ in 0..4 {
+                let mut client = with_small_windows(&mesh).await;
+                for stream in 0..50 {
+                    // Most have made all of their rows, which wait to be read, and some make more and more.
+                    let times = if stream % 25 == 0 { 20_000 } else { 1_000 };
+                    let sql = format!(
+                        "SELECT c.customer_id, c.city, r.n FROM storefront.customers AS c \
+                         CROSS JOIN unnest(range(0, {times})) AS r(n)"
+                    );
+                    streams.push(begun(&mut client, &sql).await.1);
+                }
+            }
+            mesh.change(ACCESS, from, to).await;
+            for (rows, error) in join_all(streams.into_iter().map(rest)).await {
+                let error = error.expect("it does not end as if it were whole");
+                assert!(error.contains("the policies changed while the statement ran"), "{error}");
+                assert!(rows <= ON_THE_WAY, "{rows} rows came");
+            }
+            let told = format!("\npolder_queries_revoked_total {revoked}\n");
+            until(|| async { mesh.http("/metrics").await.contains(&told) }).await;
+            mesh.change(ACCESS, to, from).await;
+        }
     });
 }
 

@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use iceberg::Catalog;
 use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
 use polder::inspect::{Past, hold};
-use polder::session::{Engine, Pins};
+use polder::session::{Engine, Link, Pins};
 use polder_catalog::mesh::Mesh;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -111,8 +111,8 @@ async fn rules_are_checked_when_something_changed_and_their_past_is_for_those_wh
         "sql | NULL | passed | NULL | NULL | mustBe: 2",
     ];
     assert_eq!(ask(&engine, "owner", QUALITY).await, first, "a number that is no count is not told");
-    let health = "SELECT product, state, quality FROM mesh.health WHERE product = 'people'";
-    assert_eq!(ask(&engine, "owner", health).await, ["people | ok | failed"]);
+    let health = "SELECT product, state, quality, rules FROM mesh.health WHERE product = 'people'";
+    assert_eq!(ask(&engine, "owner", health).await, ["people | ok | failed | enough (coverage), nullValues"]);
     hold(&engine, None).await;
     assert_eq!(ask(&engine, "owner", QUALITY).await.len(), 3, "nothing has changed");
     append(&*catalog).await;
@@ -132,6 +132,47 @@ async fn rules_are_checked_when_something_changed_and_their_past_is_for_those_wh
         let times = "SELECT count(checked), count(snapshot), count(measured) FROM mesh.quality";
         assert_eq!(ask(&engine, restricted, times).await, ["0 | 0 | 0"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_adds_up_is_counted_in_new_files_alone() {
+    let (dir, engine, catalog) = shop().await;
+    let path = dir.path().join("shop/products/people.odcs.yaml");
+    let mut contract: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let about =
+        |pattern: &str| json!([{ "metric": "invalidValues", "mustBe": 0, "arguments": { "pattern": pattern } }]);
+    let mut rule = |pattern: &str| {
+        contract["schema"][0]["quality"] = json!([]);
+        contract["schema"][0]["properties"][1]["quality"] = about(pattern);
+        fs::write(&path, contract.to_string()).unwrap();
+        engine.serve(Mesh::load(dir.path()).unwrap());
+    };
+    let state = "SELECT measured FROM mesh.quality ORDER BY checked DESC LIMIT 1";
+    let data = || {
+        let files = walk(dir.path()).into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "parquet"));
+        files.collect::<Vec<_>>()
+    };
+    rule("^b$");
+    hold(&engine, None).await;
+    assert_eq!(ask(&engine, "owner", state).await, ["1.0"]);
+    let [old] = &data()[..] else { panic!("one file: {:?}", data()) };
+    fs::remove_file(old).unwrap();
+    append(&*catalog).await;
+    // The lake remembers for a while what the catalog said.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while ask(&engine, "owner", state).await == ["1.0"] && std::time::Instant::now() < until {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        hold(&engine, None).await;
+    }
+    assert_eq!(ask(&engine, "owner", state).await, ["2.0"], "the file that is gone was not asked for again");
+    rule("^c$");
+    hold(&engine, None).await;
+    assert_eq!(ask(&engine, "owner", state).await, ["NULL"], "what was never asked is asked of all files");
+}
+
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,6 +280,106 @@ async fn a_page_tells_what_one_may_discover_and_the_same_of_all_else() {
     }
 }
 
+/// The mesh with `shop.notes`, which is made of `shop.people` and which `watcher` alone discovers besides its owner, and
+/// nothing else. Contracts change by `with`, of `people` and `notes`.
+async fn watched(with: impl Fn(&mut Value, &mut Value)) -> (TempDir, Arc<Engine>) {
+    let (dir, engine, _) = shop().await;
+    let file = |name: &str| dir.path().join(name);
+    let read = |name: &str| -> Value { serde_json::from_str(&fs::read_to_string(file(name)).unwrap()).unwrap() };
+    let mut mesh = read("mesh.yaml");
+    mesh["groups"].as_array_mut().unwrap().push(json!("watchers"));
+    let mut watcher = mesh["auth"]["users"][0].clone();
+    (watcher["name"], watcher["groups"]) = (json!("watcher"), json!(["watchers"]));
+    mesh["auth"]["users"].as_array_mut().unwrap().push(watcher);
+    let more = r#"
+@id("unseen") forbid (principal in Group::"watchers", action == Action::"discover", resource in Product::"shop.people");
+@id("watched") permit (principal in Group::"watchers", action == Action::"discover", resource in Product::"shop.notes");
+"#;
+    let mut notes = own::contract("shop", "notes", &schema());
+    let object = &mut notes["schema"][0];
+    object.as_object_mut().unwrap().remove("physicalName");
+    object["description"] = json!("What people wished for.");
+    object["customProperties"] =
+        json!([{ "property": "polder.query", "value": "SELECT id, note, salary FROM people" }]);
+    for (place, position) in [(0, 2), (1, 1)] {
+        let column = &mut object["properties"][place];
+        (column["primaryKey"], column["primaryKeyPosition"]) = (json!(true), json!(position));
+    }
+    let mut people = read("shop/products/people.odcs.yaml");
+    with(&mut people, &mut notes);
+    fs::write(file("mesh.yaml"), mesh.to_string()).unwrap();
+    fs::write(file("shop/products/people.odcs.yaml"), people.to_string()).unwrap();
+    fs::write(file("shop/products/notes.odcs.yaml"), notes.to_string()).unwrap();
+    fs::write(file("shop/policies/access.cedar"), format!("{POLICIES}{more}")).unwrap();
+    engine.serve(Mesh::load(dir.path()).unwrap_or_else(|findings| panic!("{findings:#?}")));
+    (dir, engine)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_product_is_made_of_is_told_as_far_as_one_may_discover_it() {
+    let (dir, engine) = watched(|_, _| {}).await;
+    let products = "SELECT product, key, upstream, downstream, uri FROM mesh.products WHERE product IN ('people', 'notes') \
+                    ORDER BY product";
+    let (notes, people) = ("notes | note, id |", "people |  |");
+    let uri = |name: &str| format!("polder://small/shop/{name}@1");
+    let all =
+        [format!("{notes} shop.people |  | {}", uri("notes")), format!("{people}  | shop.notes | {}", uri("people"))];
+    assert_eq!(ask(&engine, "owner", products).await, all);
+    assert_eq!(ask(&engine, "watcher", products).await, [format!("{notes}  |  | {}", uri("notes"))]);
+    assert_eq!(ask(&engine, "guest", products).await, [format!("{people}  |  | {}", uri("people"))]);
+    let page = async |user: &str, product: &str| {
+        let page = engine.page(&engine.mesh().principal(user).unwrap(), "shop", product).await.unwrap();
+        let names = |links: &[Link]| links.iter().map(|link| link.product.clone()).collect::<Vec<_>>().join(", ");
+        let state = page.health.as_ref().map(|health| health.state.clone()).unwrap();
+        [page.key.join(", "), names(&page.upstream), names(&page.downstream), state].join(" | ")
+    };
+    assert_eq!(page("owner", "notes").await, "note, id | people |  | ok");
+    assert_eq!(page("watcher", "notes").await, "note, id |  |  | ok");
+    assert_eq!(page("owner", "people").await, " |  | notes | ok");
+    assert_eq!(page("guest", "people").await, " |  |  | ok");
+
+    let products = dir.path().join("shop/products");
+    let text = fs::read_to_string(products.join("people.odcs.yaml")).unwrap();
+    let mut contract: Value = serde_json::from_str(&text).unwrap();
+    (contract["version"], contract["status"]) = (json!("2.0.0"), json!("draft"));
+    contract["id"] = json!("shop-people-2");
+    fs::write(products.join("people@2.odcs.yaml"), contract.to_string()).unwrap();
+    engine.serve(Mesh::load(dir.path()).unwrap_or_else(|findings| panic!("{findings:#?}")));
+    let page = engine.page(&engine.mesh().principal("owner").unwrap(), "shop", "people").await.unwrap();
+    let versions: Vec<_> = page.versions.iter().map(|version| (version.product.as_str(), &*version.status)).collect();
+    assert_eq!(versions, [("people@2", "draft")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_derived_product_is_stale_where_that_is_why_it_is_not_read() {
+    let late = json!([{ "property": "freshness", "value": 1, "unit": "s" }]);
+    let refuse = json!([{ "property": "polder.stale", "value": "refuse" }]);
+    let health = "SELECT state, reason FROM mesh.health WHERE product = 'notes'";
+    let source = |people: &mut Value, _: &mut Value| {
+        (people["slaProperties"], people["customProperties"]) = (late.clone(), refuse.clone());
+    };
+    let itself = |_: &mut Value, notes: &mut Value| {
+        (notes["slaProperties"], notes["customProperties"]) = (late.clone(), refuse.clone());
+    };
+    let pause = std::time::Duration::from_millis(2_100);
+
+    let (_dir, engine) = watched(source).await;
+    tokio::time::sleep(pause).await;
+    let owner = engine.mesh().principal("owner").unwrap();
+    let refused = engine.plan(&owner, "SELECT id FROM shop.notes", &Pins::new()).await.unwrap_err();
+    assert!(refused.message.contains("is stale"), "{refused}");
+    let why = "`shop.notes` cannot be read: `shop.people` is stale: it changed longer ago than its contract allows";
+    assert_eq!(ask(&engine, "owner", health).await, [format!("stale | {why}")]);
+    assert_eq!(ask(&engine, "watcher", health).await, ["ok | NULL"], "what one may not discover says nothing of it");
+    let page = engine.page(&owner, "shop", "notes").await.unwrap();
+    assert_eq!(page.health.and_then(|health| health.reason).as_deref(), Some(why));
+
+    let (_dir, engine) = watched(itself).await;
+    tokio::time::sleep(pause).await;
+    let told = ask(&engine, "owner", health).await;
+    assert!(told[0].starts_with("stale | `shop.notes` is stale: it changed "), "{told:?}");
+}
+
 #[test]
 fn the_tags_that_derived_columns_inherit_are_written_where_they_lack() {
     let dir = tempfile::tempdir().unwrap();
@@ -261,6 +402,7 @@ fn the_tags_that_derived_columns_inherit_are_written_where_they_lack() {
     };
     let (code, said) = check(&[]);
     assert!(code == 1 && said.contains("derived/untagged"), "{said}");
+    assert!(said.ends_with("1 domain and 1 product can be served\n"), "what lacks tags is not served: {said}");
     assert_eq!(fs::read_to_string(&file).unwrap(), derived, "nothing is written unasked");
     let (code, said) = check(&["--fix"]);
     assert_eq!(code, 0, "{said}");

@@ -22,6 +22,18 @@ def doubling(make, times, table=CUSTOMERS):
     return f"SELECT sum(length(s)) FROM ({nested(f'SELECT customer_id AS s FROM {table}', f'SELECT {make} AS s FROM {{}} t', times)}) t"
 
 
+def listed(one, times):
+    """The same expression of so many numbers."""
+    return ", ".join(one.format(n) for n in range(times))
+
+
+def steps(first, make, times):
+    """A WITH query for each of so many steps, from `a0` on."""
+    return f"WITH a0 AS ({first})" + "".join(f", a{n + 1} AS (SELECT {make} FROM a{n})" for n in range(times))
+
+
+NAMED = "SELECT named_struct('left', s, 'right', s) AS s FROM {} t"
+ORDERED = "string_agg(nullif(session_id,'{}'), ',' ORDER BY sku)"
 CROSSED = f"{EVENTS} a CROSS JOIN {EVENTS} b"
 COLUMNS = "event_id, customer_id, session_id, event_type, device, sku"
 LONG = "x" * 100_000
@@ -73,6 +85,31 @@ KILLERS = {
     "infinite recursion": ("WITH RECURSIVE r AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM r) SELECT count(*) FROM r", REFUSED),
     "a type of a billion NULLs": ("SELECT arrow_cast(NULL, 'FixedSizeList(1000000000, Int64)')", REFUSED),
     "bytes of a fixed gigabyte": ("SELECT arrow_cast(NULL, 'FixedSizeBinary(2000000000)')", REFUSED),
+    "a type of forty thousand lists": ("SELECT arrow_cast(NULL, '" + "List(" * 40_000 + "Int8" + ")" * 40_000 + "')", REFUSED),
+    "five thousand sums": (f"SELECT {listed('sum(dwell_ms+{})', 900)}, {listed('sum(nullif(dwell_ms,{}))', 4_000)} FROM {EVENTS}", REFUSED),
+    "a thousand lists of groups": (f"SELECT event_id, {listed('array_agg(nullif(dwell_ms,{}))', 1_001)} FROM {EVENTS} GROUP BY 1", REFUSED),
+    # What doubles with each subquery while it is planned.
+    "structs, doubled": (f"SELECT count(s) FROM ({nested(f'SELECT customer_id AS s FROM {CUSTOMERS}', 'SELECT struct(s, s) AS s FROM {} t', 20)}) t", LIMIT),
+    "named structs, doubled": (
+        f"SELECT count(s) FROM ({nested(f'SELECT customer_id AS s FROM {CUSTOMERS}', NAMED, 20)}) t",
+        LIMIT,
+    ),
+    "structs of ten, of ten, of ten": (
+        f"SELECT count(s) FROM ({nested(f'SELECT customer_id AS s FROM {CUSTOMERS}', 'SELECT struct(' + ', '.join('s' * 10) + ') AS s FROM {} t', 8)}) t",
+        LIMIT,
+    ),
+    "structs of nothing, doubled": (steps("SELECT 1 AS x", "struct(x, x) AS x", 40) + " SELECT x FROM a40", LIMIT),
+    "a map of maps": (f"SELECT count(s) FROM ({nested(f'SELECT customer_id AS s FROM {CUSTOMERS}', 'SELECT map([s], [s]) AS s FROM {} t', 20)}) t", REFUSED),
+    "a condition that doubles": (steps(f"SELECT dwell_ms AS x FROM {EVENTS}", "x + x AS x", 40) + " SELECT x FROM a40 WHERE x > 5", LIMIT),
+    "a condition of cases of cases": (
+        steps(f"SELECT dwell_ms AS x FROM {EVENTS}", "CASE WHEN x > 1 THEN x WHEN x < 0 THEN -x ELSE x + 1 END AS x", 20)
+        + " SELECT count(*) FROM a20 WHERE x > 5",
+        LIMIT,
+    ),
+    "a join on what doubles": (
+        steps(f"SELECT dwell_ms AS x FROM {EVENTS}", "x + x AS x", 30) + " SELECT count(*) FROM a30 l JOIN storefront.customers r ON l.x = length(r.city)",
+        LIMIT,
+    ),
     # Functions that grow, by a number that stands there.
     "repeat, two billion times": ("SELECT repeat('x', 2000000000)", REFUSED),
     "repeat of repeat": (f"SELECT repeat(repeat(customer_id, 10000), 10000) FROM {CUSTOMERS}", REFUSED),
@@ -165,6 +202,32 @@ KILLERS = {
     "repeat in a group": (f"SELECT count(*) FROM (SELECT repeat(customer_id, 10000) AS s FROM {EVENTS} GROUP BY 1) t", EITHER),
     "repeat in an order": (f"SELECT repeat(customer_id, 10000) AS s FROM {EVENTS} ORDER BY 1 LIMIT 5", EITHER),
     "repeat in an aggregate": (f"SELECT max(repeat(customer_id, 10000)) FROM {EVENTS}", EITHER),
+    # Patterns.
+    "a pattern for each row": (f"SELECT sum(regexp_count(customer_id, event_id || '\\w{{50}}')) FROM {EVENTS}", EITHER),
+    "a pattern for each row, by an operator": (f"SELECT count(*) FROM {EVENTS} WHERE customer_id ~ (event_id || '\\w{{50}}')", EITHER),
+    "a replacement by a pattern for each row": (
+        f"SELECT sum(length(regexp_replace(customer_id, event_id || '\\w{{50}}', 'x'))) FROM {EVENTS}",
+        EITHER,
+    ),
+    # How far a pattern is compiled before it is too large takes longer than the statement may on a slow machine.
+    "too large a pattern for each row": (f"SELECT sum(regexp_count(customer_id, event_id || '\\w{{500}}')) FROM {EVENTS}", REFUSED),
+    "too large a pattern for each row, by an operator": (f"SELECT count(*) FROM {EVENTS} WHERE customer_id ~ (event_id || '\\w{{500}}')", LIMIT),
+    "a replacement by too large a pattern": (
+        f"SELECT sum(length(regexp_replace(customer_id, event_id || '\\w{{500}}', 'x'))) FROM {EVENTS}",
+        LIMIT,
+    ),
+    "a pattern that looks ahead at each letter": (f"SELECT sum(regexp_count(repeat(customer_id, 10000), '.*[^A-Z0-9]|[A-Z0-9]')) FROM {EVENTS}", EITHER),
+    "a replacement that looks ahead at each letter": (
+        f"SELECT sum(length(regexp_replace(repeat(customer_id, 1000), '.*[^A-Z0-9]|[A-Z0-9]', 'x', 'g'))) FROM {EVENTS}",
+        EITHER,
+    ),
+    "one text that is looked ahead in": (
+        f"SELECT regexp_count(t.s, '.*[^A-Z0-9,]|[A-Z0-9]') FROM (SELECT string_agg(event_id, ',') AS s FROM {EVENTS}) t",
+        EITHER,
+    ),
+    "letters put between all letters": (f"SELECT sum(length(regexp_replace(repeat(customer_id, 1000), '', 'x', 'g'))) FROM {EVENTS}", EITHER),
+    # Groups, each with a state for each aggregate.
+    "sketches of each group": (f"SELECT event_id, {listed('approx_distinct(nullif(dwell_ms,{}))', 300)} FROM {EVENTS} GROUP BY 1", LIMIT),
     # Values that are gathered and then repeated.
     "all rows in one list": (f"SELECT cardinality(array_agg(a.customer_id || b.customer_id)) FROM {CROSSED}", LIMIT),
     "all rows in one text": (f"SELECT length(string_agg(a.customer_id || b.customer_id, ',')) FROM {CROSSED}", LIMIT),
@@ -225,8 +288,22 @@ KILLERS = {
     "a LIKE that goes back": (f"SELECT count(*) FROM {EVENTS} WHERE repeat(customer_id, 1000) LIKE '{'%a' * 200}'", EITHER),
 }  # fmt: skip
 
-# What DataFusion computes for minutes in a debug build between two points at which it can be ended (its issue 19358). Its
-# client is told, and the spare threads keep others going.
+# What DataFusion computes for seconds or minutes in a debug build between two points at which it can be ended: pairs of rows (its
+# issue 19358), and what groups keep, which is given on or spilled all at once, in copies that no pool is asked for. Its client
+# is told, and the spare threads keep others going.
 SLOW = {
     "all triples": (f"SELECT count(*) FROM {CROSSED} CROSS JOIN {EVENTS} c WHERE a.value_eur + b.value_eur > c.value_eur", EITHER),
+    "a few sketches of each group": (f"SELECT event_id, {listed('approx_distinct(nullif(dwell_ms,{}))', 3)} FROM {EVENTS} GROUP BY 1", EITHER),
+    "percentiles of each group": (
+        f"SELECT event_id, {listed('approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY nullif(dwell_ms,{}))', 100)} FROM {EVENTS} GROUP BY 1",
+        EITHER,
+    ),
+    "texts in order of each group": (
+        f"SELECT event_id, {listed(ORDERED, 100)} FROM {EVENTS} GROUP BY 1",
+        EITHER,
+    ),
+    "two hundred and fifty sets of four": (
+        f"SELECT count(*) FROM {EVENTS} GROUP BY GROUPING SETS ({', '.join(['(event_id, customer_id, session_id, sku)'] * 250)})",
+        EITHER,
+    ),
 }
