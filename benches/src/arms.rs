@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -16,14 +17,14 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use polder::lake::{self, Lake};
-use polder::session::{Engine, Options, Pins};
+use polder::session::{Engine, Options, Pins, Request};
 use polder_catalog::mesh::Mesh;
 use polder_catalog::principal::Principal;
 
 use crate::Result;
 use crate::far;
 use crate::governed::{self, Rules};
-use crate::tables::{Setting, TPCH, open, pin};
+use crate::tables::{Setting, open, pin};
 
 /// Bytes that queries may hold, in every arm.
 const MEMORY: usize = 2 << 30;
@@ -72,7 +73,7 @@ impl fmt::Display for Arm {
 
 /// An arm that is ready for queries.
 pub(crate) enum Ready {
-    Session(Arc<Engine>, Principal),
+    Session(Arc<Engine>, Principal, String),
     ByHand(Arc<Engine>, Principal, Box<Mesh>, Rules),
     Bare(Box<SessionContext>),
 }
@@ -83,17 +84,17 @@ impl Ready {
         match arm {
             Arm::Session => {
                 let (engine, principal) = engine(setting, setting.mesh()?, "bench")?;
-                Ok(Self::Session(engine, principal))
+                Ok(Self::Session(engine, principal, setting.tables()?.0))
             }
             Arm::Far | Arm::Kept => {
                 let lake = if arm == Arm::Kept { far::kept(setting)? } else { far::far() };
                 let (engine, principal) = engine_over(setting, setting.mesh()?, "bench", lake)?;
-                Ok(Self::Session(engine, principal))
+                Ok(Self::Session(engine, principal, setting.tables()?.0))
             }
             Arm::Masked | Arm::Filtered => {
                 let rules = if arm == Arm::Masked { Rules::Masks } else { Rules::Rows };
                 let (engine, principal) = engine(setting, governed::mesh(setting)?, rules.user())?;
-                Ok(Self::Session(engine, principal))
+                Ok(Self::Session(engine, principal, setting.tables()?.0))
             }
             Arm::MaskedByHand | Arm::FilteredByHand => {
                 let rules = if arm == Arm::MaskedByHand { Rules::Masks } else { Rules::Rows };
@@ -104,9 +105,10 @@ impl Ready {
             Arm::Scan => {
                 let lake = Lake::default();
                 let context = bare(setting, Some(&lake))?;
-                let scans = TPCH.map(async |table| {
-                    let scan = pin(open(setting, &lake, "pinned", &format!("tpch.{table}")).await?).await?;
-                    register(&context, table, scan)
+                let (domain, tables) = setting.tables()?;
+                let scans = tables.iter().map(async |table| {
+                    let scan = pin(open(setting, &lake, "pinned", &format!("{domain}.{table}")).await?).await?;
+                    register(&context, &domain, table, scan)
                 });
                 try_join_all(scans).await?;
                 Ok(Self::Bare(Box::new(context)))
@@ -115,8 +117,10 @@ impl Ready {
                 let context = bare(setting, None)?;
                 let parquet = ParquetFormat::default().with_force_view_types(arm == Arm::Plain);
                 let parquet = Arc::new(parquet);
-                let listings = TPCH.map(async |table| {
-                    register(&context, table, Arc::new(listing(&context, setting, table, parquet.clone()).await?))
+                let (domain, tables) = setting.tables()?;
+                let listings = tables.iter().map(async |table| {
+                    let files = setting.files(&domain, table)?;
+                    register(&context, &domain, table, Arc::new(listing(&context, &files, parquet.clone()).await?))
                 });
                 try_join_all(listings).await?;
                 Ok(Self::Bare(Box::new(context)))
@@ -140,7 +144,11 @@ impl Ready {
     /// All rows of a statement in this arm's words.
     pub(crate) async fn run(&self, sql: &str) -> Result<Vec<RecordBatch>> {
         match self {
-            Self::Session(engine, principal) | Self::ByHand(engine, principal, ..) => {
+            Self::Session(engine, principal, domain) => {
+                let request = Request { schema: Some(domain.clone()), ..Request::new(sql) };
+                Ok(engine.plan_request(principal, request).await?.run()?.try_collect().await?)
+            }
+            Self::ByHand(engine, principal, ..) => {
                 Ok(engine.plan(principal, sql, &Pins::new()).await?.run()?.try_collect().await?)
             }
             Self::Bare(context) => Ok(context.sql(sql).await?.collect().await?),
@@ -165,25 +173,27 @@ pub(crate) fn bare(setting: &Setting, lake: Option<&Lake>) -> Result<SessionCont
     if let Some(lake) = lake {
         runtime = runtime.with_object_store_registry(lake.stores());
     }
+    let (domain, _) = setting.tables()?;
     let config = SessionConfig::new().with_target_partitions(setting.threads).with_collect_statistics(true);
+    let config = config.with_default_catalog_and_schema("datafusion", &domain);
     let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
     let catalog = context.catalog("datafusion").ok_or("the session has no catalog")?;
-    catalog.register_schema("tpch", Arc::new(MemorySchemaProvider::new()))?;
+    catalog.register_schema(&domain, Arc::new(MemorySchemaProvider::new()))?;
     Ok(context)
 }
 
-pub(crate) fn register(context: &SessionContext, table: &str, provider: Arc<dyn TableProvider>) -> Result<()> {
-    context.register_table(TableReference::partial("tpch", table), provider)?;
+pub(crate) fn register(
+    context: &SessionContext,
+    domain: &str,
+    table: &str,
+    provider: Arc<dyn TableProvider>,
+) -> Result<()> {
+    context.register_table(TableReference::partial(domain, table), provider)?;
     Ok(())
 }
 
-async fn listing(
-    context: &SessionContext,
-    setting: &Setting,
-    table: &str,
-    format: Arc<ParquetFormat>,
-) -> Result<ListingTable> {
-    let place = ListingTableUrl::parse(format!("{}/", setting.files(table)?.display()))?;
+async fn listing(context: &SessionContext, files: &Path, format: Arc<ParquetFormat>) -> Result<ListingTable> {
+    let place = ListingTableUrl::parse(format!("{}/", files.display()))?;
     let options =
         ListingOptions::new(format).with_session_config_options(context.state().config()).with_collect_stat(true);
     let config = ListingTableConfig::new(place).with_listing_options(options);

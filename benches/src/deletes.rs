@@ -23,13 +23,13 @@ const CASES: [(&str, &str); 3] = [
 pub(crate) async fn run(setting: &Setting) -> Result<String> {
     let lake = Lake::default();
     let context = bare(setting, Some(&lake))?;
-    register(&context, "clean", pin(open(setting, &lake, "pinned", "tpch.lineitem").await?).await?)?;
+    register(&context, "tpch", "clean", pin(open(setting, &lake, "pinned", "tpch.lineitem").await?).await?)?;
     let mut arms = Vec::new();
     let mut refused = String::new();
     for variant in VARIANTS {
         match pin(open(setting, &lake, "variants", &format!("tpch.{variant}")).await?).await {
             Ok(scan) => {
-                register(&context, variant, scan)?;
+                register(&context, "tpch", variant, scan)?;
                 arms.push(variant.to_owned());
             }
             Err(error) => refused += &format!("\n{variant}: {error}\n"),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare.py -> tables + mesh -> make: variants with deletes, a table of 100 000 files
-//!            -> tpch | deletes | planning | decide | small | wire -> JSON lines on stdout, a Markdown report on stderr or in a file
+//!            -> tpch | tpcds | deletes | planning | decide | small | wire -> JSON lines on stdout, a Markdown report on stderr or in a file
 //! ```
 //!
 //! Only ratios inside one run mean anything: all arms are one build, and the machine may be busy. A ratio is one of
@@ -22,10 +22,10 @@ mod make;
 mod measure;
 mod peer;
 mod planning;
+mod queries;
 mod report;
 mod small;
 mod tables;
-mod tpch;
 #[path = "../../catalog/src/tests/vast.rs"]
 mod vast;
 mod wire;
@@ -33,6 +33,7 @@ mod wire;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use queries::Workload;
 
 /// What the product allocates with.
 #[global_allocator]
@@ -68,7 +69,9 @@ enum What {
         files: usize,
     },
     /// The 22 queries of TPC-H
-    Tpch(tpch::Options),
+    Tpch(queries::Options),
+    /// The 99 queries of TPC-DS
+    Tpcds(queries::Options),
     /// Scans with deletes beside the clean scan
     Deletes,
     /// Planning over a table of many files
@@ -111,11 +114,12 @@ async fn run(arguments: Arguments) -> Result<()> {
     let report = match arguments.what {
         What::Make { files } => return make::all(&setting, files).await,
         What::Explain { arm, query, analyze } => {
-            let text = tpch::explain(&setting, arm, &query, analyze).await?;
+            let text = queries::explain(&setting, arm, &query, analyze).await?;
             println!("{text}");
             return Ok(());
         }
-        What::Tpch(options) => tpch::run(&setting, &options).await?,
+        What::Tpch(options) => queries::run(&setting, Workload::TpcH, &options).await?,
+        What::Tpcds(options) => queries::run(&setting, Workload::TpcDs, &options).await?,
         What::Deletes => deletes::run(&setting).await?,
         What::Planning => planning::run(&setting).await?,
         What::Decide(options) => decide::run(&setting, &options)?,

@@ -1,7 +1,8 @@
 //! An arm in a process of its own, for engines that cannot be in this one.
 //!
 //! ```text
-//! peer's first line: its name. Then for each {"sql": ...} one {"seconds", "cpu", "rows"} or {"error"}.
+//! peer's first line: its name. Then for each {"sql": ...} one {"seconds", "cpu", "rows"} or {"error"}; where "answer" was
+//! asked for, a peer that can tells its rows as well: lists of numbers, texts and nulls.
 //! ```
 
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -10,6 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::answer::Answer;
 use crate::measure::Cost;
 
 /// A running peer; it ends with this.
@@ -38,19 +40,33 @@ impl Peer {
         Ok(Self { name, asked, answers, process })
     }
 
-    /// What a query took by the peer's own clock, and how many rows it gave.
-    pub(crate) fn ask(&mut self, sql: &str) -> Result<(Cost, usize)> {
-        self.asked.write_all(format!("{}\n", json!({ "sql": sql })).as_bytes())?;
+    /// What a query took by the peer's own clock.
+    pub(crate) fn ask(&mut self, sql: &str) -> Result<Cost> {
+        cost(&self.answer(&json!({ "sql": sql }))?)
+    }
+
+    /// How many rows a query gives, and which, if the peer tells them.
+    pub(crate) fn rows(&mut self, sql: &str) -> Result<(usize, Option<Answer>)> {
+        let answer = self.answer(&json!({ "sql": sql, "answer": true }))?;
+        let rows = answer.get("rows").and_then(Value::as_u64).ok_or("a peer without rows")?;
+        Ok((usize::try_from(rows)?, answer.get("answer").and_then(Answer::of_json)))
+    }
+
+    fn answer(&mut self, asked: &Value) -> Result<Value> {
+        self.asked.write_all(format!("{asked}\n").as_bytes())?;
         self.asked.flush()?;
         let line = self.answers.next().transpose()?.ok_or_else(|| format!("{} ended", self.name))?;
         let answer: Value = serde_json::from_str(&line)?;
         if let Some(error) = answer.get("error") {
             return Err(format!("{}: {error}", self.name).into());
         }
-        let number = |key: &str| answer.get(key).and_then(Value::as_f64).ok_or("a peer without numbers");
-        let rows = answer.get("rows").and_then(Value::as_u64).ok_or("a peer without rows")?;
-        Ok((Cost { wall: number("seconds")?, cpu: number("cpu")? }, usize::try_from(rows)?))
+        Ok(answer)
     }
+}
+
+fn cost(answer: &Value) -> Result<Cost> {
+    let number = |key: &str| answer.get(key).and_then(Value::as_f64).ok_or("a peer without numbers");
+    Ok(Cost { wall: number("seconds")?, cpu: number("cpu")? })
 }
 
 impl Drop for Peer {

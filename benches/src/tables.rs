@@ -10,10 +10,6 @@ use polder_catalog::mesh::{CatalogConfig, Domain, Mesh, Storage};
 
 use crate::Result;
 
-/// The tables of TPC-H.
-pub(crate) const TPCH: [&str; 8] =
-    ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
-
 /// What every arm of a run shares.
 pub(crate) struct Setting {
     pub(crate) data: PathBuf,
@@ -57,9 +53,17 @@ impl Setting {
         Ok(serde_json::from_slice(&text)?)
     }
 
+    /// The domain and the names of the tables that prepare.py made.
+    pub(crate) fn tables(&self) -> Result<(String, Vec<String>)> {
+        let names: Vec<String> = self.pinned("pinned")?.into_keys().collect();
+        let domain = names.first().and_then(|name| name.split('.').next()).ok_or("no table is pinned")?.to_owned();
+        let tables = names.iter().filter_map(|name| name.split_once('.')).map(|(_, table)| table.to_owned()).collect();
+        Ok((domain, tables))
+    }
+
     /// Where the Parquet files of a table are, and nothing else.
-    pub(crate) fn files(&self, table: &str) -> Result<PathBuf> {
-        Ok(std::fs::canonicalize(self.data.join("lake/tpch").join(table).join("data"))?)
+    pub(crate) fn files(&self, domain: &str, table: &str) -> Result<PathBuf> {
+        Ok(std::fs::canonicalize(self.data.join("lake").join(domain).join(table).join("data"))?)
     }
 }
 

@@ -1,5 +1,6 @@
-//! The 22 queries of TPC-H, warm or cold, with answers that must agree.
+//! The queries of a workload, warm or cold, with answers that must agree: the 22 of TPC-H, or the 99 of TPC-DS.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -18,12 +19,12 @@ pub(crate) struct Options {
     /// The arms; the last is what the others are held against
     #[arg(long, value_delimiter = ',', default_value = "session,scan,plain")]
     arms: Vec<Arm>,
-    /// Numbers of queries; all of them by default
+    /// Numbers of queries; all that are there by default
     #[arg(long, value_delimiter = ',')]
     queries: Vec<usize>,
-    /// Where the queries are
-    #[arg(long, default_value = "benches/queries/tpch")]
-    texts: PathBuf,
+    /// Where the queries are: benches/queries/tpch, or what prepare.py left
+    #[arg(long)]
+    texts: Option<PathBuf>,
     /// A new engine for every turn: no footer, no file list and no index is cached. The pages of the files stay in the
     /// system's memory.
     #[arg(long)]
@@ -33,27 +34,69 @@ pub(crate) struct Options {
     peer: Option<String>,
 }
 
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Workload {
+    TpcH,
+    TpcDs,
+}
+
+impl Workload {
+    fn suite(self) -> &'static str {
+        match self {
+            Self::TpcH => "tpch",
+            Self::TpcDs => "tpcds",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::TpcH => "TPC-H",
+            Self::TpcDs => "TPC-DS",
+        }
+    }
+
+    fn texts(self, setting: &Setting) -> PathBuf {
+        match self {
+            Self::TpcH => "benches/queries/tpch".into(),
+            Self::TpcDs => setting.data.join("queries"),
+        }
+    }
+}
+
+/// The queries of a directory, by their numbers.
+fn numbered(texts: &Path) -> Result<BTreeMap<usize, PathBuf>> {
+    let files = std::fs::read_dir(texts).map_err(|error| format!("{}: {error}", texts.display()))?;
+    let number = |path: &PathBuf| path.file_stem()?.to_str()?.strip_prefix('q')?.parse().ok();
+    let files = files.map(|file| file.map(|file| file.path())).collect::<std::io::Result<Vec<_>>>()?;
+    Ok(files.into_iter().filter_map(|path| Some((number(&path)?, path))).collect())
+}
+
 /// Every query in turn, and every arm in turn at each: first once unmeasured, whose answers are compared.
-pub(crate) async fn run(setting: &Setting, options: &Options) -> Result<String> {
+pub(crate) async fn run(setting: &Setting, workload: Workload, options: &Options) -> Result<String> {
     let mut peer = match &options.peer {
         Some(command) => Some(Peer::start(command)?),
         None => None,
     };
     let arms = options.arms.iter().map(ToString::to_string).chain(peer.iter().map(|peer| peer.name.clone()));
-    let mut turns = Turns::new("tpch", arms.collect());
+    let mut turns = Turns::new(workload.suite(), arms.collect());
     let mut ready = Vec::new();
     for arm in &options.arms {
         ready.push((*arm, Ready::start(*arm, setting).await?));
     }
-    let numbers = if options.queries.is_empty() { (1..=22).collect() } else { options.queries.clone() };
-    for number in numbers {
+    let mut queries = numbered(&options.texts.clone().unwrap_or_else(|| workload.texts(setting)))?;
+    if !options.queries.is_empty() {
+        queries.retain(|number, _| options.queries.contains(number));
+    }
+    for (number, path) in queries {
         let name = format!("q{number:02}");
-        let sql = text(&options.texts.join(format!("{name}.sql")))?;
-        let rows = compare(&name, &sql, &ready).await?;
-        if let Some(peer) = &mut peer {
-            let (_, theirs) = peer.ask(&sql)?;
-            if rows.is_some_and(|rows| rows != theirs) {
-                return Err(format!("{name}: {} gives {theirs} rows and not {rows:?}", peer.name).into());
+        let sql = text(&path)?;
+        let ours = compare(&name, &sql, &ready).await?;
+        if let Some((peer, ours)) = peer.as_mut().zip(ours) {
+            let (rows, theirs) = peer.rows(&sql)?;
+            if ours.rows() != rows || theirs.is_some_and(|theirs| !ours.agrees_abroad(&theirs)) {
+                let mine = ours.rows();
+                return Err(format!("{name}: {} ({rows} rows) and ours ({mine} rows) do not agree", peer.name).into());
             }
         }
         for round in 0..setting.rounds {
@@ -70,17 +113,17 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> Result<String> 
                 turns.add(&name, &arm.to_string(), cost);
             }
             if let Some(peer) = &mut peer {
-                let (cost, _) = peer.ask(&sql)?;
+                let cost = peer.ask(&sql)?;
                 turns.add(&name, &peer.name, cost);
             }
         }
     }
     let state = if options.cold { "cold" } else { "warm" };
-    Ok(turns.table(&format!("TPC-H, {state}, {} rounds", setting.rounds)))
+    Ok(turns.table(&format!("{}, {state}, {} rounds", workload.title(), setting.rounds)))
 }
 
-/// Asks every arm, and says how many rows they agree on.
-async fn compare(name: &str, sql: &str, ready: &[(Arm, Ready)]) -> Result<Option<usize>> {
+/// Asks every arm, and gives what they agree on.
+async fn compare(name: &str, sql: &str, ready: &[(Arm, Ready)]) -> Result<Option<Answer>> {
     let mut first: Option<(Arm, Answer)> = None;
     for (arm, ready) in ready {
         let batches = ready.ask(sql).await.map_err(|error| format!("{name} by {arm}: {error}"))?;
@@ -94,7 +137,7 @@ async fn compare(name: &str, sql: &str, ready: &[(Arm, Ready)]) -> Result<Option
             Some(_) => {}
         }
     }
-    Ok(first.map(|(_, answer)| answer.rows()))
+    Ok(first.map(|(_, answer)| answer))
 }
 
 fn text(path: &Path) -> Result<String> {
