@@ -237,26 +237,17 @@ impl Engine {
         let trace = self.observer.trace(&request.origin);
         let traced = trace.clone();
         let late = failure::timeout(&timeout);
-        let place = under(trace.clone(), self.lanes.enter(&self.planned, &principal.id));
         let planned = under(trace.clone(), async move {
             let Serving { mesh, epoch } = engine.served.now();
             let resolver = engine.resolver_of(mesh, &asking, &asked.pins);
             let life = Life { deadline, timeout };
-            let mut planned = super::planning::plan(&engine, &resolver, &asked, life, epoch).await?;
+            let planned = super::planning::plan(&engine, &resolver, &asked, life, epoch);
+            let mut planned = engine.lanes.take_turns(&engine.planned, &asking.id, planned).await?;
             planned.told(record::asked(&resolver.mesh, &asking, &asked.sql, Names::All), asked.origin, traced);
             planned.basis = Basis { principal: asking, epoch, relied: resolver.relied() };
             Ok(planned)
         });
-        let planned = async {
-            let place = place.await?;
-            // It is held for as long as a thread is, also where nobody waits for what is planned.
-            self.apart(async move {
-                let planned = planned.await;
-                drop(place);
-                planned
-            })
-            .await
-        };
+        let planned = self.apart(planned);
         match tokio::time::timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(late)) {
             Ok(planned) => Ok(planned),
             Err(error) => Err(self.refused(principal, request, error, begun.elapsed(), trace).await),

@@ -56,8 +56,8 @@ def serve(mesh):
     """Starts further servers, for tests that stop them or need other options."""
     with contextlib.ExitStack() as running:
 
-        def start(*arguments, mesh=mesh):
-            server = Server(mesh, *arguments)
+        def start(*arguments, mesh=mesh, by=()):
+            server = Server(mesh, *arguments, by=by)
             running.callback(server.stop)
             return server
 

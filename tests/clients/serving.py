@@ -25,10 +25,10 @@ def binary():
 
 
 class Server:
-    """A server over one mesh. What it says on stderr is kept in `said`."""
+    """A server over one mesh, started by the command `by` where one is given. What it says on stderr is kept in `said`."""
 
-    def __init__(self, mesh, *arguments):
-        command = [binary(), "serve", "--mesh", str(mesh), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    def __init__(self, mesh, *arguments, by=()):
+        command = [*by, binary(), "serve", "--mesh", str(mesh), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
         self.process = subprocess.Popen(
             [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )

@@ -1,6 +1,7 @@
 """One sick domain among well ones: a catalog that hangs, and files that are broken while the mesh is served."""
 
 import base64
+import os
 import re
 import signal
 import threading
@@ -129,6 +130,28 @@ def test_a_catalog_that_hangs_holds_up_its_own_domain_alone(copy, serve):
             assert eventually(lambda: server.get("/readyz") == (200, "ready\n"), LATE)
             assert "has no table `sea.ships`" in refusal(analyst, SICK)
             assert ask(analyst, "SELECT state FROM mesh.health WHERE domain = 'harbour'") == [("drift",)]
+
+
+def test_a_catalog_whose_name_is_not_resolved_holds_up_its_own_domain_alone(copy, serve, tmp_path):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n")
+    # The server has a file of names of its own. What is missing for that is no reason to skip the test.
+    apart = ["unshare", "--mount" if os.geteuid() == 0 else "--map-root-user", "--mount", "sh", "-c"]
+    by = [*apart, 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
+    with silent() as catalog:
+        catalog.speak.set()
+        uri = catalog.uri.replace("127.0.0.1", "catalog.harbour.invalid")
+        harbour(copy, uri)
+        server = serve(mesh=copy, by=by)
+        with open_connection(server, "analyst-eu") as analyst:
+            text = refusal(analyst, SICK)
+            assert "domain `harbour`" in text and "harbour.invalid" not in text, text
+            assert len(ask(analyst, WELL)) == 1
+            assert catalog.asked == 0 and "1 down" in server.get("/readyz")[1]
+            hosts.write_text("127.0.0.1 localhost catalog.harbour.invalid\n")
+            assert eventually(lambda: server.get("/readyz") == (200, "ready\n"), LATE)
+            assert "has no table `sea.ships`" in refusal(analyst, SICK)
+            assert catalog.asked > 0
 
 
 def test_names_of_domains_are_for_those_who_may_discover_them(copy, serve):

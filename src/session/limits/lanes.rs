@@ -8,9 +8,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::{self, Write as _};
+use std::future::poll_fn;
+use std::mem;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures::poll;
 use polder_catalog::mesh::ResourceGroup;
 use tokio::sync::oneshot;
 
@@ -157,6 +162,28 @@ impl Lanes {
         }
     }
 
+    /// Does `work` of `principal`, which has a place whenever it computes, and none while it waits for something else, as for
+    /// a catalog that does not answer.
+    ///
+    /// # Errors
+    /// As of [`Self::enter`], and those of the work.
+    pub(in crate::session) async fn take_turns<T>(
+        self: &Arc<Self>,
+        bound: &Bound,
+        principal: &str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut work = pin!(work);
+        loop {
+            let place = self.enter(bound, principal).await?;
+            if let Poll::Ready(done) = poll!(work.as_mut()) {
+                return done;
+            }
+            drop(place);
+            woken().await;
+        }
+    }
+
     fn left(self: &Arc<Self>, whose: &Whose, principal: &str) {
         let mut lanes = self.lock();
         if let Some(lane) = lanes.get_mut(whose) {
@@ -249,6 +276,12 @@ impl Lane {
     }
 }
 
+/// Waits until something that this task asked before has come.
+async fn woken() {
+    let mut asked = false;
+    poll_fn(|_| if mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
 fn full(whose: &Whose, running: usize, waiting: usize) -> Error {
     let message = format!("{running} statements of {whose} run and {waiting} wait, which is the most at once");
     Error::new(Class::Limit, message).help(whose.help())
@@ -282,7 +315,6 @@ impl Whose {
 mod tests {
     use std::collections::BTreeMap;
 
-    use futures::poll;
     use polder_catalog::mesh::Mesh;
 
     use super::*;
@@ -314,6 +346,21 @@ mod tests {
         drop(of_ada.remove(0).await.unwrap());
         drop(of_ada.remove(0).await.unwrap());
         assert!(lanes.lock().is_empty(), "what ended is not kept");
+    }
+
+    #[tokio::test]
+    async fn work_that_waits_for_something_else_has_no_place() {
+        let (lanes, planner) = (Arc::new(Lanes::default()), Bound::of_planner(1, 0, Duration::from_millis(50)));
+        let (answers, catalog) = oneshot::channel();
+        let asking = async { catalog.await.map_err(|_| Error::new(Class::Bug, "nobody answers")) };
+        let mut asks = Box::pin(lanes.take_turns(&planner, "ada", asking));
+        assert!(poll!(&mut asks).is_pending());
+        let computing = lanes.enter(&planner, "ada").await.unwrap();
+        answers.send(1).unwrap();
+        assert!(poll!(&mut asks).is_pending(), "another has the place now");
+        drop(computing);
+        assert_eq!(asks.await.unwrap(), 1);
+        assert!(lanes.lock().is_empty());
     }
 
     #[tokio::test]
