@@ -105,8 +105,8 @@ impl Engine {
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let threads = options.threads.unwrap_or(cores).max(1);
         let spared = threads.div_ceil(2);
-        let (planning, execution) =
-            (Threads::start("polder-plan", threads + spared)?, Threads::start("polder-query", threads * SPARE)?);
+        let planning = Threads::start("polder-plan", threads + spared, threads)?;
+        let execution = Threads::start("polder-query", threads * SPARE, threads)?;
 
         let lake = Arc::new(Lake::new(options.lake)?);
         count_processors();

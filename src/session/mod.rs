@@ -61,6 +61,7 @@ mod spill;
 mod tables;
 mod threads;
 mod travel;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

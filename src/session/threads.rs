@@ -9,7 +9,8 @@
 //! projection, nor a join whose condition never holds: between these, [`unwanted`] is asked.
 //!
 //! Nor do they let others have their turn. What comes late in a turn that takes long is done [`aside`], by a thread that the
-//! others do not wait for.
+//! others do not wait for. The tasks of one piece of work share as many turns at once as there are processors: see
+//! [`turns`](super::turns).
 
 use std::any::Any;
 use std::cell::Cell;
@@ -23,6 +24,7 @@ use futures::future::BoxFuture;
 use tokio::task::{AbortHandle, JoinError};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::turns::{Share, Sharing};
 use crate::error::{Class, Error};
 use crate::observe::{alongside, alongside_blocking};
 
@@ -30,8 +32,23 @@ use crate::observe::{alongside, alongside_blocking};
 const STACK: usize = 64 << 20;
 
 tokio::task_local! {
-    /// Whether the work that a task belongs to has been ended.
-    static ENDED: Arc<AtomicBool>;
+    /// What the tasks of a piece of work have in common.
+    static WHOLE: Whole;
+}
+
+#[derive(Debug, Clone)]
+struct Whole {
+    /// Whether it has been ended.
+    ended: Arc<AtomicBool>,
+    share: Arc<Share>,
+}
+
+impl Whole {
+    /// A task of it.
+    fn task<F: Future + ?Sized>(self, work: Pin<Box<F>>) -> impl Future<Output = F::Output> {
+        let share = Arc::clone(&self.share);
+        WHOLE.scope(self, Turns(Sharing::new(share, work)))
+    }
 }
 
 thread_local! {
@@ -51,14 +68,14 @@ pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Work whose turns are known to be turns.
-struct Turns<F: ?Sized>(Pin<Box<F>>);
+struct Turns<F>(F);
 
-impl<F: Future + ?Sized> Future for Turns<F> {
+impl<F: Future + Unpin> Future for Turns<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let before = TURN.replace(Some(Instant::now()));
-        let polled = self.0.as_mut().poll(context);
+        let polled = Pin::new(&mut self.0).poll(context);
         TURN.set(before);
         polled
     }
@@ -66,14 +83,14 @@ impl<F: Future + ?Sized> Future for Turns<F> {
 
 /// Whether the work that this is done for has been ended.
 pub(super) fn unwanted() -> bool {
-    ENDED.try_with(|ended| ended.load(Ordering::Relaxed)).unwrap_or(false)
+    WHOLE.try_with(|whole| whole.ended.load(Ordering::Relaxed)).unwrap_or(false)
 }
 
 /// A task that is started by this one, as a part of the same work.
 pub(super) fn task(work: BoxFuture<'static, Box<dyn Any + Send>>) -> BoxFuture<'static, Box<dyn Any + Send>> {
     let work = alongside(work);
-    match ENDED.try_with(Arc::clone) {
-        Ok(ended) => Box::pin(ENDED.scope(ended, Turns(work))),
+    match WHOLE.try_with(Clone::clone) {
+        Ok(whole) => Box::pin(whole.task(work)),
         Err(_) => work,
     }
 }
@@ -81,8 +98,8 @@ pub(super) fn task(work: BoxFuture<'static, Box<dyn Any + Send>>) -> BoxFuture<'
 /// The same for what is done on a thread of its own.
 pub(super) fn block<T: 'static>(work: Box<dyn FnOnce() -> T + Send>) -> Box<dyn FnOnce() -> T + Send> {
     let work = alongside_blocking(work);
-    match ENDED.try_with(Arc::clone) {
-        Ok(ended) => Box::new(move || ENDED.sync_scope(ended, work)),
+    match WHOLE.try_with(Clone::clone) {
+        Ok(whole) => Box::new(move || WHOLE.sync_scope(whole, work)),
         Err(_) => work,
     }
 }
@@ -90,10 +107,14 @@ pub(super) fn block<T: 'static>(work: Box<dyn FnOnce() -> T + Send>) -> Box<dyn 
 /// Threads of the engine's own. They end with the engine, also when that happens on one of a runtime's threads,
 /// where a plain `Runtime` must not be dropped.
 #[derive(Debug)]
-pub(super) struct Threads(Option<tokio::runtime::Runtime>);
+pub(super) struct Threads {
+    runtime: Option<tokio::runtime::Runtime>,
+    at_once: usize,
+}
 
 impl Threads {
-    pub(super) fn start(name: &str, threads: usize) -> Result<Self, Error> {
+    /// So many of them, of which one piece of work has some `at_once`.
+    pub(super) fn start(name: &str, threads: usize, at_once: usize) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name(name)
@@ -101,7 +122,7 @@ impl Threads {
             .enable_all()
             .build()
             .map_err(|error| Error::new(Class::Limit, format!("the engine's threads cannot be started: {error}")))?;
-        Ok(Self(Some(runtime)))
+        Ok(Self { runtime: Some(runtime), at_once })
     }
 
     /// Starts `work`; dropping the handle ends it.
@@ -109,21 +130,22 @@ impl Threads {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<Work<T>, Error> {
-        let runtime = self.0.as_ref().ok_or_else(|| Error::new(Class::Cancelled, "the engine has stopped"))?;
+        let runtime = self.runtime.as_ref().ok_or_else(|| Error::new(Class::Cancelled, "the engine has stopped"))?;
         let ended = Arc::<AtomicBool>::default();
-        let handle = AbortOnDropHandle::new(runtime.spawn(ENDED.scope(Arc::clone(&ended), Turns(Box::pin(work)))));
+        let whole = Whole { ended: Arc::clone(&ended), share: Share::of(self.at_once) };
+        let handle = AbortOnDropHandle::new(runtime.spawn(whole.task(Box::pin(work))));
         Ok(Work { ender: Ender { task: handle.abort_handle(), ended }, handle })
     }
 
     /// How many tasks there are on them.
     pub(super) fn tasks(&self) -> usize {
-        self.0.as_ref().map_or(0, |runtime| runtime.metrics().num_alive_tasks())
+        self.runtime.as_ref().map_or(0, |runtime| runtime.metrics().num_alive_tasks())
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
@@ -181,7 +203,7 @@ mod tests {
 
     #[test]
     fn work_that_does_not_yield_is_told_that_it_has_ended() {
-        let threads = Threads::start("test", 1).unwrap();
+        let threads = Threads::start("test", 1, 1).unwrap();
         let (begun, begins) = mpsc::channel();
         let (told, tells) = mpsc::channel();
         let work = threads.spawn(async move {
