@@ -62,23 +62,66 @@ impl Validation {
                 noted.help(help.to_string());
             }
         }
+        let mut never = None;
         for warning in result.validation_warnings() {
             passes = false;
-            let (place, message) = (origin.place(warning), message(warning, policy));
             match warning {
-                // A forbid that can never fire protects nothing, whatever its author thinks.
-                ValidationWarning::ImpossiblePolicy(_) => {
-                    report.error("policy/never-applies", &place, message);
+                // A forbid that can never fire protects nothing, whatever its author thinks. One cause is told once.
+                ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_) => {
+                    never.get_or_insert(warning);
                 }
                 _ => {
-                    report.warning("policy/suspicious", &place, message);
+                    report.warning("policy/suspicious", &origin.place(warning), message(warning, policy));
                 }
             }
+        }
+        if let Some(warning) = never {
+            let (message, help) = misapplied(policy).unwrap_or_else(|| (message(warning, policy), NEVER.to_owned()));
+            report.error("policy/never-applies", &origin.place(warning), message).help(help);
         }
         if let Some(shape) = shape.filter(|_| passes) {
             self.passed().insert(shape);
         }
     }
+}
+
+/// What to do about a condition that is never true.
+const NEVER: &str =
+    "look for a part of its conditions that contradicts another or the scope, and write it anew or remove it";
+
+/// Why no request can be meant by the scope of a policy, and what to write instead.
+fn misapplied(policy: &Policy) -> Option<(String, String)> {
+    use cedar_policy::{ActionConstraint, PrincipalConstraint as P, ResourceConstraint as R};
+    if let P::Eq(uid) = policy.principal_constraint()
+        && uid.type_name().basename() == "Group"
+    {
+        return Some((format!("no user is `{uid}`"), format!("write `principal in {uid}` for its members")));
+    }
+    let (action, kind) = match policy.action_constraint() {
+        ActionConstraint::Eq(action) if ["discover", "read_rows"].contains(&action.id().unescaped()) => {
+            (action, "product")
+        }
+        ActionConstraint::Eq(action) => (action, "column"),
+        ActionConstraint::In(actions) => (actions.into_iter().next()?, "column"),
+        ActionConstraint::Any => return None,
+    };
+    let action = action.id().unescaped().to_owned();
+    let (uid, is) = match policy.resource_constraint() {
+        R::Eq(uid) => (uid, "is"),
+        R::In(uid) => (uid, "is in"),
+        R::Any | R::Is(_) | R::IsIn(..) => return None,
+    };
+    let id = uid.id().unescaped();
+    let help = match (kind, uid.type_name().basename()) {
+        ("product", "Column") => {
+            let product = id.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+            format!("name its product: `resource == Product::\"{product}\"`")
+        }
+        ("product", "Product") | ("column", "Column") => return None,
+        ("column", "Product") => format!("write `resource in {uid}` for all its columns"),
+        _ => format!("write `resource in {uid}`, for every {kind} in it"),
+    };
+    Some((format!("`{action}` is asked of each {kind}, and none {is} `{uid}`"), help))
 }
 
 /// The scope of a policy without the names in it, but for those of actions.

@@ -460,16 +460,12 @@ fn faults_of_policies() {
     add(&on("read", "resource in Tag::\"pii.emial\""), "policy/unknown-entity", "2:3", "did you mean `pii.email`?");
     add(&on("read", "resource in Product::\"shop.customer\""), "policy/unknown-entity", "2:3", "`shop.customers`?");
     add(&on("read", "resource in Product::\"shop.customers@2\""), "policy/unknown-entity", "2:3", "not declared");
-    add(
-        &on("read", "resource in Column::\"shop.customers.emial\""),
-        "policy/unknown-entity",
-        "2:3",
-        "shop.customers.email`?",
-    );
+    add(&on("read", "resource in Column::\"shop.customers.emial\""), "policy/unknown-entity", "2:3", "rs.email`?");
     add(&on("discover", "resource in Table::\"x\""), "policy/unknown-type", "2:3", "`Table`");
     add(&on("read", "resource in Product::\"depot.parcels\""), "policy/foreign", "2:3", "not its own");
     add(&on("discover", "resource in Domain::\"depot\""), "policy/foreign", "2:3", "across domains");
-    add(&on("discover", "resource == Column::\"shop.customers.id\""), "policy/never-applies", "2:3", "");
+    add(&on("discover", "resource == Column::\"shop.customers.id\""), "policy/never-applies", "2:3", "none is `Column");
+    add(&on("read", "resource == Product::\"shop.customers\""), "policy/never-applies", "2:3", "`resource in Product");
     add(
         &one("permit (principal in Group::\"anlysts\", action == Action::\"read\", resource)"),
         "policy/unknown-entity",
