@@ -21,10 +21,30 @@ const DOMAINS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it waits for all of one domain.
 const OF_ALL: Duration = Duration::from_secs(30);
+/// How long what can do without waits for all of them.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Looks at each of `things`, those of all domains beside each other. What comes out is in their order, and nothing for
 /// one that took too long.
 pub async fn each<T, D: Ord, R, F: Future<Output = R>>(
+    things: Vec<T>,
+    domain: impl Fn(&T) -> D,
+    look: impl Fn(T) -> F,
+) -> Vec<Option<R>> {
+    each_within(OF_ALL, things, domain, look).await
+}
+
+/// The same, and nothing for what cannot be told soon.
+pub async fn each_soon<T, D: Ord, R, F: Future<Output = R>>(
+    things: Vec<T>,
+    domain: impl Fn(&T) -> D,
+    look: impl Fn(T) -> F,
+) -> Vec<Option<R>> {
+    each_within(SOON, things, domain, look).await
+}
+
+async fn each_within<T, D: Ord, R, F: Future<Output = R>>(
+    time: Duration,
     things: Vec<T>,
     domain: impl Fn(&T) -> D,
     look: impl Fn(T) -> F,
@@ -34,7 +54,7 @@ pub async fn each<T, D: Ord, R, F: Future<Output = R>>(
         domains.entry(domain(&thing)).or_default().push((place, thing));
     }
     let look = &look;
-    let end = Instant::now() + OF_ALL;
+    let end = Instant::now() + time;
     let of_domain = move |things: Vec<(usize, T)>| {
         let looks = things.into_iter().map(move |(place, thing)| {
             let looked = look(thing);

@@ -104,6 +104,16 @@ impl Found {
     fn failed(error: Option<Error>, restricted: bool) -> Self {
         Self { error, changed: None, age: None, refused: None, restricted }
     }
+
+    /// How a product is of which this was found; `kept` is whether its domain's files are broken.
+    fn state(&self, kept: bool) -> State {
+        match &self.error {
+            Some(error) => State::of(error),
+            None if kept => State::Kept,
+            None if self.refused.is_some() || self.age.is_some_and(|age| age.is_stale()) => State::Stale,
+            None => State::Ok,
+        }
+    }
 }
 
 /// How old a product is that was opened, where its contract promises something.
@@ -117,6 +127,16 @@ impl Resolver {
     pub(super) async fn health(&self) -> Vec<Row> {
         let rows = self.states(self.discoverable()).await;
         rows.into_iter().chain(self.withheld()).collect()
+    }
+
+    /// The states of some products, as far as that is known soon.
+    pub(super) async fn states_soon(&self, found: &[(ProductRef, &Domain, &Product)]) -> Vec<Option<&'static str>> {
+        let of_domain = |(name, ..): &(ProductRef, &Domain, &Product)| name.product.domain().clone();
+        let look = |(name, domain, _): (ProductRef, &Domain, &Product)| {
+            let kept = self.mesh.kept_since(&domain.name).is_some();
+            async move { Some(self.look(&name).await?.state(kept).as_str()) }
+        };
+        beside::each_soon(found.to_vec(), of_domain, look).await.into_iter().map(Option::flatten).collect()
     }
 
     /// The rows of some products.
@@ -187,8 +207,7 @@ impl Resolver {
     async fn look_beneath(&self, name: &ProductRef, product: &Product) -> Found {
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
         let regardless = self.of_any_age();
-        // Boxed, since resolving a system table comes here again.
-        match Box::pin(regardless.table(&reference, &At::newest(None))).await {
+        match regardless.table_anew(&reference, &At::newest(None)).await {
             Ok(table) => Found {
                 error: None,
                 changed: table.changed,
@@ -222,17 +241,11 @@ impl Resolver {
             let message = format!("the lake of domain `{}` does not answer soon", domain.name);
             Found::failed(Some(Error::new(Class::Storage, message)), true)
         };
-        let Found { error, changed, age, refused, restricted } = found.unwrap_or_else(late);
-        let is_stale = refused.is_some() || age.is_some_and(|age| age.is_stale());
+        let (found, kept) = (found.unwrap_or_else(late), self.mesh.kept_since(&domain.name));
+        let state = found.state(kept.is_some());
+        let Found { error, changed, age, refused, restricted } = found;
         let (changed, age) = if restricted { (None, None) } else { (changed, age) };
-        let kept = self.mesh.kept_since(&domain.name);
         let seen = self.seen.note(product, error.as_ref());
-        let state = match (&error, kept) {
-            (Some(error), _) => State::of(error),
-            (None, Some(_)) => State::Kept,
-            (None, None) if is_stale => State::Stale,
-            (None, None) => State::Ok,
-        };
         let since = match state {
             State::Ok | State::Withheld => None,
             State::Down => Some(self.lake.ailing(domain).map_or(seen, |ailing| ailing.since)),

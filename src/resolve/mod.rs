@@ -43,6 +43,8 @@ use std::time::SystemTime;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use polder_catalog::contract::Status;
 use polder_catalog::document::nearest;
 use polder_catalog::mesh::{Domain, Mesh, Product};
@@ -212,6 +214,11 @@ impl Resolver {
 
     fn rely(&self, on: impl FnOnce(&mut Relied)) {
         on(&mut self.relied.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// As [`Self::table`], for what a system table tells of a product. Resolving a system table comes here again.
+    fn table_anew<'a>(&'a self, reference: &'a TableReference, at: &'a At) -> BoxFuture<'a, Result<Table, Error>> {
+        self.table(reference, at).boxed()
     }
 
     /// The governed table that `reference` means at a version.

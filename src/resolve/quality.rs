@@ -244,8 +244,7 @@ impl Resolver {
             return false;
         }
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
-        // Boxed, since resolving a system table comes here again.
-        let table = Box::pin(self.table(&reference, &At::newest(None))).await;
+        let table = self.table_anew(&reference, &At::newest(None)).await;
         table.map_or(true, |table| table.restricted)
     }
 }

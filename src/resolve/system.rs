@@ -1,7 +1,7 @@
 //! What the mesh says of itself in SQL: `mesh.*` and `information_schema.*`, filtered to what the caller may discover.
 //!
-//! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns` and `mesh.health`
-//! open tables, and of a catalog that can restrict its readers so does what tells of columns: those of all domains beside
+//! Every row comes from the mesh's files and the caller's own grants. Only `information_schema.columns`, `mesh.health` and
+//! `mesh.products`, for the state of each, open tables, and of a catalog that can restrict its readers so does what tells of columns: those of all domains beside
 //! each other. A product that cannot be opened soon has no rows in the first, and is down in the second. `mesh.queries`
 //! tells of what was asked, and `mesh.quality` of what was counted; `mesh.search('words')` is a table as well.
 
@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+    UInt32Builder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::TableReference;
@@ -107,6 +108,9 @@ const SYSTEM: [System; 10] = [
             "tags",
             "description",
             "examples",
+            "required",
+            "key_position",
+            "uri",
         ],
     },
     System {
@@ -130,7 +134,7 @@ const SYSTEM: [System; 10] = [
     System {
         schema: MESH,
         table: "products",
-        description: "The products that you can see, with their owners and promises.",
+        description: "The products that you can see, with their owners, their promises, and how they are.",
         columns: &[
             "domain",
             "product",
@@ -149,6 +153,7 @@ const SYSTEM: [System; 10] = [
             "key",
             "upstream",
             "downstream",
+            "state",
         ],
     },
     System {
@@ -165,11 +170,12 @@ const SYSTEM: [System; 10] = [
     },
 ];
 
-/// The system columns that are places, amounts, times or numbers; all others are text.
-const PLACES: [&str; 4] = ["ordinal_position", "position", "age", "allowed"];
+/// The system columns that are places, amounts, times, numbers, or true or false; all others are text.
+const PLACES: [&str; 5] = ["ordinal_position", "position", "key_position", "age", "allowed"];
 const AMOUNTS: [&str; 4] = ["rows", "bytes", "duration_ms", "score"];
 const TIMES: [&str; 4] = ["started", "since", "changed", "checked"];
 const NUMBERS: [&str; 1] = ["measured"];
+const FLAGS: [&str; 1] = ["required"];
 
 /// One row of a system table, in the order of its columns.
 pub(super) type Row = Vec<Option<String>>;
@@ -326,8 +332,7 @@ impl Resolver {
             return Some(Columns { schema: schema_of(system.columns), descriptions: Vec::new() });
         }
         let reference = TableReference::partial(listed.schema.as_str(), listed.table.as_str());
-        // Boxed, since resolving a system table comes here again.
-        match Box::pin(self.table(&reference, &At::newest(None))).await {
+        match self.table_anew(&reference, &At::newest(None)).await {
             Ok(Table { provider, descriptions, .. }) => Some(Columns { schema: provider.schema(), descriptions }),
             Err(error) => {
                 tracing::debug!(table = %reference, %error, "its columns are not listed");
@@ -338,7 +343,9 @@ impl Resolver {
 
     async fn products(&self) -> Vec<Row> {
         let ends = Ends::of(&self.lineage().await);
-        let rows = self.discoverable().into_iter().map(|(name, domain, product)| {
+        let found = self.discoverable();
+        let states = self.states_soon(&found).await;
+        let rows = found.into_iter().zip(states).map(|((name, domain, product), state)| {
             let contract = &product.contract;
             let contact: Vec<&str> = domain.owner.email.iter().chain(&domain.owner.chat).map(String::as_str).collect();
             let tags: Vec<&str> = contract.tags.iter().map(String::as_str).collect();
@@ -361,6 +368,7 @@ impl Resolver {
                 Some(key(product).join(", ")),
                 Some(names(ends.upstream(&here))),
                 Some(names(ends.downstream(&here))),
+                state.map(str::to_owned),
             ]
         });
         rows.collect()
@@ -385,6 +393,9 @@ impl Resolver {
                     Some(tags.join(", ")),
                     column.description.clone(),
                     Some(examples(product, column, grants.as_ref()).join(", ")).filter(|examples| !examples.is_empty()),
+                    Some(column.required.to_string()),
+                    column.key.map(|place| place.to_string()),
+                    Some(search::uri(self.mesh.name(), product, Some(column))),
                 ]);
             }
         }
@@ -449,6 +460,7 @@ fn kind_of(name: &str) -> DataType {
         name if PLACES.contains(&name) => DataType::UInt32,
         name if AMOUNTS.contains(&name) => DataType::Int64,
         name if NUMBERS.contains(&name) => DataType::Float64,
+        name if FLAGS.contains(&name) => DataType::Boolean,
         name if TIMES.contains(&name) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         _ => DataType::Utf8,
     }
@@ -484,6 +496,11 @@ pub(super) fn batch(columns: &[&str], rows: &[Row]) -> datafusion::common::Resul
                 let mut numbers = Float64Builder::new();
                 cells.for_each(|cell| numbers.append_option(cell.and_then(|cell| cell.parse().ok())));
                 Arc::new(numbers.finish())
+            }
+            DataType::Boolean => {
+                let mut flags = BooleanBuilder::new();
+                cells.for_each(|cell| flags.append_option(cell.and_then(|cell| cell.parse().ok())));
+                Arc::new(flags.finish())
             }
             DataType::Timestamp(..) => {
                 let mut times = TimestampMicrosecondBuilder::new().with_data_type(field.data_type().clone());
