@@ -184,7 +184,7 @@ fn measured(tree: &Tree) -> Option<(Graph, Vec<f64>)> {
         let mut columns = Vec::new();
         for side in class {
             let (plan, figures) = (tree.relations.get(side.relation)?, all.get(side.relation)?);
-            columns.push((side.relation, figures.distinct(&side.expr, plan.schema())));
+            columns.push((side.relation, figures.values(&side.expr, plan.schema())));
         }
         classes.push(Class::new(&columns, &sizes));
     }

@@ -13,14 +13,14 @@
 use std::collections::BTreeMap;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{ColumnStatistics, DFSchema, JoinType, ScalarValue};
+use datafusion::common::{Column, ColumnStatistics, DFSchema, JoinType, ScalarValue};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan,
 };
 
-use super::order::{Class, Condition, Graph, Size};
+use super::order::{Class, Condition, Graph, Size, Values};
 use super::share::{ANY, DAY, kept, number};
 use crate::guard;
 
@@ -29,6 +29,8 @@ use crate::guard;
 pub(super) struct Known {
     /// The distinct values that it has at most, where no filter leaves any out.
     pub(super) distinct: Option<f64>,
+    /// The values that there are between its bounds.
+    pub(super) span: Option<f64>,
     /// Its bounds.
     pub(super) low: Option<f64>,
     pub(super) high: Option<f64>,
@@ -65,6 +67,17 @@ impl Figures {
         });
         let product: f64 = each.collect::<Option<Vec<_>>>()?.into_iter().product();
         (!columns.is_empty()).then(|| product.min(self.whole.max(1.0)))
+    }
+
+    /// What is known of the values of an expression that is joined by.
+    pub(super) fn values(&self, expr: &Expr, schema: &DFSchema) -> Values {
+        let span = |column: &Column| self.columns.get(&schema.maybe_index_of_column(column)?)?.span;
+        let span = match expr {
+            Expr::Column(column) => span(column),
+            Expr::Cast(cast) => cast.expr.try_as_col().and_then(span),
+            _ => None,
+        };
+        Values { distinct: self.distinct(expr, schema), span }
     }
 
     /// The part of so many values that is left with the rows that are.
@@ -190,7 +203,8 @@ fn of_column(known: &ColumnStatistics, kind: &DataType, rows: f64) -> Known {
     let counted = known.distinct_count.get_value().map(|count| (*count as f64).max(1.0));
     let flags = (*kind == DataType::Boolean).then_some(2.0);
     let nulls = known.null_count.get_value().map(|nulls| (*nulls as f64 / rows.max(1.0)).clamp(0.0, 1.0));
-    Known { distinct: counted.or(span).or(flags).map(|most: f64| most.min(rows.max(1.0))), low, high, nulls }
+    let distinct = counted.or(span).or(flags).map(|most: f64| most.min(rows.max(1.0)));
+    Known { distinct, span, low, high, nulls }
 }
 
 fn of_projection(projection: &Projection, wanted: &[usize]) -> Option<Figures> {
@@ -265,10 +279,8 @@ fn of_join(join: &Join, wanted: &[usize]) -> Option<Figures> {
         found((&other, right), (&one, left), &swapped, join.filter.as_ref())
     };
     let pairs = |sizes: [Size; 2]| {
-        let classes = join
-            .on
-            .iter()
-            .map(|(l, r)| Class::new(&[(0, one.distinct(l, left)), (1, other.distinct(r, right))], &sizes));
+        let classes =
+            join.on.iter().map(|(l, r)| Class::new(&[(0, one.values(l, left)), (1, other.values(r, right))], &sizes));
         let condition = join.filter.as_ref().map(|_| Condition { over: 0b11, keeps: ANY });
         let graph =
             Graph { sizes: sizes.to_vec(), classes: classes.collect(), conditions: condition.into_iter().collect() };

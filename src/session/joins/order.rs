@@ -27,6 +27,15 @@ pub(super) struct Size {
     pub(super) whole: f64,
 }
 
+/// What is known of the values of a column.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Values {
+    /// How many it has at most.
+    pub(super) distinct: Option<f64>,
+    /// How many there are from its least to its greatest.
+    pub(super) span: Option<f64>,
+}
+
 /// Columns that are equal in the end, at most one of each relation.
 #[derive(Debug, Clone)]
 pub(super) struct Class {
@@ -78,36 +87,46 @@ pub(super) fn members(set: Set) -> impl Iterator<Item = usize> {
 }
 
 impl Class {
-    /// Columns of relations with the distinct values they have at most; one of which nothing is known may have as many as
-    /// its relation has rows.
+    /// Columns of relations, and what is known of their values. One of which nothing is known may have as many as its
+    /// relation has rows.
     ///
-    /// The numbers are bounds. Of two columns that could both be keys the one of the smaller relation is the key, and the
-    /// other one has its values. Who asks for a part of a relation with a key asks for one that is there: a year of 200
-    /// in a calendar is one of the five that have sales, so that a filtered key has no more values than come to it.
-    pub(super) fn new(columns: &[(usize, Option<f64>)], sizes: &[Size]) -> Self {
+    /// The numbers are bounds. At most one column is taken for a key, and the others have its values alone: the one that
+    /// fills its span best, and of two that fill it alike that of fewer rows. Who asks for a part of a relation with a
+    /// key asks for one that is there: a year of 200 in a calendar is one of the five that have sales, so that a filtered
+    /// key has no more values than come to it.
+    pub(super) fn new(columns: &[(usize, Values)], sizes: &[Size]) -> Self {
         let size = |relation: usize| sizes.get(relation).copied().unwrap_or(Size { rows: 1.0, whole: 1.0 });
-        let known = |(relation, distinct): &(usize, Option<f64>)| {
-            let whole = size(*relation).whole.max(1.0);
-            (*relation, distinct.unwrap_or(whole).clamp(1.0, whole))
+        let distinct = |relation: usize, values: Values| {
+            let whole = size(relation).whole.max(1.0);
+            values.distinct.unwrap_or(whole).clamp(1.0, whole)
         };
-        let mut columns: Vec<(usize, f64)> = columns.iter().map(known).collect();
-        let is_key = |relation: usize, distinct: f64| distinct >= size(relation).whole * 0.95;
-        let keys = columns.iter().filter(|(relation, distinct)| is_key(*relation, *distinct));
-        let least = keys.map(|(_, distinct)| *distinct).fold(f64::INFINITY, f64::min);
-        for (relation, distinct) in &mut columns {
-            if is_key(*relation, *distinct) {
-                *distinct = distinct.min(least);
+        let fills = |relation: usize, values: Values| {
+            let whole = size(relation).whole;
+            let is_key = distinct(relation, values) >= whole * 0.95 && values.span.is_none_or(|span| span >= whole);
+            // Twenty steps, so that what is nearly alike is alike.
+            is_key.then(|| values.span.map_or(10.0, |span| (whole / span * 20.0).round()))
+        };
+        let keys = columns.iter().filter_map(|(relation, values)| Some((*relation, fills(*relation, *values)?)));
+        let whole = |relation: usize| size(relation).whole;
+        let key = keys.max_by(|one, other| one.1.total_cmp(&other.1).then(whole(other.0).total_cmp(&whole(one.0))));
+        let key = key.map(|(relation, _)| relation);
+        let most = key.map_or(f64::INFINITY, whole);
+        let (mut of, mut counted) = (0, vec![1.0; sizes.len()]);
+        let mut others: f64 = 1.0;
+        for (relation, values) in columns {
+            of |= bit(*relation);
+            let distinct = distinct(*relation, *values).min(most);
+            if key != Some(*relation) {
+                others = others.max(distinct);
+            }
+            if let Some(place) = counted.get_mut(*relation) {
+                *place = distinct;
             }
         }
-        let (mut of, mut counted) = (0, vec![1.0; sizes.len()]);
-        for (relation, distinct) in &columns {
-            of |= bit(*relation);
-            let others = columns.iter().filter(|(other, _)| other != relation);
-            let other = others.map(|(_, distinct)| *distinct).fold(1.0, f64::max);
-            let Size { rows, whole } = size(*relation);
-            let is_part = rows < whole && is_key(*relation, *distinct);
-            if let Some(place) = counted.get_mut(*relation) {
-                *place = if is_part { distinct.min(other).max(rows) } else { *distinct };
+        if let Some((key, place)) = key.and_then(|key| Some((key, counted.get_mut(key)?))) {
+            let Size { rows, whole } = size(key);
+            if rows < whole {
+                *place = place.min(others).max(rows);
             }
         }
         Self { of, distinct: counted }
@@ -166,11 +185,15 @@ impl Graph {
                 break;
             }
             let apart: f64 = key.iter().map(|class| 1.0 / class.distinct(relation).max(class.left(others))).product();
-            let values = |of: usize| {
-                let product: f64 = key.iter().map(|class| class.distinct(of)).product();
-                product.min(self.sizes.get(of).map_or(1.0, |size| size.whole)).max(1.0)
+            let whole = |of: usize| self.sizes.get(of).map_or(1.0, |size| size.whole).max(1.0);
+            let values = |of: usize| key.iter().map(|class| class.distinct(of)).product::<f64>();
+            let (here, there) = (values(relation), values(other));
+            let both = match here >= whole(relation) && there >= whole(other) {
+                // Each could be the other's key.
+                true => (whole(relation) * whole(other)).sqrt(),
+                false => here.min(whole(relation)).max(there.min(whole(other))),
             };
-            keeps *= apart.max(1.0 / values(relation).max(values(other)));
+            keeps *= if key.len() > 1 { apart.max(1.0 / both.max(1.0)) } else { apart };
             left = rest;
         }
         keeps
