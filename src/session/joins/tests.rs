@@ -253,7 +253,7 @@ async fn rows(context: &SessionContext, sql: &str) -> (Vec<String>, String) {
 async fn rows_are_the_same_in_any_order() {
     let mut draw = Draw(7);
     let (mut moved, mut filled) = (0, 0);
-    for _ in 0..4 {
+    for _ in 0..3 {
         let (plain, ours) = (context(Optimizer::new().rules), context(rules()));
         for name in 0..5 {
             let value = |draw: &mut Draw| (draw.below(8) > 0).then(|| draw.below(3) as i64);
@@ -274,5 +274,5 @@ async fn rows_are_the_same_in_any_order() {
             filled += usize::from(written != ordered && !expected.is_empty());
         }
     }
-    assert!(moved > 10 && filled > 5, "{moved} plans of 48 were ordered, {filled} of them with rows");
+    assert!(moved > 10 && filled > 5, "{moved} plans of 36 were ordered, {filled} of them with rows");
 }
