@@ -36,6 +36,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 
@@ -58,9 +59,8 @@ pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             *rule = Arc::new(Crossless(Arc::clone(rule)));
         }
     }
-    // By then filters are where they belong; what columns are needed between the joins is found out after it.
-    let last = rules.iter().rposition(|rule| rule.name() == "optimize_projections").unwrap_or(rules.len());
-    rules.insert(last, Arc::new(Joins));
+    // By then filters are where they belong, and only columns that are needed are left.
+    rules.push(Arc::new(Joins));
     rules
 }
 
@@ -73,8 +73,16 @@ impl OptimizerRule for Joins {
         "order_joins"
     }
 
-    fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        if has_trees(&plan)? { ordered(plan, false) } else { Ok(Transformed::no(plan)) }
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        if !has_trees(&plan)? {
+            return Ok(Transformed::no(plan));
+        }
+        let done = ordered(plan, false)?;
+        if !done.transformed {
+            return Ok(done);
+        }
+        // Other columns are needed between other joins.
+        done.transform_data(|plan| OptimizeProjections::new().rewrite(plan, config))
     }
 }
 
