@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! passed through      inner joins, semi joins whose keys are of one relation, projections of plain columns, filters; all
-//!                     of whose expressions are total
+//!                     of whose expressions are total and ask no query
 //! relation            everything else: a scan with its filters, an aggregate, an outer join, a join that may fail
 //! put back            each class of equal columns at every join where it is on both sides; each condition where all its
 //!                     columns are there first; the columns on top as they were
@@ -19,6 +19,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{
     Column, DFSchema, JoinConstraint, JoinType, NullEquality, Result, TableReference, internal_err,
 };
@@ -68,9 +69,19 @@ pub(super) fn is_part(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Join(join) => is_join(join),
         LogicalPlan::Projection(projection) => is_plain(projection) && is_part(&projection.input),
-        LogicalPlan::Filter(filter) => is_total(&filter.predicate, filter.input.schema()) && is_part(&filter.input),
+        LogicalPlan::Filter(filter) => moves(&filter.predicate, filter.input.schema()) && is_part(&filter.input),
         _ => false,
     }
+}
+
+/// Whether an expression may meet other rows than those for which it was written: it gives a value for each, and no query
+/// hangs on it.
+fn moves(expr: &Expr, schema: &DFSchema) -> bool {
+    let asks = |expr: &Expr| {
+        let is_query = matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
+        is_query || matches!(expr, Expr::SetComparison(_) | Expr::OuterReferenceColumn(..))
+    };
+    is_total(expr, schema) && !expr.exists(|expr| Ok(asks(expr))).unwrap_or(true)
 }
 
 fn is_plain(projection: &Projection) -> bool {
@@ -82,16 +93,16 @@ fn is_join(join: &Join) -> bool {
     if join.null_aware || join.null_equality != NullEquality::NullEqualsNothing {
         return false;
     }
-    if !join.on.iter().all(|(one, other)| is_total(one, left) && is_total(other, right)) {
+    if !join.on.iter().all(|(one, other)| moves(one, left) && moves(other, right)) {
         return false;
     }
     match join.join_type {
-        JoinType::Inner => join.filter.as_ref().is_none_or(|filter| is_total(filter, &join.schema)),
+        JoinType::Inner => join.filter.as_ref().is_none_or(|filter| moves(filter, &join.schema)),
         JoinType::LeftSemi => {
             is_part(&join.left)
                 && !join.on.is_empty()
                 && of_one_name(join)
-                && join.filter.as_ref().is_none_or(|filter| is_total(filter, &merge_schema(&[&join.left, &join.right])))
+                && join.filter.as_ref().is_none_or(|filter| moves(filter, &merge_schema(&[&join.left, &join.right])))
         }
         _ => false,
     }
