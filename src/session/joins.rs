@@ -158,24 +158,24 @@ fn better(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     if tree.relations.len() < 3 && tree.semis.is_empty() || tree.relations.len() < 2 {
         return Ok(None);
     }
-    let Some((graph, keeps)) = measured(&tree) else { return Ok(None) };
+    let Some((graph, keeps, read)) = measured(&tree) else { return Ok(None) };
     // What joins several parts is a condition that is no class: only the order as written is known to use it.
     let parts = graph.parts();
     let apart = |over: Set| parts.iter().all(|part| over & !part != 0);
     if graph.conditions.iter().any(|condition| apart(condition.over)) {
         return Ok(None);
     }
-    let least = graph.read() * SPARED;
     let (_, _, cost) = cost(&written, &graph, &keeps);
     let Some((order, on_top, best)) = cheapest(&tree, graph, &keeps) else { return Ok(None) };
-    if best * GAIN > cost || cost - best < least {
+    if best * GAIN > cost || cost - best < read * SPARED {
         return Ok(None);
     }
     tree.plan(&order, &on_top, plan.schema()).map(Some)
 }
 
-/// What is known of the relations of a tree, and the part of the rows that each semi join keeps.
-fn measured(tree: &Tree) -> Option<(Graph, Vec<f64>)> {
+/// What is known of the relations of a tree, the part of the rows that each semi join keeps, and how many rows are read
+/// for all of them.
+fn measured(tree: &Tree) -> Option<(Graph, Vec<f64>, f64)> {
     let mut all: Vec<Figures> = Vec::new();
     for (relation, plan) in tree.relations.iter().enumerate() {
         let sides = tree.classes.iter().flatten().filter(|side| side.relation == relation).map(|side| &side.expr);
@@ -203,13 +203,15 @@ fn measured(tree: &Tree) -> Option<(Graph, Vec<f64>)> {
     let conditions = tree.conditions.iter().filter(|(over, _)| *over != 0);
     let conditions = conditions.map(|(over, expr)| Condition { over: *over, keeps: keeps(expr) }).collect();
     let mut kept = Vec::new();
+    let mut read = all.iter().map(|figures| figures.read).sum();
     for semi in &tree.semis {
         let (plan, figures_of) = (tree.relations.get(semi.relation)?, all.get(semi.relation)?);
         let right = semi.join.right.schema();
         let other = figures(&semi.join.right, &places(semi.join.on.iter().map(|(_, key)| key), right))?;
+        read += other.read;
         kept.push(found((figures_of, plan.schema()), (&other, right), &semi.join.on, semi.join.filter.as_ref()));
     }
-    Some((Graph { sizes, classes, conditions }, kept))
+    Some((Graph { sizes, classes, conditions }, kept, read))
 }
 
 /// The relations of an order as it was written, the part of their rows that its semi joins keep, and what it costs.

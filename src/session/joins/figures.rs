@@ -45,6 +45,8 @@ pub(super) struct Figures {
     pub(super) rows: f64,
     /// Those that it would give without its filters.
     pub(super) whole: f64,
+    /// Those of all tables that it reads.
+    pub(super) read: f64,
     /// Its columns, by their places.
     pub(super) columns: BTreeMap<usize, Known>,
 }
@@ -55,7 +57,7 @@ impl Figures {
     }
 
     fn of(rows: f64) -> Self {
-        Self { rows, whole: rows, columns: BTreeMap::new() }
+        Self { rows, whole: rows, read: 0.0, columns: BTreeMap::new() }
     }
 
     /// The values that an expression has at most: no more than its columns have together.
@@ -137,7 +139,8 @@ pub(super) fn figures(plan: &LogicalPlan, wanted: &[usize]) -> Option<Figures> {
                 (*place, Known { distinct: most, ..Known::default() })
             };
             let columns = wanted.iter().map(column).collect();
-            Some(Figures { rows: sum(|input| input.rows), whole: sum(|input| input.whole), columns })
+            let read = sum(|input| input.read);
+            Some(Figures { rows: sum(|input| input.rows), whole: sum(|input| input.whole), read, columns })
         }
         LogicalPlan::Join(join) => of_join(join, wanted),
         LogicalPlan::Values(values) => Some(Figures::of(values.values.len() as f64)),
@@ -182,7 +185,8 @@ fn of_scan(scan: &TableScan, wanted: &[usize], above: &[&Expr]) -> Option<Figure
         let known = statistics.column_statistics.get(place)?;
         Some((place, of_column(known, all.fields().get(place)?.data_type(), rows)))
     };
-    let mut found = Figures { columns: asked.iter().filter_map(|place| column(*place)).collect(), ..Figures::of(rows) };
+    let mut found =
+        Figures { columns: asked.iter().filter_map(|place| column(*place)).collect(), read: rows, ..Figures::of(rows) };
     if !filters.is_empty() {
         found.rows = (rows * kept(&filters, whole.as_ref().ok()?, &found)).max(1.0);
     }
@@ -228,7 +232,7 @@ fn of_aggregate(aggregate: &Aggregate, wanted: &[usize]) -> Option<Figures> {
     let keys = &aggregate.group_expr;
     let inner = figures(&aggregate.input, &places(keys, schema))?;
     if keys.is_empty() {
-        return Some(Figures::of(1.0));
+        return Some(Figures { read: inner.read, ..Figures::of(1.0) });
     }
     // What is not known of keys together: a tenth of the rows stands for each group.
     let values = |key: &Expr| inner.distinct(key, schema).map(|distinct| (distinct * inner.left(distinct)).max(1.0));
@@ -240,7 +244,7 @@ fn of_aggregate(aggregate: &Aggregate, wanted: &[usize]) -> Option<Figures> {
     };
     let grouped = !keys.iter().any(|key| matches!(key, Expr::GroupingSet(_)));
     let columns = if grouped { wanted.iter().filter_map(column).collect() } else { BTreeMap::new() };
-    Some(Figures { rows, whole: rows, columns })
+    Some(Figures { rows, whole: rows, read: inner.read, columns })
 }
 
 /// The part of the rows on the left that find one on the right, by the keys of a semi join.
@@ -306,5 +310,6 @@ fn of_join(join: &Join, wanted: &[usize]) -> Option<Figures> {
     };
     let here = of_left.iter().filter_map(|place| Some((*place, *one.columns.get(place)?)));
     let there = of_right.iter().filter_map(|place| Some((*place + shift, *other.columns.get(place)?)));
-    Some(Figures { rows: rows.max(1.0), whole: whole.max(1.0), columns: here.chain(there).collect() })
+    let read = one.read + other.read;
+    Some(Figures { rows: rows.max(1.0), whole: whole.max(1.0), read, columns: here.chain(there).collect() })
 }

@@ -148,11 +148,6 @@ impl Graph {
         (0..self.sizes.len()).map(bit).fold(0, |all, one| all | one)
     }
 
-    /// The rows of all relations together.
-    pub(super) fn read(&self) -> f64 {
-        self.sizes.iter().map(|size| size.rows).sum()
-    }
-
     /// The rows of a set when it is joined.
     pub(super) fn rows(&self, set: Set) -> f64 {
         let (mut rows, mut joined) = (1.0, 0);

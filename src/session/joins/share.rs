@@ -2,7 +2,7 @@
 //! no answer.
 //!
 //! ```text
-//! c = 3            1 / distinct values, as if all were as frequent
+//! c = 3            1 / distinct values, as if all were as frequent; of text a tenth, or more in a table of few rows
 //! c > 3, c < 9     the part of the way from bound to bound; of several comparisons of one column what they leave together
 //! c IN (3, 9)      as many times as there are values; IS NULL by the count of NULLs
 //! c LIKE 'x%'      a tenth; what is not known, a third
@@ -158,7 +158,8 @@ impl Rows<'_> {
         match (distinct(one), distinct(other)) {
             (Some(one), Some(other)) => 1.0 / one.max(other).max(1.0),
             (Some(distinct), None) | (None, Some(distinct)) => 1.0 / distinct.max(1.0),
-            (None, None) => EQUAL,
+            // Small tables have few values, each of them often.
+            (None, None) => EQUAL.max(1.0 / self.figures.whole.max(1.0).sqrt()),
         }
     }
 
