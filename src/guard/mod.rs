@@ -39,7 +39,8 @@ use datafusion::physical_plan::ExecutionPlan;
 
 pub use leakproof::is_leakproof;
 pub use query::{QueryExec, Seal};
-pub use table::{GovernedColumn, Shown, Source, Treatment, WithoutFigures, govern, govern_rows};
+pub use table::{GovernedColumn, Shown, Source, Treatment, WithoutFigures, figures, govern, govern_rows};
+pub use total::is_total;
 
 /// The guard of a plan around its own scan afresh, as `again` makes it; `None` for what is no guard.
 pub fn afresh(

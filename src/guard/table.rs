@@ -12,7 +12,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
-use datafusion::common::{Constraints, DFSchema, DataFusionError, Result, Statistics, TableReference, internal_err};
+use datafusion::common::{
+    ColumnStatistics, Constraints, DFSchema, DataFusionError, Result, Statistics, TableReference, internal_err,
+};
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::dml::InsertOp;
@@ -30,6 +32,9 @@ use super::steady::Spares;
 
 /// Whether a physical node reads what a certain scan reads.
 type Reads = dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync;
+
+/// Statistics of a scan that know the columns of these places.
+type Figures = dyn Fn(&[usize]) -> Option<Statistics> + Send + Sync;
 
 /// A column of the pinned scan, and what may be seen of it.
 #[derive(Debug, Clone)]
@@ -61,6 +66,8 @@ pub struct Source {
     reads: Box<Reads>,
     /// What inside of it may keep rows from expressions, where it is a query.
     spares: Spares,
+    /// What it says of its rows and of some of its columns, where that is cheaper than of all.
+    figures: Option<Box<Figures>>,
 }
 
 impl fmt::Debug for Source {
@@ -75,7 +82,12 @@ impl Source {
         provider: Arc<dyn TableProvider>,
         reads: impl Fn(&dyn ExecutionPlan) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { provider, reads: Box::new(reads), spares: Spares::default() }
+        Self { provider, reads: Box::new(reads), spares: Spares::default(), figures: None }
+    }
+
+    /// The same, which tells figures of some columns for less than those of all.
+    pub fn telling(self, figures: impl Fn(&[usize]) -> Option<Statistics> + Send + Sync + 'static) -> Self {
+        Self { figures: Some(Box::new(figures)), ..self }
     }
 
     /// A query, whose plans bear `seal`; `spares` says what its optimized plan has of it.
@@ -110,6 +122,29 @@ pub fn govern_rows(name: TableReference, table: MemTable) -> Result<Arc<dyn Tabl
     let raw = |field: &FieldRef| GovernedColumn { name: field.name().clone(), treatment: Treatment::Raw };
     let columns = table.schema().fields().iter().map(raw).collect();
     govern(name, Source::memory(table), Shown { columns, rows: None, restricted: false }, &Keys::new([]))
+}
+
+/// What a table tells of its rows, and of the columns at these places: what anybody could count who may ask for it. Nothing
+/// where rows are hidden, since what follows from how many there are would tell of them; of a column that is not shown as
+/// it is, nothing either.
+pub fn figures(table: &dyn TableProvider, columns: &[usize]) -> Option<Statistics> {
+    let Some(governed) = table.downcast_ref::<GovernedScan>() else { return table.statistics() };
+    let clearance = &governed.clearance;
+    if clearance.rows.is_some() {
+        return None;
+    }
+    let shown = |place: &usize| clearance.columns.get(*place).is_some_and(|column| column.treatment == Treatment::Raw);
+    let plain: Vec<usize> = columns.iter().copied().filter(shown).collect();
+    let mut statistics = match &clearance.source.figures {
+        Some(figures) => figures(&plain)?,
+        None => clearance.source.provider.statistics()?,
+    };
+    for (place, column) in statistics.column_statistics.iter_mut().enumerate() {
+        if !plain.contains(&place) {
+            *column = ColumnStatistics::new_unknown();
+        }
+    }
+    Some(statistics)
 }
 
 /// In a session whose plans are shown: no node of a restricted table tells figures of it.

@@ -46,7 +46,7 @@ const AVERAGED: u8 = 15;
 const DIGITS: u8 = 38;
 
 /// Whether an expression over `schema` is total.
-pub(super) fn is_total(expr: &Expr, schema: &DFSchema) -> bool {
+pub fn is_total(expr: &Expr, schema: &DFSchema) -> bool {
     let total = |expr: &Expr| is_total(expr, schema);
     match expr {
         Expr::Column(_) | Expr::Literal(..) | Expr::OuterReferenceColumn(..) => true,

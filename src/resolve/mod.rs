@@ -344,7 +344,9 @@ impl Resolver {
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
         let reference = versioned(&reference, at.text.as_deref());
         let source = Arc::clone(&scan);
-        let source = Source::new(scan, move |plan| source.is_read_by(plan));
+        let figures = Arc::clone(&scan);
+        let source =
+            Source::new(scan, move |plan| source.is_read_by(plan)).telling(move |columns| figures.figures(columns));
         let shown = Shown { columns: cut.shown, rows: filter, restricted };
         let provider = govern(reference, source, shown, &self.keys).map_err(|error| {
             tracing::error!(product = %name, %error, "a governed table could not be made");

@@ -13,12 +13,12 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::growth::wanted;
-use super::{namesakes, recursion};
+use super::{joins, namesakes, recursion};
 
 /// A rule that is not begun in vain.
 struct Heeded<R: ?Sized>(Arc<R>);
@@ -27,7 +27,7 @@ struct Heeded<R: ?Sized>(Arc<R>);
 pub(super) fn ruled(builder: SessionStateBuilder) -> SessionStateBuilder {
     let whole: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(recursion::Whole);
     let analyzers = std::iter::once(whole).chain(Analyzer::new().rules).map(|rule| Arc::new(Heeded(rule)) as _);
-    let optimizers = Optimizer::new().rules.into_iter().map(|rule| Arc::new(Heeded(rule)) as _);
+    let optimizers = joins::rules().into_iter().map(|rule| Arc::new(Heeded(rule)) as _);
     let physical = namesakes::rules().into_iter().map(|rule| Arc::new(Heeded(rule)) as _);
     builder
         .with_analyzer_rules(analyzers.collect())

@@ -36,6 +36,8 @@ mod health;
 mod heeded;
 #[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
 mod interrupt;
+#[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
+mod joins;
 mod life;
 mod limits;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]

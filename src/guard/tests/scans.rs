@@ -1,5 +1,7 @@
 //! What a guarded scan shows, and what stands in its plan.
 
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
@@ -8,7 +10,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::displayable;
 use iceberg::spec::{NestedField, StructType, Type};
 
-use super::super::WithoutFigures;
+use super::super::{WithoutFigures, figures};
 use super::*;
 
 #[tokio::test]
@@ -60,6 +62,19 @@ async fn a_rule_hides_what_is_unknown_to_it() {
         let table = of_the_eu(&shop, &rules).await;
         assert_eq!(rows(&shop, &table, all).await, shown, "{rules:?}");
     }
+}
+
+#[tokio::test]
+async fn figures_are_of_what_its_reader_could_count() {
+    let shop = people().await;
+    let masked = of_the_eu(&shop, &Rows::All).await;
+    let told = figures(masked.as_ref(), &[0, 2]).unwrap();
+    assert_eq!(told.num_rows, Precision::Exact(4));
+    let [id, city, email] = [0, 1, 2].map(|place| told.column_statistics.get(place).cloned().unwrap());
+    assert_eq!(id.max_value, Precision::Exact(ScalarValue::Int64(Some(4))));
+    assert_eq!([city, email], [ColumnStatistics::new_unknown(), ColumnStatistics::new_unknown()]);
+    let hidden = of_the_eu(&shop, &permits(equals(&["region"], "EU"))).await;
+    assert_eq!(figures(hidden.as_ref(), &[0]), None);
 }
 
 #[tokio::test]
