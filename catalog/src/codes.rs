@@ -27,6 +27,14 @@ pub struct Page {
     pub write: &'static str,
 }
 
+impl Page {
+    /// What to write instead, as the help of a finding.
+    pub fn help(&self) -> String {
+        let mut text = self.write.trim_end_matches('.').chars();
+        text.next().map(|first| first.to_lowercase().chain(text).collect()).unwrap_or_default()
+    }
+}
+
 const fn page(code: &'static str, means: &'static str, why: &'static str, write: &'static str) -> Page {
     Page { code, means, why, write }
 }

@@ -11,6 +11,7 @@ pub(crate) mod yaml;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::codes::{self, Page};
 use crate::mesh::Product;
 use crate::name::{DomainName, ProductRef};
 
@@ -152,8 +153,14 @@ impl Report {
         self.findings.len()
     }
 
-    /// Everything that was found.
-    pub fn into_findings(self) -> Vec<Finding> {
+    /// Everything that was found. What says nothing of its own says what the page of its code does.
+    pub fn into_findings(mut self) -> Vec<Finding> {
+        let pages = codes::pages();
+        for finding in &mut self.findings {
+            if finding.help.is_none() && finding.severity != Severity::Note {
+                finding.help = pages.iter().find(|page| page.code == finding.code).map(Page::help);
+            }
+        }
         self.findings
     }
 }
