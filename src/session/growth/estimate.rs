@@ -83,6 +83,10 @@ const WRITTEN: u64 = 40;
 /// The bytes of a place in a list of texts.
 const PLACE: u64 = 16;
 
+/// The bytes of a place among values of many lengths, and of one among views of them.
+const OFFSET: u64 = 4;
+const VIEW: u64 = 16;
+
 /// The bytes that are compared at once.
 const WORD: u64 = 8;
 
@@ -320,7 +324,7 @@ pub(super) fn width(value: &ScalarValue) -> u64 {
 
 /// The bytes that the values of an array have, whatever else their buffers hold.
 pub(super) fn bytes(array: &ArrayRef) -> u64 {
-    let places = (array.len() as u64).saturating_mul(4);
+    let places = places(array);
     match array.data_type() {
         DataType::Utf8
         | DataType::LargeUtf8
@@ -334,6 +338,17 @@ pub(super) fn bytes(array: &ArrayRef) -> u64 {
             None => array.to_data().get_slice_memory_size().map_or(u64::MAX, |bytes| bytes as u64),
         },
     }
+}
+
+/// The bytes that tell where values of many lengths are. Views list all buffers that they look into, and lists of views those
+/// of all views they were put together from: four times as many with each `array_concat(a, a, a, a)`.
+fn places(array: &ArrayRef) -> u64 {
+    let buffers = match array.data_type() {
+        DataType::Utf8View => array.as_string_view().data_buffers(),
+        DataType::BinaryView => array.as_binary_view().data_buffers(),
+        _ => return (array.len() as u64).saturating_mul(OFFSET),
+    };
+    (array.len() as u64).saturating_mul(VIEW).saturating_add(size_of_val(buffers) as u64)
 }
 
 /// The values that the lists of an array hold, where it is one of lists.

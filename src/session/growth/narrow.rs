@@ -3,6 +3,7 @@
 //! ```text
 //! SELECT repeat(a, 10000) FROM t      82 MB in 8192 rows of one letter; 8 MB in 800
 //! SELECT '…100 kB…', a FROM t         a literal stands in each row of a batch
+//! approx_distinct(a) … GROUP BY b     what each group keeps is 16 KiB in a row of a batch that goes to another thread, or to disk
 //! ```
 //!
 //! Operators make batches of so many rows, however wide these are. How wide what a statement makes can be is told roughly
@@ -23,7 +24,7 @@ const BATCH: u64 = 8 << 20;
 const VALUE: u64 = 64;
 
 /// The literals that are looked at: others are no wider than what stands in tables.
-const LONG: u64 = 1024;
+pub(super) const LONG: u64 = 1024;
 
 /// The fewest rows of a batch: below that it costs more than it spares.
 const FEWEST: usize = 8;
@@ -34,9 +35,9 @@ const GATHERED: usize = 1024;
 /// The state for a plan, where it is not to work on as many rows at once as other ones.
 pub(in crate::session) fn narrowed(state: &SessionState, plan: &LogicalPlan) -> Result<Option<SessionState>> {
     let usual = state.config().batch_size();
-    let mut found = Found { factor: 1, literals: 0, gathers: false, repeats: false };
+    let mut found = Found { factor: 1, literals: 0, states: 0, gathers: false, repeats: false };
     found.look(plan)?;
-    let wide = found.factor.saturating_mul(VALUE).saturating_add(found.literals);
+    let wide = found.factor.saturating_mul(VALUE).saturating_add(found.literals).saturating_add(found.states);
     let mut rows = usize::try_from(BATCH / wide.max(1)).unwrap_or(usize::MAX).max(FEWEST);
     if found.gathers && found.repeats {
         rows = rows.min(GATHERED);
@@ -51,6 +52,7 @@ pub(in crate::session) fn narrowed(state: &SessionState, plan: &LogicalPlan) -> 
 struct Found {
     factor: u64,
     literals: u64,
+    states: u64,
     gathers: bool,
     repeats: bool,
 }
@@ -59,6 +61,12 @@ impl Found {
     fn look(&mut self, plan: &LogicalPlan) -> Result<()> {
         plan.apply_with_subqueries(|node| {
             self.repeats |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Unnest(_));
+            if let LogicalPlan::Aggregate(aggregate) = node
+                && !aggregate.group_expr.is_empty()
+            {
+                let states = aggregate.aggr_expr.iter().map(state_of);
+                self.states = states.fold(self.states, u64::saturating_add);
+            }
             node.apply_expressions(|expr| {
                 expr.apply(|expr| {
                     match expr {
@@ -80,6 +88,16 @@ impl Found {
             })
         })?;
         Ok(())
+    }
+}
+
+/// The bytes that an aggregate keeps of a group, however few rows that has.
+fn state_of(aggregate: &Expr) -> u64 {
+    let Expr::AggregateFunction(call) = aggregate.clone().unalias() else { return 0 };
+    match call.func.name() {
+        "approx_distinct" => 16 << 10,
+        "approx_median" | "approx_percentile_cont" | "approx_percentile_cont_with_weight" => 2 << 10,
+        _ => 0,
     }
 }
 

@@ -5,7 +5,7 @@
 //! AggregateExec                  each of 8192 new groups has a state of 16 KiB for each `approx_distinct`; a cube has hundreds
 //!                                of groups for each row
 //! CrossJoinExec, joins           a text of 10 MB is repeated in each of the 8192 rows of a batch
-//! ProjectionExec, FilterExec…    what calls that grow make of a batch is as large as the batch
+//! ProjectionExec, FilterExec…    what calls that grow make of a batch is as large as the batch; a long literal stands in each row
 //! ```
 //!
 //! A portion is a part of a batch that shares its buffers. What is too much in a single row is refused.
@@ -18,6 +18,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -29,8 +30,9 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 
 use super::call::is_bounded;
-use super::estimate::{bytes, elements};
+use super::estimate::{bytes, elements, width};
 use super::joined::is_joined;
+use super::narrow::LONG;
 use super::wrapper::Work;
 use super::{MOST, too_large};
 
@@ -107,6 +109,8 @@ fn grows(expr: &Arc<dyn PhysicalExpr>) -> bool {
     let _ = expr.apply(|expr| {
         let call = expr.downcast_ref::<ScalarFunctionExpr>();
         found |= call.is_some_and(|call| is_bounded(call.fun()) || is_joined(call.fun()));
+        // It stands in each row.
+        found |= expr.downcast_ref::<Literal>().is_some_and(|literal| width(literal.value()) > LONG);
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     found
@@ -114,8 +118,12 @@ fn grows(expr: &Arc<dyn PhysicalExpr>) -> bool {
 
 /// The rows of a batch that go on together, as many as fit; more than one unless there is one.
 pub(super) fn computed(batch: &RecordBatch) -> usize {
-    let all = batch.columns().iter().map(bytes).fold(0, u64::saturating_add);
-    share(batch.num_rows(), all, PORTION)
+    share(batch.num_rows(), all(batch), PORTION)
+}
+
+/// The bytes of the values of a batch.
+pub(super) fn all(batch: &RecordBatch) -> u64 {
+    batch.columns().iter().map(bytes).fold(0, u64::saturating_add)
 }
 
 /// The same for an operator that unnests these columns, each to its depth.

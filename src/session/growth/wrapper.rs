@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::{DataFusionError, Result, internal_err};
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -22,7 +22,7 @@ use super::{held, portions};
 /// What is done with the batches of an input.
 #[derive(Debug, Clone)]
 pub(super) enum Work {
-    /// They are cut for calls that grow, and have no more rows than this.
+    /// They are cut for what grows, and have no more rows than this.
     Compute(usize),
     /// They are cut for an operator that unnests these columns, each to its depth.
     Unnest(Vec<(usize, usize)>),
@@ -95,38 +95,57 @@ impl ExecutionPlan for Watched {
         let rows = context.session_config().batch_size();
         let batches = self.input.execute(partition, Arc::clone(&context))?;
         let schema = batches.schema();
+        let reservation = MemoryConsumer::new(Self::NAME).register(context.memory_pool());
         let stream = match self.work.clone() {
             // Some operators make batches of more rows than they are told to.
             Work::Compute(most) => batches
-                .map_ok(move |batch| cut(portions::computed(&batch).min(rows).min(most), batch))
+                .map(move |batch| {
+                    let batch = batch?;
+                    cut(portions::computed(&batch).min(rows).min(most), batch, &reservation)
+                })
                 .try_flatten()
                 .boxed(),
             Work::Unnest(lists) => batches
-                .map(move |batch| batch.and_then(|batch| Ok(cut(portions::unnested(&batch, &lists)?, batch))))
+                .map(move |batch| {
+                    let batch = batch?;
+                    cut(portions::unnested(&batch, &lists)?, batch, &reservation)
+                })
                 .try_flatten()
                 .boxed(),
             Work::Repeat => batches
                 .map(move |batch| batch.and_then(|batch| portions::repeated(&batch, rows).map(|()| batch)))
                 .boxed(),
-            Work::Hold => {
-                let reservation = MemoryConsumer::new("window").register(context.memory_pool());
-                batches
-                    .map(move |batch| {
-                        let batch = batch?;
-                        reservation.try_grow(batch.get_array_memory_size().saturating_mul(held::TIMES))?;
-                        Ok(batch)
-                    })
-                    .boxed()
-            }
+            Work::Hold => batches
+                .map(move |batch| {
+                    let batch = batch?;
+                    reservation.try_grow(batch.get_array_memory_size().saturating_mul(held::TIMES))?;
+                    Ok(batch)
+                })
+                .boxed(),
         };
         // What one batch becomes may be so many portions that a task is to yield among them.
         Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, stream))))
     }
 }
 
-/// A batch in portions of so many rows.
-fn cut(rows: usize, batch: RecordBatch) -> impl futures::Stream<Item = Result<RecordBatch>> + Send {
-    let all = batch.num_rows();
-    let starts = (0..all.max(1)).step_by(rows.max(1));
-    stream::iter(starts.map(move |start| Ok(batch.slice(start, rows.max(1).min(all - start)))))
+/// A batch in portions of so many rows. It is held until the last of them has gone on, and beneath it another may be: what
+/// doubles fourteen times is fourteen batches, none of them too large.
+///
+/// # Errors
+/// When a batch of several portions does not fit into memory.
+fn cut(
+    rows: usize,
+    batch: RecordBatch,
+    reservation: &MemoryReservation,
+) -> Result<impl futures::Stream<Item = Result<RecordBatch>> + Send + use<>> {
+    let (all, rows) = (batch.num_rows(), rows.max(1));
+    let held = reservation.new_empty();
+    if all > rows {
+        held.try_grow(usize::try_from(portions::all(&batch)).unwrap_or(usize::MAX))?;
+    }
+    let starts = (0..all.max(1)).step_by(rows);
+    Ok(stream::iter(starts.map(move |start| {
+        let _held = &held;
+        Ok(batch.slice(start, rows.min(all - start)))
+    })))
 }
