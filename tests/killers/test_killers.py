@@ -18,7 +18,7 @@ from test_http import basic, dial, post
 # What all queries of the server may have, and what the process may take beside it: on each of two processors what goes into
 # a call, its portions and what comes of them, 32 MiB each; and what the allocator still keeps of the statements before.
 POOL = 384 << 20
-BESIDE = 768 << 20
+BESIDE = 512 << 20
 SECONDS = "2"
 
 HEALTHY = "SELECT count(*) FROM fulfillment.warehouses WHERE city IS NOT NULL"
