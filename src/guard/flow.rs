@@ -13,6 +13,7 @@
 //! sees them; what the guards below a scan look at is theirs to tell. A node or an expression that is not known here is
 //! an error, so that nothing runs whose flow cannot be told.
 
+mod choice;
 mod expr;
 #[cfg(test)]
 #[allow(
@@ -179,6 +180,17 @@ impl Reach {
         Self { from, ..Self::default() }
     }
 
+    /// The same of rows that were chosen by these values.
+    fn over(mut self, chosen: &Sources) -> Self {
+        self.from.extend(chosen);
+        self
+    }
+
+    /// Whether it mixes no values with one another.
+    fn is_untouched(&self) -> bool {
+        self.ones().next().is_some() || self.from.iter().filter(|(_, via)| *via == Via::Value).nth(1).is_none()
+    }
+
     /// The columns that this value may be, untouched.
     fn ones(&self) -> impl Iterator<Item = u32> {
         self.whole.iter().chain(&self.one_of).copied()
@@ -191,6 +203,8 @@ struct Output {
     columns: Vec<Reach>,
     /// What reaches all of them, by way of the rows.
     rows: Sources,
+    /// The values that tell how many rows there are, and are told by that.
+    chosen: Sources,
 }
 
 impl Output {

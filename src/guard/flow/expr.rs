@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Case, Expr, GroupingSet, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
 
 use super::walk::{Walk, by_way_of, unknown};
-use super::{Reach, Scope, Sources, Unknown, Via};
+use super::{Output, Reach, Scope, Sources, Unknown, Via};
 use crate::guard::mask::KeyedHash;
 
 impl Walk {
@@ -59,10 +59,8 @@ impl Walk {
             Expr::Lambda(lambda) => self.mixed([lambda.body.as_ref()], scope),
             Expr::AggregateFunction(call) => {
                 let AggregateFunctionParams { args, distinct: _, filter, order_by, null_treatment: _ } = &call.params;
-                let mut reach = self.aggregated(call.func.name(), args, scope)?;
-                reach.from.extend(self.deciding(filter.iter().map(AsRef::as_ref), Via::Predicate, scope)?);
-                reach.from.extend(self.deciding(order_by.iter().map(|sort| &sort.expr), Via::Order, scope)?);
-                Ok(reach)
+                let reach = self.aggregated(call.func.name(), args, filter.as_deref(), scope)?;
+                self.deciding(reach, order_by.iter().map(|sort| &sort.expr), Via::Order, scope)
             }
             Expr::WindowFunction(call) => {
                 let WindowFunctionParams {
@@ -75,24 +73,27 @@ impl Walk {
                     null_treatment: _,
                     distinct: _,
                 } = &call.params;
-                let mut reach = self.aggregated(call.fun.name(), args, scope)?;
+                let reach = self.aggregated(call.fun.name(), args, filter.as_deref(), scope)?;
                 let window = partition_by.iter().chain(order_by.iter().map(|sort| &sort.expr));
-                reach.from.extend(self.deciding(window, Via::Window, scope)?);
-                reach.from.extend(self.deciding(filter.iter().map(AsRef::as_ref), Via::Predicate, scope)?);
-                Ok(reach)
+                self.deciding(reach, window, Via::Window, scope)
             }
             Expr::GroupingSet(GroupingSet::Rollup(exprs) | GroupingSet::Cube(exprs)) => self.mixed(exprs, scope),
             Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => self.mixed(sets.iter().flatten(), scope),
             // Whether there are rows, whatever is in them.
-            Expr::Exists(exists) => Ok(Reach::of(self.plan(&exists.subquery.subquery, Some(scope))?.rows)),
+            Expr::Exists(exists) => Ok(Reach::of(self.beneath(&exists.subquery.subquery, scope)?.rows)),
             Expr::ScalarSubquery(subquery) => Ok(Reach::of(self.subquery(&subquery.subquery, scope)?)),
             Expr::InSubquery(within) => {
                 let value = self.expr(&within.expr, scope)?;
-                let found = self.plan(&within.subquery.subquery, Some(scope))?;
+                let found = self.beneath(&within.subquery.subquery, scope)?;
                 if let [column] = found.columns.as_slice() {
                     self.equates(&value, column);
                 }
-                Ok(Reach::of(value.from.into_iter().chain(found.all()).collect()))
+                let untouched = found.columns.iter().all(Reach::is_untouched);
+                let from: Sources = value.from.into_iter().chain(found.all()).collect();
+                if !untouched {
+                    self.counts(&from);
+                }
+                Ok(Reach::of(from))
             }
             Expr::SetComparison(comparison) => {
                 let mut reach = self.mixed([comparison.expr.as_ref()], scope)?;
@@ -130,26 +131,66 @@ impl Walk {
         Ok(Reach::of(from))
     }
 
-    /// What an aggregate or window function makes of its arguments.
-    fn aggregated(&mut self, function: &str, args: &[Expr], scope: &Scope<'_>) -> Result<Reach, Unknown> {
-        let counts = self.declassifies && function == "count";
-        if counts && self.least.is_none() {
-            return Ok(Reach::default());
+    /// What an aggregate or window function makes of its arguments, in the rows that `filter` leaves.
+    fn aggregated(
+        &mut self,
+        function: &str,
+        args: &[Expr],
+        filter: Option<&Expr>,
+        scope: &Scope<'_>,
+    ) -> Result<Reach, Unknown> {
+        let count = self.declassifies && function == "count";
+        let around = std::mem::take(&mut self.chosen);
+        let (mut of_args, mut of_filter) = (Sources::new(), Sources::new());
+        for arg in args {
+            let from = self.expr(arg, scope)?.from;
+            // Whether it is NULL decides whether a row is counted.
+            if count {
+                self.chooses(arg, &from, scope)?;
+            }
+            of_args.extend(from);
         }
-        Ok(Reach { count: counts, ..self.mixed(args, scope)? })
+        if let Some(filter) = filter {
+            of_filter = self.expr(filter, scope)?.from;
+            self.chooses(filter, &of_filter, scope)?;
+        }
+        let mut reach = match count && self.least.is_none() {
+            true => Reach::default(),
+            false => Reach { count, ..Reach::of(of_args) },
+        }
+        .over(&self.chosen);
+        reach.from.extend(by_way_of(Via::Predicate, of_filter));
+        self.chosen.extend(around);
+        Ok(reach)
     }
 
+    /// The same, where expressions decide which rows there are or in which order.
     fn deciding<'e>(
         &mut self,
+        mut reach: Reach,
         exprs: impl IntoIterator<Item = &'e Expr>,
         via: Via,
         scope: &Scope<'_>,
-    ) -> Result<Sources, Unknown> {
-        Ok(by_way_of(via, self.mixed(exprs, scope)?.from))
+    ) -> Result<Reach, Unknown> {
+        for expr in exprs {
+            let from = self.expr(expr, scope)?.from;
+            self.compares(&from);
+            reach.from.extend(by_way_of(via, from));
+        }
+        Ok(reach)
+    }
+
+    /// What a subquery that is a part of an expression has. What it chooses its rows by, the rows around it are chosen by.
+    fn beneath(&mut self, plan: &LogicalPlan, scope: &Scope<'_>) -> Result<Output, Unknown> {
+        let around = std::mem::take(&mut self.chosen);
+        let mut output = self.plan(plan, Some(scope))?;
+        self.chosen = around;
+        self.chosen.append(&mut output.chosen);
+        Ok(output)
     }
 
     fn subquery(&mut self, plan: &LogicalPlan, scope: &Scope<'_>) -> Result<Sources, Unknown> {
-        Ok(self.plan(plan, Some(scope))?.all())
+        Ok(self.beneath(plan, scope)?.all())
     }
 
     /// A field of a struct has an address of its own, every other function mixes its arguments.

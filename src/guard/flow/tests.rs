@@ -386,3 +386,60 @@ async fn where_small_counts_tell_something_only_large_ones_carry_nothing() {
         assert_eq!(!carries(sql, Some(10)).await, enough, "{sql}");
     }
 }
+
+#[tokio::test]
+async fn what_is_chosen_by_comparing_is_told_of_what_it_is_compared_with() {
+    let context = context(&vec![vec![Some(1); ROWS]; BASES.len()]);
+    // `t.b` is what is told, and what is named else numbers that anybody has, or who it is told of.
+    let tells = async |sql: &str, least| {
+        let plan = context.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).into_unoptimized_plan();
+        let carried = carried(&plan, least).unwrap();
+        carried.iter().any(|(_, sources)| sources.iter().any(|source| names(source, "t", &["b"])))
+    };
+    for sql in [
+        "SELECT DISTINCT ON (t.a) t.a, u.d FROM t, u ORDER BY t.a, t.b = u.d DESC",
+        "SELECT t.a, first_value(u.d ORDER BY abs(t.b) = u.d DESC) AS x FROM t, u GROUP BY t.a",
+        "SELECT t.a, array_agg(u.d ORDER BY t.b = u.d DESC) AS x FROM t, u GROUP BY t.a",
+        "SELECT a, d FROM (SELECT t.a, u.d, row_number() OVER (PARTITION BY t.a ORDER BY t.b = u.d DESC) AS r FROM t, u) WHERE r = 1",
+        "SELECT a, d FROM (SELECT t.a, u.d, count(*) OVER (PARTITION BY t.a, t.b = u.d) AS n FROM t, u) WHERE n = 1",
+        "SELECT t.a, max(u.d) AS x FROM t, u GROUP BY t.a, t.b = u.d HAVING count(*) = 1",
+        "SELECT t.a, max(u.d) FILTER (WHERE t.b = u.d) AS x FROM t, u GROUP BY t.a",
+        "SELECT a, d FROM (SELECT t.a, u.d, count(*) FILTER (WHERE t.b = u.d) AS n FROM t, u GROUP BY t.a, u.d) WHERE n > 0",
+        "SELECT a, d FROM (SELECT t.a, u.d, count(CASE WHEN t.b = u.d THEN 1 END) AS n FROM t, u GROUP BY t.a, u.d) WHERE n > 0",
+        "SELECT u.d FROM t, u ORDER BY t.b = u.d DESC LIMIT 1",
+        "SELECT t.a, count(*) AS n FROM t, u WHERE u.d <= t.b GROUP BY t.a",
+        "SELECT t.a, count(*) AS n FROM t JOIN u ON u.d <= t.b GROUP BY t.a",
+        "SELECT t.a, 1 + sum(1) AS n FROM t, u WHERE u.d <= t.b GROUP BY t.a",
+        "SELECT t.a, count(*) AS n FROM t, u WHERE u.d <= t.b GROUP BY t.a HAVING count(*) >= 10",
+        "SELECT t.a, count(*) FILTER (WHERE u.d <= t.b) AS n FROM t, u GROUP BY t.a",
+        "SELECT t.a, count(nullif(least(u.d, t.b), u.d)) AS n FROM t, u GROUP BY t.a",
+        "SELECT t.a, count(DISTINCT least(u.d, t.b)) AS n FROM t, u GROUP BY t.a",
+        "SELECT t.a, max(r) AS n FROM (SELECT t.a, row_number() OVER (PARTITION BY t.a) AS r FROM t, u WHERE u.d <= t.b) AS t GROUP BY t.a",
+        "SELECT a, count(*) AS n FROM (SELECT DISTINCT t.a, least(u.d, t.b) FROM t, u) GROUP BY a",
+        "SELECT a, count(*) AS n FROM (SELECT t.a, least(u.d, t.b) AS l FROM t, u GROUP BY 1, 2) GROUP BY a",
+        "SELECT a, (SELECT count(*) FROM u WHERE u.d <= t.b) AS n FROM t",
+        "SELECT u.e, count(*) AS n FROM u WHERE EXISTS (SELECT 1 FROM t WHERE u.d <= t.b) GROUP BY u.e",
+        "SELECT u.e, count(*) AS n FROM u WHERE d IN (SELECT least(v.d, t.b) FROM t, u AS v) GROUP BY u.e",
+        "SELECT a, count(*) AS n FROM (SELECT a, unnest(range(0, b)) AS x FROM t) GROUP BY a",
+        "SELECT a * 10 + 1 AS x FROM t WHERE b > 3 UNION ALL SELECT a * 10 FROM t WHERE b <= 3",
+        "SELECT a, 1 AS x FROM t WHERE b > 3 UNION ALL SELECT a, 0 FROM t WHERE b <= 3",
+    ] {
+        assert!(tells(sql, None).await, "{sql}");
+        assert!(tells(sql, Some(10)).await, "{sql}");
+    }
+    // What says no more than which rows there are, or that two columns are the same.
+    for sql in [
+        "SELECT a FROM t WHERE b > 3",
+        "SELECT a, count(*) AS n FROM t WHERE b > 3 GROUP BY a HAVING count(*) >= 10",
+        "SELECT u.e, count(*) AS n FROM t JOIN u ON t.b = u.a GROUP BY u.e HAVING count(*) >= 10",
+        "SELECT u.e, count(DISTINCT t.b) AS n FROM t JOIN u ON t.b = u.a GROUP BY u.e HAVING count(DISTINCT t.b) >= 10",
+        "SELECT e, count(*) AS n FROM u WHERE a IN (SELECT b FROM t) GROUP BY e HAVING count(*) >= 10",
+        "SELECT e, count(*) AS n FROM u WHERE EXISTS (SELECT 1 FROM t WHERE t.b = u.a) GROUP BY e",
+        "SELECT a, count(DISTINCT concat(b, c)) AS n FROM t GROUP BY a HAVING count(DISTINCT concat(b, c)) >= 10",
+        "SELECT a, sum(c) AS n FROM t WHERE b > 3 GROUP BY a ORDER BY max(b) DESC LIMIT 3",
+        "SELECT a FROM t WHERE b > 3 UNION ALL SELECT d FROM u",
+        "SELECT a, row_number() OVER (ORDER BY b) AS n FROM t",
+    ] {
+        assert!(!tells(sql, Some(10)).await, "{sql}");
+    }
+}

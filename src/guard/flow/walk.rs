@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use super::choice::tell_apart;
 use super::{Base, Output, Reach, Scope, Sources, Unknown, Via};
 
 /// The walk: numbers for the columns of tables, and what is known of the recursive queries around.
@@ -26,7 +27,9 @@ pub(super) struct Walk {
     numbers: HashMap<Base, u32>,
     work: Vec<(String, Output)>,
     /// Pairs of values that are compared with one another.
-    alike: Vec<(u32, u32)>,
+    pub(super) alike: Vec<(u32, u32)>,
+    /// What the expressions of the node that is looked at choose rows by, and the subqueries in them.
+    pub(super) chosen: Sources,
     /// Pairs of columns that are compared for equality as they are, the lower number first.
     pub(super) equated: BTreeSet<(u32, u32)>,
 }
@@ -67,21 +70,24 @@ impl Walk {
     }
 
     pub(super) fn plan(&mut self, plan: &LogicalPlan, outer: Option<&Scope<'_>>) -> Result<Output, Unknown> {
-        let output = match plan {
+        let mut output = match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan, outer),
             LogicalPlan::Projection(node) => {
                 let input = self.plan(&node.input, outer)?;
                 let columns = self.each(&node.expr, &node.input, &input, outer)?;
-                Ok(Output { columns, rows: input.rows })
+                Ok(Output { columns, ..input })
             }
             LogicalPlan::Filter(node) => {
                 let conditions = split_conjunction(&node.predicate);
                 let mut output = self.plan(&node.input, outer)?;
-                for deciding in self.each(conditions.iter().copied(), &node.input, &output, outer)? {
-                    self.compares(&deciding.from);
-                    output.rows.extend(by_way_of(Via::Predicate, deciding.from));
+                let columns = output.columns.clone();
+                let scope = Scope { inputs: &[(node.input.schema(), &columns)], outer };
+                for condition in &conditions {
+                    let found = self.expr(condition, &scope)?;
+                    self.chooses(condition, &found.from, &scope)?;
+                    output.rows.extend(by_way_of(Via::Predicate, found.from));
                 }
-                self.counted(&conditions, node.input.schema(), &mut output.columns);
+                self.counted(&conditions, node.input.schema(), &mut output);
                 Ok(output)
             }
             LogicalPlan::Sort(node) => {
@@ -101,14 +107,14 @@ impl Walk {
             LogicalPlan::Window(node) => {
                 let mut input = self.plan(&node.input, outer)?;
                 let windows = self.each(&node.window_expr, &node.input, &input, outer)?;
-                input.columns.extend(windows);
+                input.columns.extend(windows.into_iter().map(|window| window.over(&input.chosen)));
                 Ok(input)
             }
             LogicalPlan::Aggregate(node) => self.aggregate(node, outer),
             LogicalPlan::Join(node) => self.join(node, outer),
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let mut output = self.plan(input, outer)?;
-                output.rows.extend(by_way_of(Via::Group, output.values()));
+                self.distinct(&mut output);
                 Ok(output)
             }
             LogicalPlan::Distinct(Distinct::On(node)) => {
@@ -117,17 +123,23 @@ impl Walk {
                 let groups = self.each(&node.on_expr, &node.input, &input, outer)?;
                 let sorts = node.sort_expr.iter().flatten().map(|sort| &sort.expr);
                 let orders = self.each(sorts, &node.input, &input, outer)?;
+                self.choose(&node.on_expr, &groups, &node.input, &input, outer)?;
+                orders.iter().for_each(|order| self.compares(&order.from));
                 let mut rows = input.rows;
                 rows.extend(groups.into_iter().flat_map(|reach| by_way_of(Via::Group, reach.from)));
                 rows.extend(orders.into_iter().flat_map(|reach| by_way_of(Via::Order, reach.from)));
-                Ok(Output { columns, rows })
+                Ok(Output { columns, rows, ..input })
             }
             LogicalPlan::Union(node) => {
                 let mut output =
                     Output { columns: vec![Reach::default(); node.schema.fields().len()], ..<_>::default() };
-                for input in &node.inputs {
-                    let input = self.plan(input, outer)?;
-                    merge(&mut output, input)?;
+                let parts: Result<Vec<_>, _> = node.inputs.iter().map(|input| self.plan(input, outer)).collect();
+                let parts = parts?;
+                for part in &parts {
+                    merge(&mut output, part.clone())?;
+                }
+                if self.declassifies {
+                    tell_apart(&mut output, &parts);
                 }
                 Ok(output)
             }
@@ -142,10 +154,10 @@ impl Walk {
                         column.from.extend(self.expr(expr, &scope)?.from);
                     }
                 }
-                Ok(Output { columns, rows: Sources::new() })
+                Ok(Output { columns, ..<_>::default() })
             }
             LogicalPlan::EmptyRelation(node) => {
-                Ok(Output { columns: vec![Reach::default(); node.schema.fields().len()], rows: Sources::new() })
+                Ok(Output { columns: vec![Reach::default(); node.schema.fields().len()], ..<_>::default() })
             }
             LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
@@ -156,6 +168,7 @@ impl Walk {
             | LogicalPlan::Copy(_)
             | LogicalPlan::DescribeTable(_) => Err(unknown(plan.display())),
         }?;
+        output.chosen.append(&mut self.chosen);
         // Columns are told apart by their places from here on.
         if output.columns.len() != plan.schema().fields().len() {
             return Err(unknown(plan.display()));
@@ -173,42 +186,23 @@ impl Walk {
         Ok(output)
     }
 
-    /// Takes from counts what they are made of, where `conditions` leave none but large ones.
-    fn counted(&self, conditions: &[&Expr], schema: &DFSchema, columns: &mut [Reach]) {
+    /// Takes from counts what they are made of, where `conditions` leave none but large ones, and leaves them what the rows
+    /// were chosen by.
+    fn counted(&self, conditions: &[&Expr], schema: &DFSchema, output: &mut Output) {
         let Some(least) = self.least else { return };
         for column in conditions.iter().filter_map(|condition| at_least(condition, least)) {
             let place = schema.maybe_index_of_column(column);
-            if let Some(reach) = place.and_then(|place| columns.get_mut(place)).filter(|reach| reach.count) {
-                *reach = Reach::default();
+            let reach = place.and_then(|place| output.columns.get_mut(place)).filter(|reach| reach.count);
+            if let Some(reach) = reach {
+                *reach = Reach::default().over(&output.chosen);
             }
         }
-    }
-
-    /// Remembers whose values a condition on rows compares: each tells something of the others, and all where they are
-    /// equal. Which comparison it is does not matter, since `a = b` can be said in many ways.
-    fn compares(&mut self, condition: &Sources) {
-        let mut values = condition.iter().filter(|(_, via)| *via == Via::Value).map(|(id, _)| *id);
-        let Some(first) = values.next() else { return };
-        self.alike.extend(values.map(|other| (first, other)));
     }
 
     /// Remembers that two values are compared for equality, as far as both are columns.
     pub(super) fn equates(&mut self, one: &Reach, other: &Reach) {
         for first in one.ones() {
             self.equated.extend(other.ones().map(|second| (first.min(second), first.max(second))));
-        }
-    }
-
-    /// All values that one is compared with, over as many others as there are.
-    pub(super) fn with_alike(&self, mut sources: Sources) -> Sources {
-        loop {
-            let has = |id: u32| sources.contains(&(id, Via::Value));
-            let more = self.alike.iter().filter(|(one, other)| has(*one) != has(*other));
-            let more: Sources = more.flat_map(|(one, other)| [(*one, Via::Value), (*other, Via::Value)]).collect();
-            if more.is_empty() {
-                return sources;
-            }
-            sources.extend(more);
         }
     }
 
@@ -230,7 +224,7 @@ impl Walk {
                 for field in schema.fields() {
                     columns.push(self.base(&scan.table_name, vec![field.name().clone()])?);
                 }
-                Output { columns, rows: Sources::new() }
+                Output { columns, ..<_>::default() }
             }
         };
         if !scan.filters.is_empty() {
@@ -243,7 +237,7 @@ impl Walk {
         let Some(projection) = &scan.projection else { return Ok(all) };
         let columns = projection.iter().map(|place| all.columns.get(*place).cloned());
         let columns: Option<Vec<Reach>> = columns.collect();
-        Ok(Output { columns: columns.ok_or_else(|| unknown(&scan.table_name))?, rows: all.rows })
+        Ok(Output { columns: columns.ok_or_else(|| unknown(&scan.table_name))?, ..all })
     }
 
     /// What reaches each of `exprs` over one input.
@@ -255,6 +249,19 @@ impl Walk {
         outer: Option<&Scope<'_>>,
     ) -> Result<Vec<Reach>, Unknown> {
         self.among(exprs, &Scope { inputs: &[(input.schema(), &output.columns)], outer })
+    }
+
+    /// Remembers what rows are put into groups by, whose number depends on it.
+    fn choose<'e>(
+        &mut self,
+        exprs: impl IntoIterator<Item = &'e Expr>,
+        found: &[Reach],
+        input: &LogicalPlan,
+        output: &Output,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<(), Unknown> {
+        let scope = Scope { inputs: &[(input.schema(), &output.columns)], outer };
+        exprs.into_iter().zip(found).try_for_each(|(expr, found)| self.chooses(expr, &found.from, &scope))
     }
 
     fn among<'e>(
@@ -274,15 +281,18 @@ impl Walk {
         outer: Option<&Scope<'_>>,
     ) -> Result<Output, Unknown> {
         let mut output = self.plan(input, outer)?;
-        let deciding = self.each(exprs, input, &output, outer)?;
-        output.rows.extend(deciding.into_iter().flat_map(|reach| by_way_of(via, reach.from)));
+        for deciding in self.each(exprs, input, &output, outer)? {
+            self.compares(&deciding.from);
+            output.rows.extend(by_way_of(via, deciding.from));
+        }
         Ok(output)
     }
 
     fn aggregate(&mut self, node: &Aggregate, outer: Option<&Scope<'_>>) -> Result<Output, Unknown> {
         let input = self.plan(&node.input, outer)?;
         let groups = grouping_set_to_exprlist(&node.group_expr).map_err(|_| unknown("a grouping"))?;
-        let mut columns = self.each(groups, &node.input, &input, outer)?;
+        let mut columns = self.each(groups.iter().copied(), &node.input, &input, outer)?;
+        self.choose(groups, &columns, &node.input, &input, outer)?;
         let mut rows = input.rows.clone();
         rows.extend(columns.iter().flat_map(|reach| by_way_of(Via::Group, reach.from.clone())));
         if let [Expr::GroupingSet(_)] = node.group_expr.as_slice() {
@@ -290,8 +300,9 @@ impl Walk {
             columns.iter_mut().for_each(|column| column.whole = None);
             columns.push(Reach::default());
         }
-        columns.extend(self.each(&node.aggr_expr, &node.input, &input, outer)?);
-        Ok(Output { columns, rows })
+        let made = self.each(&node.aggr_expr, &node.input, &input, outer)?;
+        columns.extend(made.into_iter().map(|made| made.over(&input.chosen)));
+        Ok(Output { columns, rows, ..input })
     }
 
     fn join(&mut self, node: &Join, outer: Option<&Scope<'_>>) -> Result<Output, Unknown> {
@@ -304,18 +315,23 @@ impl Walk {
             (node.right.schema().as_ref(), right.columns.as_slice()),
         ];
         let scope = Scope { inputs: &both, outer };
-        let mut conditions = Vec::new();
+        let mut on = Sources::new();
         for (left, right) in &node.on {
+            let same = left.clone().eq(right.clone());
             let (left, right) = (self.expr(left, &scope)?, self.expr(right, &scope)?);
             if node.null_equality == NullEquality::NullEqualsNothing {
                 self.equates(&left, &right);
             }
-            conditions.push(left.from.into_iter().chain(right.from).collect::<Sources>());
+            let both: Sources = left.from.into_iter().chain(right.from).collect();
+            self.chooses(&same, &both, &scope)?;
+            on.extend(by_way_of(Via::Join, both));
         }
-        let more = node.filter.iter().flat_map(split_conjunction);
-        conditions.extend(self.among(more, &scope)?.into_iter().map(|condition| condition.from));
-        conditions.iter().for_each(|condition| self.compares(condition));
-        let on: Sources = conditions.into_iter().flat_map(|condition| by_way_of(Via::Join, condition)).collect();
+        for condition in node.filter.iter().flat_map(split_conjunction) {
+            let found = self.expr(condition, &scope)?;
+            self.chooses(condition, &found.from, &scope)?;
+            on.extend(by_way_of(Via::Join, found.from));
+        }
+        let chosen = left.chosen.into_iter().chain(right.chosen).collect();
         let rows: Sources = left.rows.into_iter().chain(right.rows).chain(on.iter().copied()).collect();
         let mark = || Reach::of(on.clone());
         let columns = match node.join_type {
@@ -327,15 +343,17 @@ impl Walk {
             JoinType::LeftMark => left.columns.into_iter().chain([mark()]).collect(),
             JoinType::RightMark => right.columns.into_iter().chain([mark()]).collect(),
         };
-        Ok(Output { columns, rows })
+        Ok(Output { columns, rows, chosen })
     }
 
     fn unnest(&mut self, node: &Unnest, outer: Option<&Scope<'_>>) -> Result<Output, Unknown> {
         let input = self.plan(&node.input, outer)?;
-        let mut rows = input.rows;
+        let mut rows = input.rows.clone();
         for (place, _) in &node.list_type_columns {
             let list = input.columns.get(*place).ok_or_else(|| unknown("an unnesting"))?;
             rows.extend(by_way_of(Via::Join, list.from.clone()));
+            // How many there are in a list may be all that it says.
+            self.counts(&list.from);
         }
         let mut columns = Vec::new();
         let mut seen: HashMap<usize, usize> = HashMap::new();
@@ -351,7 +369,7 @@ impl Walk {
             });
             *inside += 1;
         }
-        Ok(Output { columns, rows })
+        Ok(Output { columns, rows, ..input })
     }
 
     /// The fields of `path` inside of a value.
@@ -376,7 +394,7 @@ impl Walk {
             let before = output.clone();
             merge(&mut output, round?)?;
             if node.is_distinct {
-                output.rows.extend(by_way_of(Via::Group, output.values()));
+                self.distinct(&mut output);
             }
             if output == before {
                 return Ok(output);
@@ -412,5 +430,6 @@ fn merge(output: &mut Output, more: Output) -> Result<(), Unknown> {
         column.from.extend(more.from);
     }
     output.rows.extend(more.rows);
+    output.chosen.extend(more.chosen);
     Ok(())
 }
