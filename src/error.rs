@@ -106,3 +106,15 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The longest text of an error on the wire, in bytes. One of gRPC travels in a header block of a few kilobytes.
+pub const LONGEST: usize = 2048;
+
+/// The text of an error as it goes over the wire: what it quotes may be as long as a statement, or a value.
+pub fn cut(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
+}

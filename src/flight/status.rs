@@ -2,12 +2,10 @@
 
 use tonic::{Code, Status};
 
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, cut};
 
 /// Between the message and the help in a status text.
 const HELP: &str = "\nhelp: ";
-/// Status texts travel in a header block of a few kilobytes, percent-encoded.
-const LONGEST: usize = 2048;
 
 fn code(class: Class) -> Code {
     match class {
@@ -44,11 +42,7 @@ pub(super) fn to_status(error: &Error) -> Status {
         text.push_str(HELP);
         text.push_str(help);
     }
-    if text.len() > LONGEST {
-        text.truncate(text.floor_char_boundary(LONGEST));
-        text.push('…');
-    }
-    Status::new(code(error.class), text)
+    Status::new(code(error.class), cut(text))
 }
 
 /// The error of a status.
@@ -84,7 +78,7 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_between_characters() {
         let status = to_status(&Error::new(Class::BadRequest, "é".repeat(5_000)));
-        assert!(status.message().len() <= LONGEST + '…'.len_utf8());
+        assert!(status.message().len() <= crate::error::LONGEST + '…'.len_utf8());
         assert!(status.message().ends_with("é…"));
     }
 }

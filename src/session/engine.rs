@@ -132,6 +132,8 @@ impl Engine {
         settings.optimizer.expand_views_at_output = false;
         // DataFusion 54 loses columns of a join where a condition on a nested field is moved below it.
         settings.optimizer.enable_leaf_expression_pushdown = false;
+        // It makes room for as many groups as `LIMIT` says before there is one, which no pool counts.
+        settings.optimizer.enable_topk_aggregation = false;
         // Its logical plan says that `a IS TRUE` cannot be NULL, its physical plan does not, and it compares the two.
         settings.execution.skip_physical_aggregate_schema_check = true;
         // What each thread of each sort keeps for merging is unspillable: ten MiB of little memory would be all of it.

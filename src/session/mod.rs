@@ -43,6 +43,7 @@ mod limits;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod measure;
 mod namesakes;
+mod nested;
 mod outer;
 mod pages;
 mod parameters;

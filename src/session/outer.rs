@@ -11,12 +11,15 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, TableReference};
+use datafusion::common::{Result as DfResult, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::planner::object_name_to_table_reference;
 use datafusion::sql::sqlparser::ast::{self, Query, TableFactor, Visit, Visitor};
 
 use super::gate::normal;
+use super::planning::failed;
+use crate::error::Error;
+use crate::resolve::Scanned;
 
 /// The bare names of each subquery, with each of the tables that it reads.
 #[derive(Debug, Default)]
@@ -73,8 +76,20 @@ impl Visitor for Shadows {
     }
 }
 
+/// Makes sure that no name in a subquery means something further out since what it would mean inside is denied.
+pub(super) fn undenied(logical: &LogicalPlan, denials: Vec<(String, Error)>, tables: &[Scanned]) -> Result<(), Error> {
+    if denials.is_empty() {
+        return Ok(());
+    }
+    let outer = outer_names(logical).map_err(|error| failed(&error, tables))?;
+    match denials.into_iter().find(|(name, _)| outer.contains(name)) {
+        Some((_, denial)) => Err(denial),
+        None => Ok(()),
+    }
+}
+
 /// The names of the columns that subqueries take from the queries around them.
-pub(super) fn outer_names(plan: &LogicalPlan) -> Result<BTreeSet<String>> {
+fn outer_names(plan: &LogicalPlan) -> DfResult<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {

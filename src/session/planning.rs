@@ -27,12 +27,12 @@ use super::failure::Guarded;
 use super::gate::{Admitted, Gated, admit};
 use super::growth::{bounded, narrowed};
 use super::life::Life;
-use super::outer::outer_names;
+use super::outer::undenied;
 use super::parameters::{Bound, Unbound, bind, counted};
 use super::profile::ProfileExec;
 use super::running::Basis;
 use super::tables::{Prepared, newest, prepare, reference};
-use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, purpose, record};
+use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, nested, purpose, record};
 use crate::error::{Class, Error};
 use crate::guard::flow::{Flow, Unknown, flow};
 use crate::guard::steady::row_by_row;
@@ -461,18 +461,6 @@ async fn over_tables(
     Ok(Made { ready, logical, lasts })
 }
 
-/// Makes sure that no name in a subquery means something further out since what it would mean inside is denied.
-pub(super) fn undenied(logical: &LogicalPlan, denials: Vec<(String, Error)>, tables: &[Scanned]) -> Result<(), Error> {
-    if denials.is_empty() {
-        return Ok(());
-    }
-    let outer = outer_names(logical).map_err(|error| failed(&error, tables))?;
-    match denials.into_iter().find(|(name, _)| outer.contains(name)) {
-        Some((_, denial)) => Err(denial),
-        None => Ok(()),
-    }
-}
-
 /// The tables of a statement, and all that the derived ones among them are made of.
 fn with_all_beneath(logical: &LogicalPlan, mut tables: Vec<Scanned>) -> Result<Vec<Scanned>, Error> {
     let beneath: Vec<_> = tables.iter().filter_map(|(_, _, table)| table.beneath.clone()).collect();
@@ -538,6 +526,7 @@ pub(super) fn followed(logical: &LogicalPlan, tables: &[Scanned]) -> Result<Flow
         let mut leaves = table.into_iter().flat_map(|table| leaves(&table.grants, path));
         leaves.any(|(_, grant)| matches!(grant.access, Access::Masked(_)))
     };
+    nested::check(logical).map_err(|error| failed(&error, tables))?;
     let flow = flow(logical, &masked).map_err(|unknown| unfollowed(&unknown))?;
     Ok(expanded(flow, tables))
 }

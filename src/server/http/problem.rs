@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, cut};
 
 /// An error and the status that tells it.
 #[derive(Debug)]
@@ -46,7 +46,8 @@ impl Problem {
     /// As an answer.
     pub(super) fn response(&self) -> Response<Body> {
         let Error { class, message, help } = &self.error;
-        let mut text = json!({ "status": self.status.as_u16(), "class": class.as_str(), "message": message });
+        let mut text =
+            json!({ "status": self.status.as_u16(), "class": class.as_str(), "message": cut(message.clone()) });
         if let (Some(help), Some(text)) = (help, text.as_object_mut()) {
             text.insert("help".to_owned(), help.as_str().into());
         }

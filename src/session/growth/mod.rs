@@ -11,6 +11,7 @@
 //! struct(a, a)           a type that has too many fields is refused while it is planned                         [structs]
 //! x + x > 1              and so is a condition that becomes too long on its way down                            [unfolded]
 //! max(a) OVER ()         what a window holds of its input is counted by the statement's pool                    [held]
+//! approx_…(0.5, 1000)    what an aggregate keeps of each group is a number in the statement, and bounded          [states]
 //! ```
 //!
 //! DataFusion's pool counts what sorts, joins and groups keep. A batch that an expression makes of another is counted by
@@ -24,6 +25,7 @@ mod joined;
 mod narrow;
 mod portions;
 mod searched;
+mod states;
 mod structs;
 mod unfolded;
 mod wrapper;
@@ -36,6 +38,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 
 pub(super) use call::wanted;
 pub(super) use narrow::narrowed;
@@ -72,6 +75,14 @@ fn bounded_expr(expr: Expr) -> Result<Transformed<Expr>> {
             Expr::ScalarFunction(function) if call::grows(&function.func) => {
                 Transformed::yes(Expr::ScalarFunction(call::bounded(function)))
             }
+            Expr::AggregateFunction(ref call) => {
+                states::check(call.func.name(), &call.params.args)?;
+                Transformed::no(expr)
+            }
+            Expr::WindowFunction(ref call) => {
+                states::check(call.fun.name(), &call.params.args)?;
+                Transformed::no(expr)
+            }
             Expr::BinaryExpr(binary) if joined::joins(&binary) => Transformed::yes(joined::bounded(binary)),
             expr => Transformed::no(expr),
         })
@@ -84,7 +95,13 @@ pub(super) fn apportioned(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
         let measured = portions::of(&plan).or_else(|| held::of(&plan));
         let Some(work) = measured else { return Ok(Transformed::no(plan)) };
         let children = plan.children().into_iter();
-        let children = children.map(|child| wrapper::Watched::over(Arc::clone(child), work.clone())).collect();
+        // What a subquery gives is repeated in each row, and the rows around it are not.
+        let around = usize::from(plan.is::<ScalarSubqueryExec>());
+        let children = children.enumerate().map(|(place, child)| match place < around {
+            true => Arc::clone(child),
+            false => wrapper::Watched::over(Arc::clone(child), work.clone()),
+        });
+        let children = children.collect();
         Ok(Transformed::yes(plan.with_new_children(children)?))
     })?;
     Ok(plan.data)

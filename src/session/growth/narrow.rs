@@ -9,6 +9,7 @@
 //! Operators make batches of so many rows, however wide these are. How wide what a statement makes can be is told roughly
 //! by the sizes that stand in it.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::execution::SessionStateBuilder;
@@ -16,6 +17,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::estimate::width;
+use super::states;
 
 /// The bytes of a batch that a statement is let make by one expression, roughly.
 const BATCH: u64 = 8 << 20;
@@ -64,7 +66,7 @@ impl Found {
             if let LogicalPlan::Aggregate(aggregate) = node
                 && !aggregate.group_expr.is_empty()
             {
-                let states = aggregate.aggr_expr.iter().map(state_of);
+                let states = aggregate.aggr_expr.iter().map(states::width);
                 self.states = states.fold(self.states, u64::saturating_add);
             }
             node.apply_expressions(|expr| {
@@ -78,6 +80,7 @@ impl Found {
                         Expr::ScalarFunction(call) => {
                             self.factor = self.factor.saturating_mul(grows_by(call.name(), &call.args));
                         }
+                        Expr::ScalarSubquery(_) => self.repeats = true,
                         Expr::AggregateFunction(call) => {
                             self.gathers |= matches!(call.func.name(), "array_agg" | "string_agg");
                         }
@@ -91,26 +94,9 @@ impl Found {
     }
 }
 
-/// The bytes that an aggregate keeps of a group, however few rows that has.
-fn state_of(aggregate: &Expr) -> u64 {
-    let Expr::AggregateFunction(call) = aggregate.clone().unalias() else { return 0 };
-    match call.func.name() {
-        "approx_distinct" => 16 << 10,
-        "approx_median" | "approx_percentile_cont" | "approx_percentile_cont_with_weight" => 2 << 10,
-        _ => 0,
-    }
-}
-
 /// How many times as long as its arguments a call makes a value.
 fn grows_by(name: &str, args: &[Expr]) -> u64 {
-    let number = |place: usize| match args.get(place) {
-        Some(Expr::Literal(value, _)) => number(value),
-        Some(Expr::Cast(cast)) => match cast.expr.as_ref() {
-            Expr::Literal(value, _) => number(value),
-            _ => None,
-        },
-        _ => None,
-    };
+    let number = |place: usize| args.get(place).and_then(number);
     let times = match name {
         "repeat" | "array_repeat" | "array_resize" => number(1),
         // As long as the number says, and not as many times.
@@ -124,9 +110,14 @@ fn grows_by(name: &str, args: &[Expr]) -> u64 {
     times.unwrap_or(1).max(1)
 }
 
-fn number(value: &ScalarValue) -> Option<u64> {
-    match value.cast_to(&datafusion::arrow::datatypes::DataType::Int64) {
-        Ok(ScalarValue::Int64(number)) => number.map(i64::unsigned_abs),
+/// The number that stands there.
+pub(super) fn number(expr: &Expr) -> Option<u64> {
+    match expr {
+        Expr::Literal(value, _) => match value.cast_to(&DataType::Int64) {
+            Ok(ScalarValue::Int64(number)) => number.map(i64::unsigned_abs),
+            _ => None,
+        },
+        Expr::Cast(cast) => number(&cast.expr),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@
 //! AggregateExec                  each of 8192 new groups has a state of 16 KiB for each `approx_distinct`; a cube has hundreds
 //!                                of groups for each row
 //! CrossJoinExec, joins           a text of 10 MB is repeated in each of the 8192 rows of a batch
+//! ScalarSubqueryExec             so is what a subquery gives
 //! ProjectionExec, FilterExec…    what calls that grow make of a batch is as large as the batch; a long literal stands in each row
 //! ```
 //!
@@ -27,6 +28,7 @@ use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec,
 };
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 
 use super::call::is_bounded;
@@ -66,6 +68,7 @@ pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Work> {
         || plan.is::<CrossJoinExec>()
         || plan.is::<SortMergeJoinExec>()
         || plan.is::<PiecewiseMergeJoinExec>()
+        || plan.is::<ScalarSubqueryExec>()
     {
         return Some(Work::Repeat);
     }
@@ -163,7 +166,7 @@ pub(super) fn unnested(batch: &RecordBatch, lists: &[(usize, usize)]) -> Result<
 pub(super) fn repeated(batch: &RecordBatch, rows: usize) -> Result<()> {
     let widest = batch.columns().iter().map(widest).fold(0, u64::saturating_add);
     match widest.saturating_mul(rows as u64) > REPEATED {
-        true => Err(too_large("a join with values so wide")),
+        true => Err(too_large("a join or a subquery with values so wide")),
         false => Ok(()),
     }
 }

@@ -11,12 +11,19 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef, JoinType, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use super::estimate::width;
 use super::told;
 use crate::error::{Class, Error};
 
 /// The most parts of a condition, when all of its columns have been replaced. A condition of the longest statement has a few
 /// thousand; planning with 100 000 takes seconds.
 const PARTS: u64 = 100_000;
+
+/// The bytes of a literal that weigh as much as a part.
+const TEXT: u64 = 64;
+
+/// How many values of a list weigh as much as what is held against it. Most lists are short, or hold plain values.
+const SHARE: u64 = 8;
 
 /// Refuses a plan with a condition that would become too long.
 ///
@@ -82,6 +89,10 @@ impl Beneath<'_> {
         let _ = expr.apply(|expr| {
             parts = parts.saturating_add(match expr {
                 Expr::Column(column) => self.of_column(column).unwrap_or(1),
+                // A long text is copied as often as a condition is written anew.
+                Expr::Literal(value, _) => 1 + width(value) / TEXT,
+                // What is held against a list is held against each of its values.
+                Expr::InList(list) => self.length(&list.expr).saturating_mul(list.list.len() as u64 / SHARE),
                 _ => 1,
             });
             Ok(TreeNodeRecursion::Continue)
