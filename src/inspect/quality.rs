@@ -94,7 +94,9 @@ async fn newly_held(engine: &Engine, domain: &Domain, product: &Product, last: O
         },
     };
     let judged = rules.iter().zip(&measured).zip(counted);
-    let rules = judged.map(|((rule, measured), counted)| Judged::new(rule, measured, counted)).collect();
+    let mesh = engine.mesh();
+    let open = |rule: &Rule| !mesh.asks_for_kept(product, rule);
+    let rules = judged.map(|((rule, measured), counted)| Judged::new(rule, open(rule), measured, counted)).collect();
     Some(Held { at: SystemTime::now(), of, rules })
 }
 
@@ -110,7 +112,7 @@ pub async fn measure(
 ) -> Result<Option<Quality>, Error> {
     let contract = &product.contract;
     let name = ProductRef { product: product.name.clone(), major: Some(contract.major) };
-    let known = last.filter(|last| last.is_of(&contract.quality)).map(|last| &last.of);
+    let known = last.filter(|last| last.is_of(&engine.mesh(), product)).map(|last| &last.of);
     let same = |of: &Of| known.is_some_and(|known| known.is_same(of));
     let mut grown = None;
     let (of, provider): (Of, Arc<dyn TableProvider>) = match contract.table() {

@@ -2,7 +2,8 @@
 //!
 //! Nothing is counted here: who looks at tables tells what was found, and the last few findings of each product are
 //! remembered. Who may discover a product learns of each rule whether it held the last time; of a derived product only where
-//! all that it is made of lies in its own domain, since by a rule its owner could else ask of others' rows. What was counted, when and of
+//! all that it is made of lies in its own domain, since by a rule its owner could else ask of others' rows. Of a rule that asks for
+//! values of columns with protected tags, by SQL or by a list or pattern of values, neither: its owner may be kept from them. What was counted, when and of
 //! which snapshot, and what was before, tells of hidden rows and of changes that one may not see: it is for those alone from
 //! whom nothing of the product is kept.
 
@@ -16,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use datafusion::common::TableReference;
 use polder_catalog::contract::Rule;
-use polder_catalog::mesh::Product;
+use polder_catalog::mesh::{Mesh, Product};
 use polder_catalog::name::{ProductName, ProductRef};
 use polder_catalog::policy::Grants;
 use serde::{Deserialize, Serialize};
@@ -106,9 +107,11 @@ impl Of {
 }
 
 impl Held {
-    /// Whether it is what came of these rules.
-    pub fn is_of(&self, rules: &[Rule]) -> bool {
-        self.rules.len() == rules.len() && self.rules.iter().zip(rules).all(|(judged, rule)| judged.is_of(rule))
+    /// Whether it is what came of a product's rules.
+    pub fn is_of(&self, mesh: &Mesh, product: &Product) -> bool {
+        let rules = &product.contract.quality;
+        let is_of = |(judged, rule): (&Judged, &Rule)| judged.is_of(rule, !mesh.asks_for_kept(product, rule));
+        self.rules.len() == rules.len() && self.rules.iter().zip(rules).all(is_of)
     }
 
     /// What was counted for a question.
@@ -116,10 +119,14 @@ impl Held {
         self.rules.iter().filter_map(|judged| judged.counted.as_ref()).find(|counted| counted.what == what)
     }
 
-    /// Whether it may be told whether rules held. Those of a derived product are its owner's, and what they ask could be of
-    /// others' rows.
-    fn tells(&self, restricted: bool) -> bool {
-        !restricted || self.of.is_own()
+    /// The rules of which it may be told whether they held. Those of a derived product are its owner's, and what they ask could
+    /// be of others' rows; and those of a table may ask for what its owner may not see either.
+    fn told(&self, restricted: bool) -> impl Iterator<Item = &Judged> {
+        self.rules.iter().filter(move |judged| self.tells(judged, restricted))
+    }
+
+    fn tells(&self, judged: &Judged, restricted: bool) -> bool {
+        !restricted || judged.open && self.of.is_own()
     }
 
     /// Whether the same was found.
@@ -178,8 +185,7 @@ impl Seen {
     /// about others' rows than their owner's.
     pub fn render(&self) -> String {
         let seen = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = || seen.values().filter_map(VecDeque::back).filter(|held| held.tells(true));
-        let rules = || last().flat_map(|held| &held.rules);
+        let rules = || seen.values().filter_map(VecDeque::back).flat_map(|held| held.told(true));
         let seconds = Duration::from_micros(self.runs.micros.load(Ordering::Relaxed)).as_secs_f64();
         let mut text = format!(
             "# HELP polder_quality_runs_total How often a product was held against its rules of quality.\n\
@@ -214,9 +220,9 @@ impl Seen {
     /// The gravest that was found of a product the last time, and of which rules unless all hold, as far as one may know it
     /// from whom something of it is kept or not.
     pub(super) fn verdict(&self, product: &Product, restricted: bool) -> Option<(Verdict, Option<String>)> {
-        let last = self.last_held(product).filter(|last| last.tells(restricted))?;
-        let gravest = last.rules.iter().map(|judged| judged.verdict).max()?;
-        let behind = last.rules.iter().filter(|judged| judged.verdict == gravest).map(Judged::called);
+        let last = self.last_held(product)?;
+        let gravest = last.told(restricted).map(|judged| judged.verdict).max()?;
+        let behind = last.told(restricted).filter(|judged| judged.verdict == gravest).map(Judged::called);
         let behind = (gravest != Verdict::Passed).then(|| behind.collect::<Vec<_>>().join(", "));
         Some((gravest, behind))
     }
@@ -260,7 +266,7 @@ fn row(name: &ProductRef, held: &Held, judged: &Judged, restricted: bool) -> Row
         judged.dimension.clone(),
         Some(judged.severity.as_str().to_owned()),
         Some(judged.expected.clone()),
-        held.tells(restricted).then(|| judged.verdict.as_str().to_owned()),
+        held.tells(judged, restricted).then(|| judged.verdict.as_str().to_owned()),
         told(judged.number.map(|number| number.to_string())),
         judged.percent.then(|| "percent".to_owned()),
         told(judged.reason.clone()),

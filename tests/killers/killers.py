@@ -88,6 +88,10 @@ KILLERS = {
     "a type of forty thousand lists": ("SELECT arrow_cast(NULL, '" + "List(" * 40_000 + "Int8" + ")" * 40_000 + "')", REFUSED),
     "five thousand sums": (f"SELECT {listed('sum(dwell_ms+{})', 900)}, {listed('sum(nullif(dwell_ms,{}))', 4_000)} FROM {EVENTS}", REFUSED),
     "a thousand lists of groups": (f"SELECT event_id, {listed('array_agg(nullif(dwell_ms,{}))', 1_001)} FROM {EVENTS} GROUP BY 1", REFUSED),
+    "a long text among three hundred calls": (
+        f"WITH a AS (SELECT '{'x' * 200_000}' AS s, event_id FROM {EVENTS}) SELECT count(*) FROM a WHERE s IN ({', '.join(f'concat(event_id, {n})' for n in range(300))})",
+        LIMIT,
+    ),
     # What doubles with each subquery while it is planned.
     "structs, doubled": (f"SELECT count(s) FROM ({nested(f'SELECT customer_id AS s FROM {CUSTOMERS}', 'SELECT struct(s, s) AS s FROM {} t', 20)}) t", LIMIT),
     "named structs, doubled": (
@@ -228,7 +232,19 @@ KILLERS = {
     "letters put between all letters": (f"SELECT sum(length(regexp_replace(repeat(customer_id, 1000), '', 'x', 'g'))) FROM {EVENTS}", EITHER),
     # Groups, each with a state for each aggregate.
     "sketches of each group": (f"SELECT event_id, {listed('approx_distinct(nullif(dwell_ms,{}))', 300)} FROM {EVENTS} GROUP BY 1", LIMIT),
+    "ten trillion centroids": (f"SELECT approx_percentile_cont(0.5, 10000000000000) WITHIN GROUP (ORDER BY dwell_ms) FROM {EVENTS}", LIMIT),
+    "ten trillion centroids, weighed": (
+        "SELECT approx_percentile_cont_with_weight(1, 0.5, 10000000 * 1000000) WITHIN GROUP (ORDER BY x) FROM (VALUES (1.0), (2.0)) t(x)",
+        LIMIT,
+    ),
+    # Room for as many groups as there may be.
+    "the first ten trillion groups": (f"SELECT event_id, max(dwell_ms) AS m FROM {EVENTS} GROUP BY 1 ORDER BY m DESC LIMIT 10000000000000", EITHER | {"unread"}),
+    "the first two billion customers": (f"SELECT DISTINCT customer_id FROM {CUSTOMERS} ORDER BY 1 LIMIT 2147483647", EITHER | {"unread"}),
     # Values that are gathered and then repeated.
+    "one text of a subquery in all rows": (
+        f"SELECT max(s), max(event_id) FROM (SELECT (SELECT string_agg(customer_id, ',') FROM {EVENTS}) AS s, event_id FROM {EVENTS}) t",
+        LIMIT,
+    ),
     "all rows in one list": (f"SELECT cardinality(array_agg(a.customer_id || b.customer_id)) FROM {CROSSED}", LIMIT),
     "all rows in one text": (f"SELECT length(string_agg(a.customer_id || b.customer_id, ',')) FROM {CROSSED}", LIMIT),
     "one text beside all rows": (

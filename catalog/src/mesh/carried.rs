@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::declared::Declared;
 use super::{Mesh, Product};
-use crate::contract::Column;
+use crate::contract::{Check, Column, Rule};
 
 impl Mesh {
     /// The first tag that the column of `source` at `path` carries and a column of `derived`, which is made of it, does not.
@@ -23,14 +23,33 @@ impl Mesh {
     }
 }
 
+impl Mesh {
+    /// Whether a rule of quality asks for values that tags keep from people. Whether it holds tells one bit of them, and whoever
+    /// writes rules may be somebody from whom they are kept.
+    pub fn asks_for_kept(&self, product: &Product, rule: &Rule) -> bool {
+        let is_kept = |column: &str| {
+            let owed = owed(product, &[column.to_owned()], &self.declared);
+            owed.into_iter().any(|tag| protects(&self.declared, tag))
+        };
+        match &rule.check {
+            Check::Rows | Check::Nulls | Check::Duplicates(_) => false,
+            Check::Missing(_) | Check::Invalid { .. } => rule.columns().into_iter().any(is_kept),
+            // A query may look at all of them.
+            Check::Sql(_) => product.contract.columns.iter().any(|column| is_kept(&column.name)),
+        }
+    }
+}
+
+/// Whether a tag keeps raw values from somebody.
+fn protects(declared: &Declared, tag: &str) -> bool {
+    declared.holding(tag, |tag| (tag.mask.is_some() || tag.unmasked_for.is_some()).then_some(())).count() > 0
+}
+
 /// The tags of a column or field: its own, those of what it lies in, those of what lies in it, and of the tags of its
 /// product those that protect.
 fn owed<'m>(source: &'m Product, path: &[String], declared: &Declared) -> BTreeSet<&'m str> {
-    let protects = |tag: &&String| {
-        let holding = declared.holding(tag, |tag| (tag.mask.is_some() || tag.unmasked_for.is_some()).then_some(()));
-        holding.count() > 0
-    };
-    let mut owed: BTreeSet<&str> = source.contract.tags.iter().filter(protects).map(String::as_str).collect();
+    let of_product = source.contract.tags.iter().filter(|tag| protects(declared, tag));
+    let mut owed: BTreeSet<&str> = of_product.map(String::as_str).collect();
     let mut columns = source.contract.columns.as_slice();
     let mut last = None;
     for name in path {

@@ -42,6 +42,35 @@ enum Term {
     Unknown,
 }
 
+/// The operators that give a truth, among those of which nothing more may be known.
+const TRUTHS: [&str; 25] = [
+    "!",
+    "&&",
+    "||",
+    "==",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "in",
+    "is",
+    "has",
+    "contains",
+    "containsAll",
+    "containsAny",
+    "isEmpty",
+    "lessThan",
+    "lessThanOrEqual",
+    "greaterThan",
+    "greaterThanOrEqual",
+    "isIpv4",
+    "isIpv6",
+    "isInRange",
+    "isLoopback",
+    "isMulticast",
+];
+
 /// The conditions of one policy, as Cedar writes them in JSON.
 pub(super) fn conditions(people: &mut People<'_>, conditions: &Value, asked: Asked<'_>) -> Formula {
     let mut all = Formula::TRUE;
@@ -116,7 +145,12 @@ impl Reader<'_, '_, '_> {
                 self.of_two(operator, &left, &right)
             }
         };
-        Term::Truth(truth.unwrap_or_else(|| self.opaque(expression, "")))
+        match truth {
+            Some(truth) => Term::Truth(truth),
+            None if TRUTHS.contains(&operator) => Term::Truth(self.opaque(expression, "")),
+            // Three numbers may all differ, and three truths cannot.
+            None => Term::Unknown,
+        }
     }
 
     fn of_two(&mut self, operator: &str, left: &Term, right: &Term) -> Option<Formula> {
@@ -336,11 +370,14 @@ impl Reader<'_, '_, '_> {
             Term::Action => {
                 Formula::constant(kind == "Action" && Action::named(id).any(|own| own == self.asked.action))
             }
-            Term::Entity(own, name) if own == kind => {
-                let is_above = kind == "Tag" && self.people.declared().lineage(name).any(|tag| tag == id);
-                Formula::constant(name == id || is_above)
+            Term::Entity(own, name) if own == kind && name == id => Formula::TRUE,
+            Term::Entity(own, name) if own == kind && kind == "Tag" => {
+                Formula::constant(self.people.declared().lineage(name).any(|tag| tag == id))
             }
-            Term::Entity(..) => Formula::FALSE,
+            Term::Entity(own, name) if own == kind && kind == "Action" => {
+                Formula::constant(Action::named(id).any(|within| within.name() == name))
+            }
+            // A user who is named may be in any group, and what a column lies in is known of the one that is asked about.
             _ => return None,
         })
     }

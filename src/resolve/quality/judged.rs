@@ -32,6 +32,9 @@ pub struct Judged {
     pub number: Option<f64>,
     /// Why there is no number.
     pub reason: Option<String>,
+    /// Whether it asks for no values that are kept from people, so that anybody may know whether it held.
+    #[serde(default)]
+    pub open: bool,
     /// What was counted, where it can be added to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<Counted>,
@@ -96,8 +99,8 @@ impl Verdict {
 }
 
 impl Judged {
-    /// What came of a rule.
-    pub fn new(rule: &Rule, measured: &Measured, counted: Option<Counted>) -> Self {
+    /// What came of a rule, which is `open` where it asks for nothing that is kept from people.
+    pub fn new(rule: &Rule, open: bool, measured: &Measured, counted: Option<Counted>) -> Self {
         let (number, reason) = match measured {
             Measured::Number { number, count: true } => (Some(rounded(*number)), None),
             Measured::Number { count: false, .. } => (None, None),
@@ -124,6 +127,7 @@ impl Judged {
             },
             number,
             reason,
+            open,
             counted,
         }
     }
@@ -137,8 +141,8 @@ impl Judged {
     }
 
     /// Whether it came of this rule, wherever that stands now.
-    pub(super) fn is_of(&self, rule: &Rule) -> bool {
-        self.key == key(rule)
+    pub(super) fn is_of(&self, rule: &Rule, open: bool) -> bool {
+        self.key == key(rule) && self.open == open
     }
 }
 

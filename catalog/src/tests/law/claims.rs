@@ -50,8 +50,14 @@ const ATOMS: [&str; 24] = [
 ];
 
 /// What the prover does not take apart.
-const OPAQUE: [&str; 2] =
-    ["(principal has level && principal.level * 2 > 5)", "(principal has region && principal.region like \"z*\")"];
+const OPAQUE: [&str; 6] = [
+    "(principal has level && principal.level * 2 > 5)",
+    "(principal has region && principal.region like \"z*\")",
+    "(principal has level && principal.level + 1 != principal.level * 2 && principal.level * 2 != principal.level * 3 && principal.level + 1 != principal.level * 3)",
+    "(ip(\"10.0.0.1\") != ip(\"10.0.0.2\") && ip(\"10.0.0.2\") != ip(\"10.0.0.3\") && ip(\"10.0.0.1\") != ip(\"10.0.0.3\"))",
+    "(principal == User::\"u0\" && User::\"u0\" in Group::\"g1\")",
+    "Action::\"read\" in Action::\"see\"",
+];
 
 fn condition(dice: &mut Dice, depth: usize) -> String {
     if depth == 0 || dice.one_in(2) {
