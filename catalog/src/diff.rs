@@ -5,15 +5,18 @@
 //! policies of both --atoms--> everyone whom they can tell apart --access--> those for whom they decide differently
 //! ```
 //!
-//! Access is compared for every combination of groups, purposes and attributes that the policies on a product name,
-//! not for the listed users alone. Among those with the same change the least ones stand for all.
+//! Access is compared for every combination of groups, purposes and attributes that the policies on a product tell
+//! apart, not for the listed users alone. Among those with the same change the least ones stand for all. Where there are
+//! too many combinations, or conditions that are not taken apart, as arithmetic is, that is told of the product.
 
 mod access;
 mod atoms;
 mod contract;
+mod spoken;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +37,8 @@ pub struct Diff {
     pub access: Vec<AccessChange>,
     /// The products with more combinations than were looked at.
     pub cut: Vec<String>,
+    /// The products with other policies, of which some compare what is not taken apart: arithmetic and extension types.
+    pub opaque: Vec<String>,
 }
 
 /// A change of a contract.
@@ -154,6 +159,11 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
         let (people, cut) = atoms::people(old, new, pair);
         if cut {
             diff.cut.push(name.clone());
+        }
+        if let (Some(before), Some(after)) = pair
+            && atoms::is_opaque(old, new, (before, after))
+        {
+            diff.opaque.push(name.clone());
         }
         diff.outgrown.extend(contract::outgrown(pair, &changes));
         diff.contracts.extend(told(&name, pair.0, changes, old.mesh, &people));

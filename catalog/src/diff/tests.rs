@@ -12,7 +12,7 @@ fn between(old: &Files, new: &Files) -> Diff {
 
 fn access(new: &Files) -> Vec<String> {
     let found = between(&Files::valid(), new);
-    assert!(found.cut.is_empty());
+    assert!(found.cut.is_empty() && found.opaque.is_empty());
     let line = |change: super::AccessChange| {
         format!("{} {:?} {}: {} -> {}", change.who, change.direction, change.what.join(" "), change.from, change.to)
     };
@@ -44,6 +44,79 @@ fn a_forbid_for_one_value_of_an_attribute_is_found() {
     let found = access(&Files::valid().append(POLICY, forbid));
     assert!(found.contains(&"analysts, region XX Loses city: raw -> denied".to_owned()), "{found:#?}");
     assert!(found.iter().all(|line| line.contains("region XX")), "{found:#?}");
+}
+
+/// What changes from one condition on a column to another: the lines, and whether that is all.
+fn conditions(old: &str, new: &str) -> (Vec<String>, bool) {
+    let with = |condition: &str| {
+        let policy = format!(
+            "@id(\"read\") permit (principal in Group::\"shop-data\", action == Action::\"read\", \
+             resource == Column::\"shop.customers.city\") when {{ {condition} }};\n"
+        );
+        let attributes = "attributes: { region: String, site: String, ";
+        let more = "@id(\"more\") permit (principal in Group::\"shop-data\", action == Action::\"discover\", \
+                    resource == Product::\"shop.customers\");\n";
+        let files = Files::valid().change("mesh.yaml", "attributes: { region: String, ", attributes);
+        files.append(POLICY, &(policy + more))
+    };
+    let found = between(&with(old), &with(new));
+    let line = |change: super::AccessChange| format!("{} {:?}", change.who, change.direction);
+    (found.access.into_iter().map(line).collect(), found.cut.is_empty() && found.opaque.is_empty())
+}
+
+#[test]
+fn attributes_are_compared_with_each_other() {
+    let both = "principal has region && principal has site";
+    let (found, whole) = conditions(&format!("{both} && principal.region == principal.site"), both);
+    assert!(whole && !found.is_empty() && found.iter().all(|line| line.ends_with("Gains")), "{found:#?}");
+    assert!(found.contains(&"shop-data, region other, site other… Gains".to_owned()), "{found:#?}");
+    let (found, whole) = conditions(
+        &format!("{both} && principal.region == principal.site"),
+        &format!("{both} && principal.region != principal.site"),
+    );
+    assert!(whole && found.contains(&"shop-data, region other, site other Loses".to_owned()), "{found:#?}");
+    assert!(found.contains(&"shop-data, region other, site other… Gains".to_owned()), "{found:#?}");
+    // What one of them is compared with, the other can be.
+    let (found, whole) = conditions(
+        &format!("{both} && principal.region == principal.site && principal.region == \"EU\""),
+        &format!("{both} && principal.region == principal.site && principal.site == \"EU\""),
+    );
+    assert!(whole && found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn patterns_are_taken_apart() {
+    let check = |old: &str, new: &str, expect: &[&str]| {
+        let with = |condition: &str| format!("principal has region && principal.region {condition}");
+        let (found, whole) = conditions(&with(old), &with(new));
+        assert!(whole);
+        assert_eq!(found, expect, "{old} {new}");
+    };
+    check("== \"EU\"", "like \"EU*\"", &["shop-data, region EUE Gains"]);
+    check("like \"E*\"", "like \"*E\"", &["shop-data, region E… Loses", "shop-data, region …E Gains"]);
+    check("like \"E*\"", "like \"E**\"", &[]);
+    check("like \"E*\" && principal.region like \"*U\"", "like \"E*\"", &["shop-data, region E Gains"]);
+}
+
+#[test]
+fn sets_are_made_of_all_that_are_named() {
+    let (found, whole) = conditions(
+        "principal has teams && principal.teams.containsAll([\"x\", \"y\"])",
+        "principal has teams && principal.teams == [\"y\", \"x\"]",
+    );
+    assert!(whole);
+    assert_eq!(found, ["shop-data, teams [other x y] Loses"]);
+}
+
+#[test]
+fn what_is_not_taken_apart_is_told() {
+    let square = |number: u32| format!("principal has level && principal.level * principal.level == {number}");
+    assert_eq!(conditions(&square(49), &square(64)), (vec![], false));
+    assert_eq!(conditions(&square(49), &square(49)), (vec![], true));
+    let below = |number: &str| format!("principal has level && principal.level < {number}");
+    let (found, whole) = conditions(&below("-4"), &below("-3"));
+    assert!(whole);
+    assert_eq!(found, ["shop-data, level -4 Gains"]);
 }
 
 #[test]
