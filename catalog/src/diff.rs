@@ -20,10 +20,11 @@ mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::file::Tree;
-use crate::document::{Place, Report, Watch};
-use crate::mesh::{Mesh, Product};
-use crate::name::ProductName;
+use crate::document::file::{File, Tree};
+use crate::document::yaml::Node;
+use crate::document::{Place, Report, Value, Watch};
+use crate::mesh::{Domain, Mesh, Product};
+use crate::name::{DomainName, ProductName};
 use crate::policy::Reason;
 
 /// What changed.
@@ -108,6 +109,8 @@ pub enum Direction {
 pub struct State<'m> {
     mesh: &'m Mesh,
     policies: Vec<atoms::Written>,
+    /// What the files of domains say of their catalogs, as it is written: places are relative to where a mesh lies.
+    catalogs: BTreeMap<DomainName, Value>,
 }
 
 impl<'m> State<'m> {
@@ -130,8 +133,16 @@ impl<'m> State<'m> {
     fn of(mesh: &'m Mesh, tree: &Tree<'_>) -> Result<Self, String> {
         let mut report = Report::default();
         let policies = atoms::read(mesh, tree, &mut report);
+        let of_domain = |domain: &Domain| {
+            // It was read before, and all that is wrong with it was told.
+            let unheard = &mut Report::default();
+            let file = File::read(tree, &format!("{}/domain.yaml", domain.name), unheard)?;
+            let catalog = Value::of(&Node::parse(&file, unheard)?).get("catalog")?.clone();
+            Some((domain.name.clone(), catalog))
+        };
+        let catalogs = mesh.domains().filter_map(of_domain).collect();
         match report.into_findings().first() {
-            None => Ok(Self { mesh, policies }),
+            None => Ok(Self { mesh, policies, catalogs }),
             Some(finding) => Err(format!("{}: {}", finding.place, finding.message)),
         }
     }
@@ -151,7 +162,7 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
     for key in all {
         let name = format!("{}@{}", key.0, key.1);
         let pair = (before.get(&key).copied(), after.get(&key).copied());
-        let changes = contract::changes(pair, &old.mesh.declared);
+        let changes = contract::changes(pair, (old, new));
         let access_differs = atoms::differ(old, new, pair);
         if changes.is_empty() && !access_differs {
             continue;
@@ -173,7 +184,7 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
     }
     for (name, before) in old.mesh.products().filter(|(name, _)| name.major.is_none()) {
         let Some(after) = new.mesh.product(&name) else { continue };
-        let changes = contract::renamed(before, after, &old.mesh.declared);
+        let changes = contract::renamed(before, after, (&old.mesh.declared, &new.mesh.declared));
         if !changes.is_empty() {
             let (people, _) = atoms::people(old, new, (Some(before), Some(after)));
             diff.contracts.extend(told(&name.to_string(), Some(before), changes, old.mesh, &people));

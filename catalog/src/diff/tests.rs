@@ -242,6 +242,40 @@ fn every_kind_of_change_has_its_verdict() {
 }
 
 #[test]
+fn what_stands_beside_a_contract_has_its_verdict_too() {
+    let file = "shop/products/customers.odcs.yaml";
+    let refuse = |files: Files| {
+        files.change(file, "price:", "customProperties: [{ property: polder.stale, value: refuse }]\nprice:")
+    };
+    let check = |old: Files, new: Files, expect: &[(bool, &str)], needs: &str| {
+        let found = between(&old, &new);
+        let told: Vec<(bool, &str)> = found.contracts.iter().map(|c| (c.breaks, c.what.as_str())).collect();
+        assert_eq!(told, expect);
+        let versions: Vec<&str> = found.outgrown.iter().map(|outgrown| outgrown.needs.as_str()).collect();
+        assert_eq!(versions.join(" "), needs);
+    };
+    let valid = Files::valid;
+    let looser = valid().change("mesh.yaml", "^C[0-9]{8}$", "^C[0-9]+$");
+    let said = "column `id` is `id.customer`, which has the pattern `^C[0-9]+$` in mesh.yaml, and had `^C[0-9]{8}$`";
+    check(valid(), looser, &[(true, said)], "2.0.0");
+    let none = valid().change("mesh.yaml", "type: string, pattern: \"^C[0-9]{8}$\"", "type: string");
+    let said = "column `id` is `id.customer`, which has the pattern `^C[0-9]{8}$` in mesh.yaml, and had none";
+    check(none, valid(), &[(false, said)], "1.3.0");
+    let said = "is not read while it is older than it promises, and was";
+    check(valid(), refuse(valid()), &[(true, said)], "2.0.0");
+    check(refuse(valid()), valid(), &[(false, "is read however old it is, and was not")], "");
+    let promise = "promises `freshness 1 min`, and promised `freshness 1 h`";
+    let sooner = || valid().change(file, "value: 1, unit: h", "value: 1, unit: min");
+    check(valid(), sooner(), &[(false, promise)], "");
+    let said = "is not read from a lesser age on than it was";
+    check(refuse(valid()), refuse(sooner()), &[(false, promise), (true, said)], "2.0.0");
+    let public = valid().change(file, "description: where", "description: where, classification: public");
+    check(valid(), public, &[(false, "column `city` has the classification `public`, and had none")], "1.3.0");
+    let elsewhere = valid().change("shop/domain.yaml", "sqlite:lake/shop.db", "sqlite:lake/store.db");
+    check(valid(), elsewhere, &[(false, "is in a domain whose `catalog` says something else")], "");
+}
+
+#[test]
 fn a_breaking_change_in_a_major_of_its_own_breaks_those_alone_who_read_the_plain_name() {
     let old = Files::valid();
     let text = old.files()["shop/products/customers.odcs.yaml"].clone();
