@@ -161,9 +161,10 @@ fn human(found: &Found, told: &Told<'_>) -> String {
     section("versions", found.outgrown.iter().map(outgrown).collect());
     section("access", grouped(&found.access, |change| &change.product, access));
     let cut = found.cut.iter().map(|product| format!("  {product}: there are more combinations than were compared"));
-    let opaque = found.opaque.iter().map(|product| {
-        format!("  {product}: its policies changed, and some compare by arithmetic or extension types")
-    });
+    let opaque = found
+        .opaque
+        .iter()
+        .map(|product| format!("  {product}: its policies changed, and some compare by arithmetic or extension types"));
     section("not compared in full", cut.chain(opaque).collect());
     let breaks = found.contracts.iter().filter(|change| change.breaks).count();
     text + &match (found.contracts.len(), found.access.len()) {
