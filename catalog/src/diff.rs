@@ -5,22 +5,26 @@
 //! policies of both --atoms--> everyone whom they can tell apart --access--> those for whom they decide differently
 //! ```
 //!
-//! Access is compared for every combination of groups, purposes and attributes that the policies on a product name,
-//! not for the listed users alone. Among those with the same change the least ones stand for all.
+//! Access is compared for every combination of groups, purposes and attributes that the policies on a product tell
+//! apart, not for the listed users alone. Among those with the same change the least ones stand for all. Where there are
+//! too many combinations, or conditions that are not taken apart, as arithmetic is, that is told of the product.
 
 mod access;
 mod atoms;
 mod contract;
+mod spoken;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::file::Tree;
-use crate::document::{Place, Report, Watch};
-use crate::mesh::{Mesh, Product};
-use crate::name::ProductName;
+use crate::document::file::{File, Tree};
+use crate::document::yaml::Node;
+use crate::document::{Place, Report, Value, Watch};
+use crate::mesh::{Domain, Mesh, Product};
+use crate::name::{DomainName, ProductName};
 use crate::policy::Reason;
 
 /// What changed.
@@ -34,6 +38,8 @@ pub struct Diff {
     pub access: Vec<AccessChange>,
     /// The products with more combinations than were looked at.
     pub cut: Vec<String>,
+    /// The products with other policies, of which some compare what is not taken apart: arithmetic and extension types.
+    pub opaque: Vec<String>,
 }
 
 /// A change of a contract.
@@ -103,6 +109,8 @@ pub enum Direction {
 pub struct State<'m> {
     mesh: &'m Mesh,
     policies: Vec<atoms::Written>,
+    /// What the files of domains say of their catalogs, as it is written: places are relative to where a mesh lies.
+    catalogs: BTreeMap<DomainName, Value>,
 }
 
 impl<'m> State<'m> {
@@ -125,8 +133,16 @@ impl<'m> State<'m> {
     fn of(mesh: &'m Mesh, tree: &Tree<'_>) -> Result<Self, String> {
         let mut report = Report::default();
         let policies = atoms::read(mesh, tree, &mut report);
+        let of_domain = |domain: &Domain| {
+            // It was read before, and all that is wrong with it was told.
+            let unheard = &mut Report::default();
+            let file = File::read(tree, &format!("{}/domain.yaml", domain.name), unheard)?;
+            let catalog = Value::of(&Node::parse(&file, unheard)?).get("catalog")?.clone();
+            Some((domain.name.clone(), catalog))
+        };
+        let catalogs = mesh.domains().filter_map(of_domain).collect();
         match report.into_findings().first() {
-            None => Ok(Self { mesh, policies }),
+            None => Ok(Self { mesh, policies, catalogs }),
             Some(finding) => Err(format!("{}: {}", finding.place, finding.message)),
         }
     }
@@ -146,7 +162,7 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
     for key in all {
         let name = format!("{}@{}", key.0, key.1);
         let pair = (before.get(&key).copied(), after.get(&key).copied());
-        let changes = contract::changes(pair, &old.mesh.declared);
+        let changes = contract::changes(pair, (old, new));
         let access_differs = atoms::differ(old, new, pair);
         if changes.is_empty() && !access_differs {
             continue;
@@ -154,6 +170,11 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
         let (people, cut) = atoms::people(old, new, pair);
         if cut {
             diff.cut.push(name.clone());
+        }
+        if let (Some(before), Some(after)) = pair
+            && atoms::is_opaque(old, new, (before, after))
+        {
+            diff.opaque.push(name.clone());
         }
         diff.outgrown.extend(contract::outgrown(pair, &changes));
         diff.contracts.extend(told(&name, pair.0, changes, old.mesh, &people));
@@ -163,7 +184,7 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
     }
     for (name, before) in old.mesh.products().filter(|(name, _)| name.major.is_none()) {
         let Some(after) = new.mesh.product(&name) else { continue };
-        let changes = contract::renamed(before, after, &old.mesh.declared);
+        let changes = contract::renamed(before, after, (&old.mesh.declared, &new.mesh.declared));
         if !changes.is_empty() {
             let (people, _) = atoms::people(old, new, (Some(before), Some(after)));
             diff.contracts.extend(told(&name.to_string(), Some(before), changes, old.mesh, &people));

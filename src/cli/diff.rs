@@ -22,10 +22,11 @@ const NAMED: usize = 6;
 /// Say what changes between two states of a mesh
 ///
 /// Compares contracts (what breaks, and whom) and access: for every combination of groups, purposes and attributes that
-/// the policies on a product name, and not for the listed users alone, who gains or loses what. Of what breaks it names the
-/// derived products that read it.
-/// Ends with 0 when nothing breaks and nobody's access to what was there changes, with 1 when something does, and with
-/// 2 when it could not run. New products and columns alone are no change to anybody.
+/// the policies on a product tell apart, and not for the listed users alone, who gains or loses what. Where there are too
+/// many combinations, or policies changed and one of them compares by arithmetic or extension types, it says that access
+/// was not compared in full. Of what breaks it names the derived products that read it.
+/// Ends with 0 when nothing breaks and nobody's access to what was there changes, with 1 when something does or was not
+/// compared in full, and with 2 when it could not run. New products and columns alone are no change to anybody.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  git worktree add ../before main && polder diff ../before .\n  polder diff --format json old/ new/\n  \
@@ -72,7 +73,8 @@ impl Diff {
             Format::Json => write(&as_json(&found, &told).to_string())?,
         }
         let breaks = found.contracts.iter().any(|change| change.breaks);
-        if breaks || !found.access.is_empty() || !found.cut.is_empty() { Err(Failure::Findings) } else { Ok(()) }
+        let is_partial = !found.cut.is_empty() || !found.opaque.is_empty();
+        if breaks || !found.access.is_empty() || is_partial { Err(Failure::Findings) } else { Ok(()) }
     }
 }
 
@@ -159,9 +161,14 @@ fn human(found: &Found, told: &Told<'_>) -> String {
     section("versions", found.outgrown.iter().map(outgrown).collect());
     section("access", grouped(&found.access, |change| &change.product, access));
     let cut = found.cut.iter().map(|product| format!("  {product}: there are more combinations than were compared"));
-    section("not compared in full", cut.collect());
+    let opaque = found
+        .opaque
+        .iter()
+        .map(|product| format!("  {product}: its policies changed, and some compare by arithmetic or extension types"));
+    section("not compared in full", cut.chain(opaque).collect());
     let breaks = found.contracts.iter().filter(|change| change.breaks).count();
     text + &match (found.contracts.len(), found.access.len()) {
+        (0, 0) if !found.cut.is_empty() || !found.opaque.is_empty() => "nothing that was compared changes".to_owned(),
         (0, 0) => "nothing changes".to_owned(),
         (contracts, access) => format!(
             "{}, of which {breaks} break; {}",
@@ -275,5 +282,5 @@ fn as_json(found: &Found, told: &Told<'_>) -> Value {
             "line": found.place.line,
         })
     });
-    json!({ "versions": Value::from_iter(versions), "contracts": Value::from_iter(contracts), "access": Value::from_iter(access), "cut": found.cut })
+    json!({ "versions": Value::from_iter(versions), "contracts": Value::from_iter(contracts), "access": Value::from_iter(access), "cut": found.cut, "opaque": found.opaque })
 }

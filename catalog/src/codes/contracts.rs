@@ -179,15 +179,15 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/service-level",
-        "a service level cannot be read: how old the data may be, or when the product ends",
+        "a service level cannot be read: how old the data may be, when the product ends, or which schema object it is about",
         "Nothing is held against it, and nobody learns that the data is too old, or the product.",
-        "Write freshness, latency or frequency as a number and a unit of time, `{ property: freshness, value: 1, unit: h }`, and an end as `2030-12-31`.",
+        "Write freshness, latency or frequency as a number and a unit of time, `{ property: freshness, value: 1, unit: h }`, and an end as `2030-12-31`. `element` names a schema object, or a property as `object.property`, and may be left out.",
     ),
     page(
         "contract/stale",
-        "`polder.stale` is neither `answer` nor `refuse`, or stands on a column",
-        "It says what becomes of queries while a product is older than its contract promises.",
-        "Write it on the contract or on a schema object, with `answer` or `refuse`.",
+        "`polder.stale` is neither `answer` nor `refuse`, stands on a column, or refuses without an age that can be read",
+        "It says what becomes of queries while a product is older than its contract promises; without an age, data of any age would be answered.",
+        "Write it on the contract or on a schema object, with `answer` or `refuse`, and the age as `{ property: freshness, value: 1, unit: h }`.",
     ),
     page(
         "contract/status",

@@ -14,11 +14,10 @@ use super::kind::{LOGICAL, agree, agreeing, logical};
 use super::quality::{of_columns, rules};
 use super::reference::references;
 use super::spelling::{instead, spelled};
-use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived, end, freshness};
+use super::{Column, Contract, Data, PhysicalType, Reference, Rule, Status, Type, derived, freshness};
 use crate::document::fields::{Fields, text};
 use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, Value, nearest, quote};
-use crate::starter::is_todo;
 
 /// The custom properties that are read here.
 const OWN: [&str; 6] = [ROWS, STALE, "polder.field_id", derived::QUERY, derived::RIGHTS, derived::DECLASSIFIED];
@@ -59,7 +58,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
     let common = Common {
         purpose: purpose(&mut fields, report),
         support: support(&mut fields, report),
-        sla: sla(&mut fields, status, SystemTime::now(), report),
+        sla: freshness::levels(&mut fields, status, SystemTime::now(), report),
         tags: own_tags,
         closed_rows: closed_rows(&own, report),
         refuses_stale: refuses_stale(&own, report),
@@ -86,6 +85,11 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
         }
         objects.push((name, contract));
     }
+    let names = schema.iter().filter_map(|node| {
+        let unheard = &mut Report::default();
+        Fields::of(node, "a schema object", unheard)?.text("name", unheard)
+    });
+    freshness::check(&common.sla, &names.collect::<Vec<_>>(), &objects, report);
     Some(Document { objects, tags, domain })
 }
 
@@ -93,7 +97,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
 struct Common {
     purpose: Option<String>,
     support: Vec<String>,
-    sla: Vec<String>,
+    sla: Vec<freshness::Level>,
     tags: BTreeSet<String>,
     closed_rows: bool,
     refuses_stale: bool,
@@ -180,42 +184,6 @@ fn support(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
             .collect();
         if !parts.is_empty() {
             lines.push(parts.join(" "));
-        }
-    }
-    lines
-}
-
-fn sla(fields: &mut Fields<'_>, status: Option<Status>, now: SystemTime, report: &mut Report) -> Vec<String> {
-    let (mut lines, mut places) = (Vec::new(), Vec::new());
-    for node in fields.list("slaProperties", report) {
-        let Some(mut sla) = Fields::of(node, "a service level", report) else { continue };
-        check(&sla, keys::SLA, report);
-        let property = sla.required("property", report);
-        let value = sla.scalar("value", report);
-        let unit = sla.text("unit", report);
-        if let Some(property) = property {
-            lines.push([Some(property), value, unit].into_iter().flatten().collect::<Vec<_>>().join(" "));
-            places.push(&node.place);
-        }
-    }
-    // The standard lets any text stand here, so that a promise to people alone is no mistake of its contract.
-    let unread = freshness::unread(&lines).and_then(|at| Some((lines.get(at)?, places.get(at)?)));
-    if let Some((line, place)) = unread {
-        let message = format!("{} is no length of time, so the data may be of any age", quote(line));
-        report
-            .warning("contract/service-level", place, message)
-            .help("write a number and a unit of time: `value: 1, unit: h`");
-    }
-    let ends = end::of(&lines).and_then(|(at, end)| Some((end, places.get(at)?)));
-    if let Some((end, place)) = ends.filter(|(end, _)| !is_todo(end)) {
-        match end::second(end) {
-            None => report
-                .warning("contract/service-level", place, format!("{} is no day on which anything ends", quote(end)))
-                .help("write it like `2030-12-31`"),
-            Some(second) if status == Some(Status::Deprecated) && end::is_over(second, now) => report
-                .warning("contract/ended", place, format!("the contract is deprecated, and ended on {}", quote(end)))
-                .help("write `status: retired`, so that it is no longer served, or promise a later day"),
-            Some(_) => {}
         }
     }
     lines
@@ -335,7 +303,7 @@ fn object(
         columns,
         references,
         support: common.support.clone(),
-        sla: common.sla.clone(),
+        sla: freshness::of_object(&common.sla, name?),
         quality,
         licence,
         place: node.place.clone(),

@@ -6,7 +6,7 @@ use super::atoms::Person;
 use super::{AccessChange, Direction};
 use crate::mesh::{Mesh, Product};
 use crate::policy::{Access, Decision, Grants, Mask, Reason};
-use crate::principal::Principal;
+use crate::principal::{Attribute, Principal};
 use crate::trial::rows::{Relation, Shown, compare};
 use crate::trial::{access_at, find, leaves, written};
 
@@ -61,7 +61,10 @@ pub(super) fn changes(
 fn is_below(one: &Principal, other: &Principal) -> bool {
     one.id == other.id
         && one.groups.is_subset(&other.groups)
-        && one.attributes.iter().all(|(name, value)| other.attributes.get(name) == Some(value))
+        && one.attributes.iter().all(|(name, value)| match (value, other.attributes.get(name)) {
+            (Attribute::Set(one), Some(Attribute::Set(other))) => one.is_subset(other),
+            (value, other) => other == Some(value),
+        })
         && (one.purpose.is_none() || one.purpose == other.purpose)
 }
 

@@ -1,15 +1,17 @@
 //! Whom the policies on a product can tell apart.
 //!
-//! Every policy that reaches the product, in either state, names groups, users, purposes, and values of attributes.
-//! People who agree in all of these are the same to it, so one of each kind stands for everybody.
+//! Every policy that reaches the product, in either state, names groups, users, purposes, and compares attributes with
+//! texts, patterns, numbers and each other. People who agree in all of these are the same to it, so one of each kind
+//! stands for everybody. What is compared in another way, a product of numbers for one, is not taken apart: there are
+//! people whom nobody stands for, and that is said.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use cedar_policy::{Policy, PolicySet, ResourceConstraint};
-use serde_json::Value;
 
-use super::State;
+use super::spoken::{Compared, PURPOSE, Spoken, joined};
+use super::{State, texts};
 use crate::contract::Column;
 use crate::document::Report;
 use crate::document::file::{File, Tree};
@@ -24,6 +26,8 @@ const MOST: usize = 4096;
 /// Combinations of groups, and combinations of everything else.
 const MOST_GROUPS: usize = 1024;
 const MOST_OTHERS: usize = 1024;
+/// All sets are made of no more texts than these.
+const MOST_ELEMENTS: usize = 6;
 
 /// A policy as it is written.
 #[derive(Debug)]
@@ -144,8 +148,10 @@ struct Atoms {
     groups: BTreeSet<String>,
     users: BTreeSet<String>,
     purposes: BTreeSet<String>,
-    /// Attributes, each with the texts and numbers that stand in policies about it.
-    attributes: BTreeMap<String, (BTreeSet<String>, BTreeSet<i64>)>,
+    /// Attributes, and the purpose, each with what stands in policies about it.
+    attributes: BTreeMap<String, Compared>,
+    /// Those that are compared with each other.
+    together: Vec<BTreeSet<String>>,
 }
 
 impl Atoms {
@@ -174,41 +180,52 @@ impl Atoms {
 
     fn of_conditions(&mut self, policy: &Policy, mesh: &Mesh) {
         let declared = &mesh.declared;
-        let (mut named, mut texts, mut numbers) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let json = policy.to_json().unwrap_or_default();
-        let mut rest: Vec<&Value> = json.get("conditions").into_iter().collect();
-        while let Some(value) = rest.pop() {
-            match value {
-                Value::Array(items) => rest.extend(items),
-                Value::Object(fields) => {
-                    named.extend(fields.get("attr").and_then(Value::as_str).map(str::to_owned));
-                    match fields.get("Value").or_else(|| fields.get("Literal")) {
-                        Some(Value::String(text)) => drop(texts.insert(text.clone())),
-                        Some(Value::Number(number)) => numbers.extend(number.as_i64()),
-                        _ => {}
-                    }
-                    rest.extend(fields.values());
-                }
-                _ => {}
-            }
-        }
+        let Spoken { mut named, mut compared, together, .. } = Spoken::of(&policy.to_json().unwrap_or_default());
+        self.together.extend(together);
         if let Some(filter) = policy.annotation("filter") {
             let attributes = declared.attributes.keys().filter(|name| filter.contains(&format!("principal.{name}")));
-            named.extend(attributes.cloned());
-            texts.extend(filter.split('\'').skip(1).step_by(2).map(str::to_owned));
-            numbers.extend(filter.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse::<i64>().ok()));
+            let attributes: BTreeSet<String> = attributes.cloned().collect();
+            named.extend(attributes.iter().cloned());
+            // They can be compared with each other, and by way of columns.
+            self.together.push(attributes);
+            compared.texts.extend(filter.split('\'').skip(1).step_by(2).map(str::to_owned));
+            let digits = filter.split(|c: char| !c.is_ascii_digit());
+            compared.numbers.extend(digits.filter_map(|digits| digits.parse::<i64>().ok()));
         }
-        if named.contains("purpose") {
+        if named.remove(PURPOSE) {
             self.purposes.extend(declared.purposes.keys().cloned());
+            let purposes = self.attributes.entry(PURPOSE.to_owned()).or_default();
+            purposes.texts.extend(declared.purposes.keys().cloned());
         }
         for name in named.into_iter().filter(|name| declared.attributes.contains_key(name)) {
-            let (known_texts, known_numbers) = self.attributes.entry(name).or_default();
-            known_texts.extend(texts.iter().cloned());
-            known_numbers.extend(
-                numbers.iter().flat_map(|number: &i64| [number.saturating_sub(1), *number, number.saturating_add(1)]),
-            );
+            self.attributes.entry(name).or_default().extend(&compared);
         }
     }
+}
+
+/// Whether policies changed on a product, and some of them compare what is not taken apart.
+pub(super) fn is_opaque(old: &State<'_>, new: &State<'_>, pair: (&Product, &Product)) -> bool {
+    fn tags<'c>(columns: &'c [Column], around: &str, found: &mut BTreeMap<String, &'c BTreeSet<String>>) {
+        for column in columns {
+            let path = format!("{around}.{}", column.name);
+            tags(&column.fields, &path, found);
+            found.insert(path, &column.tags);
+        }
+    }
+    let rules = |state: &State<'_>, product: &Product| {
+        let mut rules: Vec<String> = reaching(state, product).map(|written| written.policy.to_string()).collect();
+        rules.sort();
+        rules
+    };
+    let opaque = |state: &State<'_>, product: &Product| {
+        reaching(state, product).any(|written| Spoken::of(&written.policy.to_json().unwrap_or_default()).is_opaque)
+    };
+    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+    tags(&pair.0.contract.columns, "", &mut before);
+    tags(&pair.1.contract.columns, "", &mut after);
+    let other_tags = pair.0.contract.tags != pair.1.contract.tags
+        || before.iter().any(|(path, tags)| after.get(path).is_some_and(|other| other != tags));
+    (other_tags || rules(old, pair.0) != rules(new, pair.1)) && (opaque(old, pair.0) || opaque(new, pair.1))
 }
 
 /// One of each kind of people, those of whom least is said first; and whether there are more.
@@ -306,14 +323,16 @@ fn combinations(groups: &BTreeSet<String>) -> (Vec<BTreeSet<String>>, bool) {
 
 /// What can be said beside groups; and whether there is more.
 fn others(atoms: &Atoms, old: &Mesh, new: &Mesh) -> (Vec<Other>, bool) {
-    let of_attribute = |(name, (texts, numbers)): (&String, &(BTreeSet<String>, BTreeSet<i64>))| {
+    let mut cut = false;
+    let of_attribute = |(name, (compared, count)): (&String, &(Compared, usize))| {
         let declared = [new, old].into_iter().find_map(|mesh| mesh.declared.attributes.get(name));
-        let values = declared.map(|kind| values(*kind, texts, numbers)).unwrap_or_default();
+        let (values, more) = declared.map(|kind| values(*kind, compared, *count)).unwrap_or_default();
+        cut |= more;
         let said = |value| Other { purpose: None, attributes: BTreeMap::from([(name.clone(), value)]) };
         values.into_iter().map(said).collect::<Vec<_>>()
     };
     let of_purpose = |purpose: &String| Other { purpose: Some(purpose.clone()), attributes: BTreeMap::new() };
-    let mut choices: Vec<Vec<Other>> = atoms.attributes.iter().map(of_attribute).collect();
+    let mut choices: Vec<Vec<Other>> = joined(&atoms.attributes, &atoms.together).iter().map(of_attribute).collect();
     choices.push(atoms.purposes.iter().map(of_purpose).collect());
     let mut found = vec![Other::default()];
     for choices in choices {
@@ -327,25 +346,35 @@ fn others(atoms: &Atoms, old: &Mesh, new: &Mesh) -> (Vec<Other>, bool) {
             }
         }
     }
-    (found, false)
+    (found, cut)
 }
 
-/// The values of an attribute that policies can tell apart, and one that none of them names.
-fn values(kind: AttributeType, texts: &BTreeSet<String>, numbers: &BTreeSet<i64>) -> Vec<Attribute> {
-    let mut other = "other".to_owned();
-    while texts.contains(&other) {
-        other.push('…');
-    }
-    let texts = texts.iter().cloned().chain([other]);
+/// The values of an attribute that policies can tell apart, where `count` can be compared with each other; and whether
+/// there are more.
+fn values(kind: AttributeType, compared: &Compared, count: usize) -> (Vec<Attribute>, bool) {
+    let (texts, cut) = texts::telling(&compared.texts, &compared.patterns, count);
     match kind {
-        AttributeType::String => texts.map(Attribute::String).collect(),
-        AttributeType::Bool => vec![Attribute::Bool(false), Attribute::Bool(true)],
-        AttributeType::Long if numbers.is_empty() => vec![Attribute::Long(0)],
-        AttributeType::Long => numbers.iter().copied().map(Attribute::Long).collect(),
+        AttributeType::String => (texts.into_iter().map(Attribute::String).collect(), cut),
+        AttributeType::Bool => (vec![Attribute::Bool(false), Attribute::Bool(true)], false),
+        AttributeType::Long => {
+            let around = i64::try_from(count).unwrap_or(i64::MAX);
+            let centres = if compared.numbers.is_empty() { BTreeSet::from([0]) } else { compared.numbers.clone() };
+            let around = |centre: i64| (-around..=around).map(move |step| centre.saturating_add(step));
+            let numbers: BTreeSet<i64> = centres.into_iter().flat_map(around).collect();
+            (numbers.into_iter().map(Attribute::Long).collect(), false)
+        }
         AttributeType::Strings => {
-            let all: BTreeSet<String> = texts.clone().collect();
-            let single = texts.map(|text| Attribute::Set(BTreeSet::from([text])));
-            std::iter::once(Attribute::Set(BTreeSet::new())).chain(single).chain([Attribute::Set(all)]).collect()
+            let (sets, more) = sets(&texts);
+            (sets.into_iter().map(Attribute::Set).collect(), cut || more)
         }
     }
+}
+
+/// Sets of texts, small ones first; and whether there are more.
+fn sets(texts: &BTreeSet<String>) -> (Vec<BTreeSet<String>>, bool) {
+    if texts.len() <= MOST_ELEMENTS {
+        return (combinations(texts).0, false);
+    }
+    let single = texts.iter().map(|text| BTreeSet::from([text.clone()]));
+    (std::iter::once(BTreeSet::new()).chain(single).chain([texts.clone()]).collect(), true)
 }

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! breaks          a column that is gone, renamed, of another type, NULL where it was not, or in another place;
-//!                 a key that is another; an identifier that means something else, or has another pattern
-//! does not        a new column, a stricter promise, a tag that identifies nothing, another table
+//!                 a key that is another; an identifier that means something else, or has another pattern, also in
+//!                 mesh.yaml alone; data that was read however old it was, or older, and is not any more
+//! does not        a new column, a stricter promise, a tag that identifies nothing, a classification, another table or
+//!                 catalog
 //! ```
 //!
 //! What breaks needs a new major, which is served beside the old one until that is retired.
 
-use super::Outgrown;
+use super::{Outgrown, State};
 use crate::contract::kind::agree;
 use crate::contract::{Column, Contract, Data, Query, Rights, Status, Text, Type};
 use crate::document::Place;
@@ -33,15 +35,21 @@ impl Change {
     }
 }
 
-/// The changes of a product; what is not served in one of the states is `None` there. `declared` says which tags
-/// identify something.
-pub(super) fn changes(pair: (Option<&Product>, Option<&Product>), declared: &Declared) -> Vec<Change> {
+/// What both meshes declare, which says which tags identify something.
+type Both<'m> = (&'m Declared, &'m Declared);
+
+/// The changes of a product; what is not served in one of the states is `None` there.
+pub(super) fn changes(
+    pair: (Option<&Product>, Option<&Product>),
+    (before, after): (&State<'_>, &State<'_>),
+) -> Vec<Change> {
+    let declared = (&before.mesh.declared, &after.mesh.declared);
     match pair {
         (Some(old), None) => vec![Change::new("is no longer served".to_owned(), true, None, &old.contract.place)],
         (None, Some(new)) => vec![Change::new("is new".to_owned(), false, None, &new.contract.place)],
         (Some(old), Some(new)) => {
-            let (before, after) = (&old.contract.data, &new.contract.data);
-            let what = match (before, after) {
+            let (from, to) = (&old.contract.data, &new.contract.data);
+            let what = match (from, to) {
                 (Data::Table(before), Data::Table(after)) => {
                     format!("is read from table `{after}`, and was from `{before}`")
                 }
@@ -58,8 +66,17 @@ pub(super) fn changes(pair: (Option<&Product>, Option<&Product>), declared: &Dec
                 (Data::Query(_), Data::Table(table)) => format!("is read from table `{table}`, and was derived"),
                 (Data::Table(table), Data::Query(_)) => format!("is derived, and was read from table `{table}`"),
             };
-            let moved = (before != after).then(|| Change::new(what, false, None, &new.contract.place));
-            moved.into_iter().chain(of_contract(&old.contract, &new.contract, declared)).collect()
+            let moved = (from != to).then(|| Change::new(what, false, None, &new.contract.place));
+            // A query in a contract reads other products, and no catalog.
+            let is_of_catalog = old.contract.physical().is_some() && new.contract.physical().is_some();
+            let catalog = |state: &State<'_>| state.catalogs.get(new.name.domain()).cloned();
+            let elsewhere = (is_of_catalog && catalog(before) != catalog(after)).then(|| {
+                let what = "is in a domain whose `catalog` says something else".to_owned();
+                let place = after.mesh.domain(new.name.domain()).map(|domain| &domain.catalog_place);
+                Change::new(what, false, None, place.unwrap_or(&new.contract.place))
+            });
+            let own = of_contract(&old.contract, &new.contract, declared);
+            moved.into_iter().chain(elsewhere).chain(own).collect()
         }
         (None, None) => Vec::new(),
     }
@@ -67,7 +84,7 @@ pub(super) fn changes(pair: (Option<&Product>, Option<&Product>), declared: &Dec
 
 /// What changes for those who read a product by its plain name, where that means another major than before: what the new
 /// one breaks of the old one.
-pub(super) fn renamed(old: &Product, new: &Product, declared: &Declared) -> Vec<Change> {
+pub(super) fn renamed(old: &Product, new: &Product, declared: Both<'_>) -> Vec<Change> {
     let (from, to) = (old.contract.major, new.contract.major);
     if from == to {
         return Vec::new();
@@ -104,7 +121,7 @@ pub(super) fn outgrown(pair: (Option<&Product>, Option<&Product>), changes: &[Ch
     })
 }
 
-fn of_contract(old: &Contract, new: &Contract, declared: &Declared) -> Vec<Change> {
+fn of_contract(old: &Contract, new: &Contract, declared: Both<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
     if old.status != new.status {
         let breaks = new.status == Status::Draft;
@@ -112,6 +129,9 @@ fn of_contract(old: &Contract, new: &Contract, declared: &Declared) -> Vec<Chang
     }
     of_columns(&old.columns, &new.columns, &[], &new.place, declared, &mut changes);
     promises(old, new, &mut changes);
+    if let Some((what, breaks)) = refusal(old, new) {
+        changes.push(Change::new(what.to_owned(), breaks, None, &new.place));
+    }
     let (before, after) = (key(&old.columns), key(&new.columns));
     if before != after {
         let text = |key: &[&str]| if key.is_empty() { "none".to_owned() } else { key.join(", ") };
@@ -134,6 +154,20 @@ fn promises(old: &Contract, new: &Contract, changes: &mut Vec<Change>) {
     }
 }
 
+/// From which age on nobody reads it, where that is another: a query that worked can be refused.
+fn refusal(old: &Contract, new: &Contract) -> Option<(&'static str, bool)> {
+    let most = |contract: &Contract| contract.freshness().filter(|_| contract.refuses_stale);
+    match (most(old), most(new)) {
+        (None, Some(_)) => Some(("is not read while it is older than it promises, and was", true)),
+        (Some(was), Some(is)) if is < was => Some(("is not read from a lesser age on than it was", true)),
+        (Some(_), None) => Some(("is read however old it is, and was not", false)),
+        (None, None) if old.refuses_stale != new.refuses_stale => {
+            Some(("says something else of `polder.stale`, and promises no age", false))
+        }
+        _ => None,
+    }
+}
+
 fn key(columns: &[Column]) -> Vec<&str> {
     let mut key: Vec<(u32, &str)> =
         columns.iter().filter_map(|column| Some((column.key?, column.name.as_str()))).collect();
@@ -146,7 +180,7 @@ fn of_columns(
     new: &[Column],
     around: &[String],
     place: &Place,
-    declared: &Declared,
+    declared: Both<'_>,
     changes: &mut Vec<Change>,
 ) {
     let named = |columns: &'_ [Column], name: &str| columns.iter().position(|column| column.name == name);
@@ -194,7 +228,7 @@ fn of_columns(
     }
 }
 
-fn of_column(old: &Column, new: &Column, path: &[String], declared: &Declared, changes: &mut Vec<Change>) {
+fn of_column(old: &Column, new: &Column, path: &[String], declared: Both<'_>, changes: &mut Vec<Change>) {
     let shown = path.join(".");
     let mut note = |what: String, breaks| changes.push(Change::new(what, breaks, Some(path.to_vec()), &new.place));
     if old.kind != new.kind {
@@ -221,8 +255,8 @@ fn of_column(old: &Column, new: &Column, path: &[String], declared: &Declared, c
         };
         let identifies = |column: &Column| -> Vec<String> {
             let canonical = |tag: &&String| {
-                declared.holding(tag, |tag| tag.kind.as_ref()).next().is_some()
-                    || declared.holding(tag, |tag| tag.pattern.as_ref()).next().is_some()
+                declared.0.holding(tag, |tag| tag.kind.as_ref()).next().is_some()
+                    || declared.0.holding(tag, |tag| tag.pattern.as_ref()).next().is_some()
             };
             column.tags.iter().filter(canonical).cloned().collect()
         };
@@ -230,9 +264,26 @@ fn of_column(old: &Column, new: &Column, path: &[String], declared: &Declared, c
         let means_another = !meant.is_empty() && meant != identifies(new);
         note(format!("column `{shown}` has the tags {}, and had {}", text(new), text(old)), means_another);
     }
+    let text = |pattern: &Option<String>| pattern.as_ref().map_or("none".to_owned(), |pattern| format!("`{pattern}`"));
+    // What a tag says of all that carry it is a part of the contract of each.
+    for tag in old.tags.intersection(&new.tags) {
+        let canonical =
+            |declared: &Declared| declared.holding(tag, |tag| tag.pattern.clone()).next().map(|(_, pattern)| pattern);
+        let (was, is) = (canonical(declared.0), canonical(declared.1));
+        if was != is {
+            let what = format!(
+                "column `{shown}` is `{tag}`, which has the pattern {} in mesh.yaml, and had {}",
+                text(&is),
+                text(&was)
+            );
+            note(what, was.is_some());
+        }
+    }
+    if old.classification != new.classification {
+        let (is, was) = (text(&new.classification), text(&old.classification));
+        note(format!("column `{shown}` has the classification {is}, and had {was}"), false);
+    }
     if old.pattern != new.pattern {
-        let text =
-            |pattern: &Option<String>| pattern.as_ref().map_or("none".to_owned(), |pattern| format!("`{pattern}`"));
         let what = format!("column `{shown}` has the pattern {}, and had {}", text(&new.pattern), text(&old.pattern));
         note(what, old.pattern.is_some());
     }

@@ -12,7 +12,7 @@ fn between(old: &Files, new: &Files) -> Diff {
 
 fn access(new: &Files) -> Vec<String> {
     let found = between(&Files::valid(), new);
-    assert!(found.cut.is_empty());
+    assert!(found.cut.is_empty() && found.opaque.is_empty());
     let line = |change: super::AccessChange| {
         format!("{} {:?} {}: {} -> {}", change.who, change.direction, change.what.join(" "), change.from, change.to)
     };
@@ -44,6 +44,79 @@ fn a_forbid_for_one_value_of_an_attribute_is_found() {
     let found = access(&Files::valid().append(POLICY, forbid));
     assert!(found.contains(&"analysts, region XX Loses city: raw -> denied".to_owned()), "{found:#?}");
     assert!(found.iter().all(|line| line.contains("region XX")), "{found:#?}");
+}
+
+/// What changes from one condition on a column to another: the lines, and whether that is all.
+fn conditions(old: &str, new: &str) -> (Vec<String>, bool) {
+    let with = |condition: &str| {
+        let policy = format!(
+            "@id(\"read\") permit (principal in Group::\"shop-data\", action == Action::\"read\", \
+             resource == Column::\"shop.customers.city\") when {{ {condition} }};\n"
+        );
+        let attributes = "attributes: { region: String, site: String, ";
+        let more = "@id(\"more\") permit (principal in Group::\"shop-data\", action == Action::\"discover\", \
+                    resource == Product::\"shop.customers\");\n";
+        let files = Files::valid().change("mesh.yaml", "attributes: { region: String, ", attributes);
+        files.append(POLICY, &(policy + more))
+    };
+    let found = between(&with(old), &with(new));
+    let line = |change: super::AccessChange| format!("{} {:?}", change.who, change.direction);
+    (found.access.into_iter().map(line).collect(), found.cut.is_empty() && found.opaque.is_empty())
+}
+
+#[test]
+fn attributes_are_compared_with_each_other() {
+    let both = "principal has region && principal has site";
+    let (found, whole) = conditions(&format!("{both} && principal.region == principal.site"), both);
+    assert!(whole && !found.is_empty() && found.iter().all(|line| line.ends_with("Gains")), "{found:#?}");
+    assert!(found.contains(&"shop-data, region other, site other… Gains".to_owned()), "{found:#?}");
+    let (found, whole) = conditions(
+        &format!("{both} && principal.region == principal.site"),
+        &format!("{both} && principal.region != principal.site"),
+    );
+    assert!(whole && found.contains(&"shop-data, region other, site other Loses".to_owned()), "{found:#?}");
+    assert!(found.contains(&"shop-data, region other, site other… Gains".to_owned()), "{found:#?}");
+    // What one of them is compared with, the other can be.
+    let (found, whole) = conditions(
+        &format!("{both} && principal.region == principal.site && principal.region == \"EU\""),
+        &format!("{both} && principal.region == principal.site && principal.site == \"EU\""),
+    );
+    assert!(whole && found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn patterns_are_taken_apart() {
+    let check = |old: &str, new: &str, expect: &[&str]| {
+        let with = |condition: &str| format!("principal has region && principal.region {condition}");
+        let (found, whole) = conditions(&with(old), &with(new));
+        assert!(whole);
+        assert_eq!(found, expect, "{old} {new}");
+    };
+    check("== \"EU\"", "like \"EU*\"", &["shop-data, region EUE Gains"]);
+    check("like \"E*\"", "like \"*E\"", &["shop-data, region E… Loses", "shop-data, region …E Gains"]);
+    check("like \"E*\"", "like \"E**\"", &[]);
+    check("like \"E*\" && principal.region like \"*U\"", "like \"E*\"", &["shop-data, region E Gains"]);
+}
+
+#[test]
+fn sets_are_made_of_all_that_are_named() {
+    let (found, whole) = conditions(
+        "principal has teams && principal.teams.containsAll([\"x\", \"y\"])",
+        "principal has teams && principal.teams == [\"y\", \"x\"]",
+    );
+    assert!(whole);
+    assert_eq!(found, ["shop-data, teams [other x y] Loses"]);
+}
+
+#[test]
+fn what_is_not_taken_apart_is_told() {
+    let square = |number: u32| format!("principal has level && principal.level * principal.level == {number}");
+    assert_eq!(conditions(&square(49), &square(64)), (vec![], false));
+    assert_eq!(conditions(&square(49), &square(49)), (vec![], true));
+    let below = |number: &str| format!("principal has level && principal.level < {number}");
+    let (found, whole) = conditions(&below("-4"), &below("-3"));
+    assert!(whole);
+    assert_eq!(found, ["shop-data, level -4 Gains"]);
 }
 
 #[test]
@@ -166,6 +239,40 @@ fn every_kind_of_change_has_its_verdict() {
     check("physicalName: people.customers", "physicalName: people.clients", false, "", "read from table");
     check("status: active", "status: deprecated", false, "", "is deprecated");
     check("status: active", "status: draft", true, "2.0.0", "is draft");
+}
+
+#[test]
+fn what_stands_beside_a_contract_has_its_verdict_too() {
+    let file = "shop/products/customers.odcs.yaml";
+    let refuse = |files: Files| {
+        files.change(file, "price:", "customProperties: [{ property: polder.stale, value: refuse }]\nprice:")
+    };
+    let check = |old: Files, new: Files, expect: &[(bool, &str)], needs: &str| {
+        let found = between(&old, &new);
+        let told: Vec<(bool, &str)> = found.contracts.iter().map(|c| (c.breaks, c.what.as_str())).collect();
+        assert_eq!(told, expect);
+        let versions: Vec<&str> = found.outgrown.iter().map(|outgrown| outgrown.needs.as_str()).collect();
+        assert_eq!(versions.join(" "), needs);
+    };
+    let valid = Files::valid;
+    let looser = valid().change("mesh.yaml", "^C[0-9]{8}$", "^C[0-9]+$");
+    let said = "column `id` is `id.customer`, which has the pattern `^C[0-9]+$` in mesh.yaml, and had `^C[0-9]{8}$`";
+    check(valid(), looser, &[(true, said)], "2.0.0");
+    let none = valid().change("mesh.yaml", "type: string, pattern: \"^C[0-9]{8}$\"", "type: string");
+    let said = "column `id` is `id.customer`, which has the pattern `^C[0-9]{8}$` in mesh.yaml, and had none";
+    check(none, valid(), &[(false, said)], "1.3.0");
+    let said = "is not read while it is older than it promises, and was";
+    check(valid(), refuse(valid()), &[(true, said)], "2.0.0");
+    check(refuse(valid()), valid(), &[(false, "is read however old it is, and was not")], "");
+    let promise = "promises `freshness 1 min`, and promised `freshness 1 h`";
+    let sooner = || valid().change(file, "value: 1, unit: h", "value: 1, unit: min");
+    check(valid(), sooner(), &[(false, promise)], "");
+    let said = "is not read from a lesser age on than it was";
+    check(refuse(valid()), refuse(sooner()), &[(false, promise), (true, said)], "2.0.0");
+    let public = valid().change(file, "description: where", "description: where, classification: public");
+    check(valid(), public, &[(false, "column `city` has the classification `public`, and had none")], "1.3.0");
+    let elsewhere = valid().change("shop/domain.yaml", "sqlite:lake/shop.db", "sqlite:lake/store.db");
+    check(valid(), elsewhere, &[(false, "is in a domain whose `catalog` says something else")], "");
 }
 
 #[test]

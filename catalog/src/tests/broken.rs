@@ -251,6 +251,15 @@ fn faults_of_contracts() {
         "22:61",
         "object",
     );
+    let refuse = "customProperties: [{ property: polder.stale, value: refuse }]\n";
+    let unread = "slaProperties: [{ property: freshness, value: 1, unit: parsecs }]\n".to_owned() + refuse;
+    at(
+        "slaProperties: [{ property: freshness, value: 1, unit: h }]\n",
+        &unread,
+        "contract/stale",
+        "9:17",
+        "`value: 1, unit: h`",
+    );
     at("status: active", "status: [active]", "document/wrong-type", "6:9", "a list");
     let empty = CUSTOMERS.split("schema:").next().unwrap();
     check(Files::valid().with(CONTRACT, empty), Domain, "contract/no-schema", &format!("{CONTRACT}:1:1"), "no schema");

@@ -7,7 +7,9 @@ use crate::document::Severity;
 
 #[test]
 fn shortfalls_of_standards_are_warnings() {
-    let at = |from, to, code, place, said| changed(CONTRACT, from, to, Nothing, code, place, said);
+    let at = |from: &str, to: &str, code: &str, place: &str, said: &str| {
+        changed(CONTRACT, from, to, Nothing, code, place, said);
+    };
     at("name: city", "name: City", "standards/naming", "18:9", "`City`");
     at(
         "slaProperties: [{ property: freshness",
@@ -27,6 +29,12 @@ fn shortfalls_of_standards_are_warnings() {
         at("value: 1, unit: h", unread, "standards/require", "12:5", "freshness");
         at("value: 1, unit: h", unread, "contract/service-level", "9:17", "`value: 1, unit: h`");
     }
+    let refuse = "customProperties: [{ property: polder.stale, value: refuse }]\n";
+    let level = "slaProperties: [{ property: freshness, value: 1, unit: h }]\n";
+    at(level, refuse, "contract/stale", "12:5", "promises no age");
+    at("unit: h", "unit: h, element: custmers.id", "contract/service-level", "9:59", "did you mean `customers`?");
+    let other = level.replace("unit: h", "unit: h, element: other");
+    at(level, &other, "standards/require", "12:5", "freshness");
     at("classification: restricted", "classification: secret", "standards/classification", "17:9", "`secret`");
     at(
         "description: how good",
@@ -234,4 +242,38 @@ fn a_product_runs_with_its_owners_rights_where_the_mesh_says_so_and_nowhere_else
     assert!(owner.id.starts_with(':') && owner.purpose.is_none(), "nobody who comes in is called so");
     let unknown = of_shop("  owners_rights: { shop: shop-dat }\n");
     check(unknown, All, "mesh/unknown-group", &format!("{MESH_FILE}:5:26"), "did you mean `shop-data`?");
+}
+
+#[test]
+fn a_level_is_promised_of_its_element_alone() {
+    let object = |name: &str| {
+        format!(
+            "  - name: {name}\n    physicalName: people.{name}\n    properties:\n      \
+             - {{ name: id, physicalType: long, description: its number }}\n"
+        )
+    };
+    let check = |levels: [&str; 2], short: &[&str]| {
+        let level = "slaProperties: [{ property: freshness, value: 1, unit: h }]";
+        let levels = levels.map(|level| format!("{{ property: freshness, {level} }}")).join(", ");
+        let files = Files::valid()
+            .change(MESH_FILE, "  classifications", "  sla: { freshness: 24 h }\n  classifications")
+            .change(CONTRACT, level, &format!("slaProperties: [{levels}]"))
+            .append(CONTRACT, &object("orders"));
+        let mesh = files.load().unwrap_or_else(|findings| panic!("{findings:#?}"));
+        let found: Vec<String> = mesh
+            .findings()
+            .iter()
+            .filter(|finding| finding.code == "standards/sla" && finding.place.to_string().starts_with("shop"))
+            .map(|finding| finding.message.clone())
+            .collect();
+        assert_eq!(found.len(), short.len(), "{found:#?}");
+        assert!(short.iter().all(|name| found.iter().any(|found| found.contains(name))), "{found:#?}");
+    };
+    let (fresh, old) = ("value: 1, unit: h", "value: 99, unit: d");
+    let of = |level: &str, element: &str| format!("{level}, element: {element}");
+    check([&of(fresh, "customers"), &of(old, "orders")], &["orders"]);
+    check([&of(old, "orders.id"), &of(fresh, "customers")], &["orders"]);
+    check([&of(old, "customers"), &of(fresh, "orders")], &["customers"]);
+    check([&of(fresh, "'orders, customers'"), &of(fresh, "orders.id")], &[]);
+    check([&of(fresh, "'orders, customers'"), old], &["orders", "customers"]);
 }

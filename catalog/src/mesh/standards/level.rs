@@ -68,8 +68,8 @@ pub(super) fn length(text: &str) -> Option<Duration> {
 }
 
 /// What a contract promises of a property, as it is written.
-fn promised<'s>(sla: &'s [String], property: &str) -> Option<&'s str> {
-    sla.iter().find_map(|line| {
+fn promised<'s>(sla: &'s [String], property: &str) -> impl Iterator<Item = &'s str> {
+    sla.iter().filter_map(move |line| {
         let (name, rest) = line.split_once(' ')?;
         name.eq_ignore_ascii_case(property).then_some(rest)
     })
@@ -88,10 +88,16 @@ impl Level {
 
     /// What is wrong with the levels of a contract, if anything is.
     pub fn fault(&self, sla: &[String]) -> Option<String> {
-        let Self { property, written, amount } = self;
-        let Some(own) = promised(sla, property) else {
+        let Self { property, written, .. } = self;
+        if promised(sla, property).next().is_none() {
             return Some(format!("promises no {property}, and the standards ask for `{written}`"));
-        };
+        }
+        promised(sla, property).find_map(|own| self.fault_of(own))
+    }
+
+    /// What is wrong with one promise.
+    fn fault_of(&self, own: &str) -> Option<String> {
+        let Self { property, written, amount } = self;
         let Some(order) = Amount::parse(own).and_then(|own| own.compare(amount)) else {
             return Some(format!("promises {property} `{own}`, which cannot be held against `{written}`"));
         };
@@ -111,7 +117,10 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// What is wrong with a contract's retention, where it states one.
     pub fn fault(&self, sla: &[String]) -> Option<String> {
-        let own = promised(sla, "retention")?;
+        promised(sla, "retention").find_map(|own| self.fault_of(own))
+    }
+
+    fn fault_of(&self, own: &str) -> Option<String> {
         let Some(time) = length(own) else {
             return Some(format!("keeps its data for `{own}`, which is no length of time"));
         };
@@ -136,6 +145,7 @@ mod tests {
         };
         assert_eq!(faulty("freshness", "24 h", &["freshness 1 h"]), None);
         assert_eq!(faulty("freshness", "24 h", &["Freshness 1 d"]), None);
+        assert!(faulty("freshness", "24 h", &["freshness 1 d", "freshness 2 d"]).unwrap().contains("`2 d`"));
         assert!(faulty("freshness", "24 h", &["freshness 2 d"]).unwrap().contains("`2 d`"));
         assert!(faulty("freshness", "24 h", &["latency 1 h"]).unwrap().contains("no freshness"));
         assert!(faulty("freshness", "24 h", &["freshness soon"]).unwrap().contains("cannot be held"));
