@@ -22,6 +22,9 @@ const PARTS: u64 = 100_000;
 /// The bytes of a literal that weigh as much as a part.
 const TEXT: u64 = 64;
 
+/// The bytes of a literal list that do: it is held against others, and shared instead of copied.
+const LIST: u64 = 1_024;
+
 /// How many values of a list weigh as much as what is held against it. Most lists are short, or hold plain values.
 const SHARE: u64 = 8;
 
@@ -61,6 +64,15 @@ fn lengths(plan: &LogicalPlan) -> Result<Vec<u64>> {
                 _ => Ok(filled(beneath, columns)),
             }
         }
+        // What a list is taken apart into is not the list.
+        LogicalPlan::Unnest(unnest) => {
+            let apart = |place| {
+                unnest.list_type_columns.iter().any(|(list, _)| *list == place)
+                    || unnest.struct_type_columns.contains(&place)
+            };
+            let length = |place: &usize| if apart(*place) { 1 } else { beneath.get(*place).copied().unwrap_or(1) };
+            Ok(filled(unnest.dependency_indices.iter().map(length).collect(), columns))
+        }
         LogicalPlan::Union(_) => {
             let longest = |place| inputs.iter().filter_map(|input| input.get(place)).copied().max().unwrap_or(1);
             Ok((0..columns).map(longest).collect())
@@ -90,7 +102,7 @@ impl Beneath<'_> {
             parts = parts.saturating_add(match expr {
                 Expr::Column(column) => self.of_column(column).unwrap_or(1),
                 // A long text is copied as often as a condition is written anew.
-                Expr::Literal(value, _) => 1 + width(value) / TEXT,
+                Expr::Literal(value, _) => 1 + width(value) / if value.data_type().is_nested() { LIST } else { TEXT },
                 // What is held against a list is held against each of its values.
                 Expr::InList(list) => self.length(&list.expr).saturating_mul(list.list.len() as u64 / SHARE),
                 _ => 1,
