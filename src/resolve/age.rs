@@ -47,12 +47,18 @@ impl Resolver {
     /// # Errors
     /// `Drift` where its contract lets nobody read what is stale.
     pub(super) fn fresh_enough(&self, product: &Product, age: Option<&Age>) -> Result<(), Error> {
-        if self.takes_any_age() || !product.contract.refuses_stale || !age.is_some_and(Age::is_stale) {
+        if self.takes_any_age() || !is_refused(product, age) {
             return Ok(());
         }
         let help = "ask its owner when it changes again; `polder.stale` of the contract refuses it until then";
         Err(Error::new(Class::Drift, outdated(&product.name.to_string())).help(help))
     }
+}
+
+/// Whether the contract of a product of this age lets nobody read it. What never changed is older than any promise.
+pub(super) fn is_refused(product: &Product, age: Option<&Age>) -> bool {
+    let contract = &product.contract;
+    contract.refuses_stale && contract.freshness().is_some() && age.is_none_or(Age::is_stale)
 }
 
 /// What to say of a product that is stale to those who may not know how old it is.

@@ -24,7 +24,7 @@ use polder_catalog::mesh::{Domain, Product};
 use polder_catalog::name::{ProductName, ProductRef};
 use polder_catalog::policy::{Decision, Grants};
 
-use super::age::{Age, outdated};
+use super::age::{Age, is_refused, outdated};
 use super::quality::{History, Runs};
 use super::system::Row;
 use super::{At, Resolver, Table, beside, bind, restricts, table_part};
@@ -93,7 +93,7 @@ struct Found {
     /// When it changed.
     changed: Option<SystemTime>,
     age: Option<Age>,
-    /// What to say of it where something that it is made of is not read, since that is stale.
+    /// What to say of it where it or something that it is made of is not read, since that is stale.
     refused: Option<String>,
     /// Whether anything of it is kept from the principal.
     restricted: bool,
@@ -184,13 +184,14 @@ impl Resolver {
                 let changed = snapshot.and_then(|snapshot| u64::try_from(snapshot.timestamp_ms()).ok());
                 let changed = changed.map(Duration::from_millis);
                 let promised = product.contract.freshness();
+                let age = snapshot.zip(promised).and_then(|(snapshot, p)| Age::of(snapshot.timestamp_ms(), p));
                 // What is remembered of a table opens it, however its lake is.
                 let ailing = || Some(Error::new(Class::Storage, self.lake.ailing(domain)?.told(domain.name.as_str())));
                 Found {
                     error: bound.err().or_else(ailing),
                     changed: changed.and_then(|since| UNIX_EPOCH.checked_add(since)),
-                    age: snapshot.zip(promised).and_then(|(snapshot, p)| Age::of(snapshot.timestamp_ms(), p)),
-                    refused: None,
+                    age,
+                    refused: is_refused(product, age.as_ref()).then(|| outdated(&name.to_string())),
                     restricted,
                 }
             }
@@ -208,13 +209,17 @@ impl Resolver {
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
         let regardless = self.of_any_age();
         match regardless.table_anew(&reference, &At::newest(None)).await {
-            Ok(table) => Found {
-                error: None,
-                changed: table.changed,
-                age: promised(product, &table),
-                refused: self.refused_beneath(name, &table),
-                restricted: table.restricted,
-            },
+            Ok(table) => {
+                let age = promised(product, &table);
+                let own = || is_refused(product, age.as_ref()).then(|| outdated(&name.to_string()));
+                Found {
+                    error: None,
+                    changed: table.changed,
+                    age,
+                    refused: self.refused_beneath(name, &table).or_else(own),
+                    restricted: table.restricted,
+                }
+            }
             Err(error) => {
                 let ails = matches!(error.class, Class::Storage | Class::Drift);
                 Found::failed(ails.then_some(error), true)
@@ -227,7 +232,7 @@ impl Resolver {
         let mut sources = table.beneath.iter().flat_map(|beneath| &beneath.tables);
         sources.find_map(|(_, _, source)| {
             let product = self.mesh.product(source.wanted.as_ref()?.product())?;
-            if !product.contract.refuses_stale || !promised(product, source)?.is_stale() {
+            if !is_refused(product, promised(product, source).as_ref()) {
                 return None;
             }
             let why =

@@ -135,6 +135,34 @@ async fn rules_are_checked_when_something_changed_and_their_past_is_for_those_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whether_a_rule_held_is_not_told_of_values_that_a_tag_keeps_from_people() {
+    let (dir, engine, _) = shop().await;
+    let sees = async |user: &str| {
+        ask(&engine, user, "SELECT rule FROM mesh.quality WHERE state IS NOT NULL ORDER BY rule").await
+    };
+    hold(&engine, None).await;
+    assert_eq!(sees("reader").await, ["enough", "nullValues", "sql"]);
+    let change = |path: &str, with: &dyn Fn(&mut Value)| {
+        let path = dir.path().join(path);
+        let mut document: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        with(&mut document);
+        fs::write(path, document.to_string()).unwrap();
+    };
+    change("mesh.yaml", &|mesh| mesh["tags"] = json!({ "pay": { "unmasked_for": ["shop"] } }));
+    change("shop/products/people.odcs.yaml", &|contract| {
+        contract["schema"][0]["properties"][2]["tags"] = json!(["pay"]);
+    });
+    engine.serve(Mesh::load(dir.path()).unwrap_or_else(|findings| panic!("{findings:#?}")));
+    hold(&engine, None).await;
+    for restricted in ["reader", "guest"] {
+        assert_eq!(sees(restricted).await, ["enough", "nullValues"], "a query could ask for the tagged column");
+    }
+    let health = "SELECT rules FROM mesh.health WHERE product = 'people'";
+    assert_eq!(ask(&engine, "reader", health).await, ["enough (coverage), nullValues"]);
+    assert!(sees("owner").await.contains(&"sql".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_adds_up_is_counted_in_new_files_alone() {
     let (dir, engine, catalog) = shop().await;
     let path = dir.path().join("shop/products/people.odcs.yaml");
@@ -214,6 +242,27 @@ async fn that_a_product_is_stale_is_told_to_all_and_how_old_it_is_to_those_who_s
     fs::write(&path, contract.to_string()).unwrap();
     engine.serve(Mesh::load(dir.path()).unwrap());
     assert_eq!(ask(&engine, "reader", "SELECT count(id) FROM shop.people").await, ["2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_changed_is_older_than_any_promise() {
+    let (dir, engine, catalog) = shop().await;
+    own::create(&*catalog, "hidden", &schema()).await;
+    let path = dir.path().join("shop/products/hidden.odcs.yaml");
+    let mut contract: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    contract["slaProperties"] = json!([{ "property": "freshness", "value": 1, "unit": "d" }]);
+    let owner = engine.mesh().principal("owner").unwrap();
+    let sql = "SELECT id FROM shop.hidden";
+    let state = "SELECT state FROM mesh.health WHERE product = 'hidden'";
+    for (stale, state_then) in
+        [(json!([]), "ok"), (json!([{ "property": "polder.stale", "value": "refuse" }]), "stale")]
+    {
+        contract["customProperties"] = stale;
+        fs::write(&path, contract.to_string()).unwrap();
+        engine.serve(Mesh::load(dir.path()).unwrap());
+        assert_eq!(engine.plan(&owner, sql, &Pins::new()).await.is_ok(), state_then == "ok");
+        assert_eq!(ask(&engine, "owner", state).await, [state_then]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
