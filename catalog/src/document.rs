@@ -11,7 +11,7 @@ pub(crate) mod yaml;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::codes::{self, Page};
+use crate::codes;
 use crate::mesh::Product;
 use crate::name::{DomainName, ProductRef};
 
@@ -28,6 +28,13 @@ pub struct Place {
     pub line: u32,
     /// The column in characters, from 1.
     pub column: u32,
+}
+
+impl Place {
+    /// The top of `mesh.yaml`, for what has no place of its own.
+    pub fn top() -> Self {
+        Self { file: "mesh.yaml".into(), line: 1, column: 1 }
+    }
 }
 
 impl fmt::Display for Place {
@@ -64,6 +71,17 @@ pub struct Finding {
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
+}
+
+impl Finding {
+    /// What says nothing of its own about what to write instead says what the page of its code does. Notes need none.
+    #[must_use]
+    pub fn helped(mut self) -> Self {
+        if self.help.is_none() && self.severity != Severity::Note {
+            self.help = codes::find(self.code).ok().map(|page| page.help());
+        }
+        self
+    }
 }
 
 /// The findings about one scope: the mesh, or one domain.
@@ -154,14 +172,8 @@ impl Report {
     }
 
     /// Everything that was found. What says nothing of its own says what the page of its code does.
-    pub fn into_findings(mut self) -> Vec<Finding> {
-        let pages = codes::pages();
-        for finding in &mut self.findings {
-            if finding.help.is_none() && finding.severity != Severity::Note {
-                finding.help = pages.iter().find(|page| page.code == finding.code).map(Page::help);
-            }
-        }
-        self.findings
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings.into_iter().map(Finding::helped).collect()
     }
 }
 

@@ -158,8 +158,7 @@ pub fn examine(mesh: &Mesh, claims: &[Claim]) -> Examined {
         }
     }
     if failed {
-        let place = || Place { file: "mesh.yaml".into(), line: 1, column: 1 };
-        let doubt = || Doubt { column: mesh.name().to_owned(), place: place(), because: Vec::new() };
+        let doubt = || Doubt { column: mesh.name().to_owned(), place: Place::top(), because: Vec::new() };
         proofs.iter_mut().for_each(|proof| proof.verdict = Verdict::Unknown(Box::new(doubt())));
     }
     Examined { proofs, overruled: overruled.into_values().collect(), no_claims }

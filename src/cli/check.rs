@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use polder_catalog::codes::Page;
-use polder_catalog::document::{Finding, Severity};
+use polder_catalog::document::{Finding, Place, Severity};
 use polder_catalog::mesh::{Mesh, Product};
 use polder_catalog::name::{DomainName, ProductRef};
 use polder_catalog::proof::{Claim, NoClaim, examine};
@@ -27,7 +27,8 @@ use crate::session::{Engine, Options};
 /// holds up no other.
 /// Proves for everybody who could ever ask that nobody reads a tag's values but those whom it names, and says which
 /// policies it overrules.
-/// Ends with 0 when nothing is kept from being served, with 1 when something is, and with 2 when it could not run.
+/// Ends with 0 when nothing is kept from being served and every claim is proved, with 1 when not, and with 2 when it could
+/// not run.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  polder check .\n  polder check --offline .\n  \
                   polder check --format sarif mesh/ > findings.sarif\n  \
@@ -77,6 +78,7 @@ impl Check {
             Ok(mesh) => looked_into(mesh, &claims, offline, sample).await?,
             Err(findings) => (findings, "the mesh cannot be served".to_owned()),
         };
+        findings = findings.into_iter().map(Finding::helped).collect();
         in_order(&mut findings);
         match format {
             Format::Human => {
@@ -139,16 +141,22 @@ fn in_order(findings: &mut [Finding]) {
     findings.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)).then(a.code.cmp(b.code)));
 }
 
-/// What the prover finds: of the tags, of the standards, and of these claims.
+/// What the prover finds: of the tags, of the standards, and of these claims. One that cannot be read of a mesh with errors
+/// is one more of them: what it names may be out for another.
 fn proved(mesh: &Mesh, claims: &[String]) -> Result<Vec<Finding>, Failure> {
-    let read = |text: &String| {
-        Claim::parse(text, mesh).map_err(|NoClaim { message, help }| {
-            let help = help.map(|help| format!("\n  help: {help}")).unwrap_or_default();
-            Failure::Environment(format!("{message}{help}"))
-        })
-    };
-    let claims: Vec<Claim> = claims.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(examine(mesh, &claims).findings())
+    let (mut read, mut unread) = (Vec::new(), Vec::new());
+    for text in claims {
+        match Claim::parse(text, mesh) {
+            Ok(claim) => read.push(claim),
+            Err(fault) if grave(mesh.findings()) => unread.push(fault.finding(Place::top())),
+            Err(NoClaim { message, help }) => {
+                let help = help.map(|help| format!("\n  help: {help}")).unwrap_or_default();
+                return Err(Failure::Environment(format!("{message}{help}")));
+            }
+        }
+    }
+    unread.extend(examine(mesh, &read).findings());
+    Ok(unread)
 }
 
 /// Writes a line to stdout.

@@ -50,7 +50,7 @@ pub(super) fn load(tree: Tree<'_>, before: Option<&Mesh>) -> Result<Mesh, Vec<Fi
     let loaded = each(vec![tree], load).and_then(|loaded| loaded.into_iter().next().flatten());
     loaded.unwrap_or_else(|| {
         let mut report = Report::default();
-        report.error("mesh/load", &root(), "loading stopped: a thread for it could not be started or failed");
+        report.error("mesh/load", &Place::top(), "loading stopped: a thread for it could not be started or failed");
         Err(report.into_findings())
     })
 }
@@ -99,7 +99,7 @@ impl<'t> Loading<'t> {
         let (mut report, mut names) = (Report::default(), Vec::new());
         let listed = tree.list("").map_err(|error| {
             let mut report = Report::default();
-            report.error("file/unreadable", &root(), format!("cannot list the mesh directory: {error}"));
+            report.error("file/unreadable", &Place::top(), format!("cannot list the mesh directory: {error}"));
             report.into_findings()
         })?;
         for name in listed.into_iter().filter(|name| tree.has(&format!("{name}/domain.yaml"))) {
@@ -317,8 +317,4 @@ impl Loaded {
         let of_mesh = errors.map(|finding| Finding { domain: Some(name.clone()), ..finding.clone() });
         of_domain.chain(of_mesh).collect()
     }
-}
-
-fn root() -> Place {
-    Place { file: "mesh.yaml".into(), line: 1, column: 1 }
 }

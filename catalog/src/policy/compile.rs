@@ -20,8 +20,7 @@ impl Policies {
         report: &mut Report,
     ) -> Option<Self> {
         let Some(types) = Types::new() else {
-            let place = Place { file: "mesh.yaml".into(), line: 1, column: 1 };
-            report.error("policy/schema", &place, "the schema for policies could not be made");
+            report.error("policy/schema", &Place::top(), "the schema for policies could not be made");
             return None;
         };
         let mut policies =

@@ -30,8 +30,7 @@ impl Validation {
     /// Whether there is a schema at all.
     pub fn check_schema(&self, report: &mut Report) {
         if self.validator.is_none() {
-            let place = Place { file: "mesh.yaml".into(), line: 1, column: 1 };
-            report.error("policy/schema", &place, "the declared attributes make no schema for policies");
+            report.error("policy/schema", &Place::top(), "the declared attributes make no schema for policies");
         }
     }
 

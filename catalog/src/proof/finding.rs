@@ -9,10 +9,15 @@ impl Examined {
     pub fn findings(&self) -> Vec<Finding> {
         let mut found: Vec<Finding> = self.proofs.iter().map(of_proof).collect();
         found.extend(self.overruled.iter().map(of_overruled));
-        found.extend(self.no_claims.iter().map(|(NoClaim { message, help }, place)| {
-            finding("claim/invalid", Severity::Error, place.clone(), message.clone(), help.clone())
-        }));
+        found.extend(self.no_claims.iter().map(|(fault, place)| fault.clone().finding(place.clone())));
         found
+    }
+}
+
+impl NoClaim {
+    /// What is wrong with a claim that is written at a place.
+    pub fn finding(self, place: Place) -> Finding {
+        finding("claim/invalid", Severity::Error, place, self.message, self.help)
     }
 }
 
@@ -22,16 +27,15 @@ fn finding(code: &'static str, severity: Severity, place: Place, message: String
 
 fn of_proof(proof: &Proof) -> Finding {
     let Proof { claim, place, columns, verdict } = proof;
-    let top = || Place { file: "mesh.yaml".into(), line: 1, column: 1 };
     match verdict {
         Verdict::Proved if *columns == 0 => {
             let message = format!("`{claim}` is true of nothing: no column that is served is meant");
-            finding("claim/empty", Severity::Note, place.clone().unwrap_or_else(top), message, None)
+            finding("claim/empty", Severity::Note, place.clone().unwrap_or_else(Place::top), message, None)
         }
         Verdict::Proved => {
             let columns = if *columns == 1 { "1 column".to_owned() } else { format!("{columns} columns") };
             let message = format!("proved: `{claim}`, whatever groups and attributes one has ({columns})");
-            finding("claim/proved", Severity::Note, place.clone().unwrap_or_else(top), message, None)
+            finding("claim/proved", Severity::Note, place.clone().unwrap_or_else(Place::top), message, None)
         }
         Verdict::Refuted(witness) => {
             let Witness { column, place, who, access, because, .. } = &**witness;
