@@ -95,6 +95,17 @@ fn killers_of_the_planner_are_refused_at_once() {
             assert_eq!(ask(&engine, &sql).await.unwrap_err().class, Class::Limit, "{}", &sql[..30]);
             assert!(begun.elapsed() < Duration::from_secs(5));
         }
+        // So is what would be looked through again for each of its parts.
+        let begun = Instant::now();
+        let chain = format!("SELECT CAST(count(*) AS BIGINT) FROM (SELECT 1) AS a(x) WHERE true{}", " IN (true, false)".repeat(60));
+        assert_eq!(ask(&engine, &chain).await.unwrap(), [1]);
+        let many = (0..5_000).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+        let cases: String = (0..60).map(|n| format!(" WHEN x = {n} THEN {n}")).collect();
+        let case = format!("SELECT count(*) FROM (SELECT CASE{cases} END AS m FROM unnest(range(0, 9)) AS a(x)) AS b WHERE m IN ({many})");
+        assert_eq!(ask(&engine, &case).await.unwrap(), [9]);
+        let wide = "SELECT length((SELECT string_agg(CAST(x AS TEXT), ',') FROM unnest(range(0, 100000)) AS a(x))) > 200000";
+        assert_eq!(ask(&engine, &format!("SELECT CAST(({wide}) AS BIGINT)")).await.unwrap(), [1]);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
         // What is just admitted is planned.
         let chain = format!("SELECT CAST(1{} AS BIGINT)", " + 1".repeat(300));
         assert_eq!(ask(&engine, &chain).await.unwrap(), [301]);

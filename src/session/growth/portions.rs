@@ -23,10 +23,12 @@ use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec,
 };
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::unnest::UnnestExec;
@@ -68,13 +70,19 @@ pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Work> {
         || plan.is::<CrossJoinExec>()
         || plan.is::<SortMergeJoinExec>()
         || plan.is::<PiecewiseMergeJoinExec>()
-        || plan.is::<ScalarSubqueryExec>()
+        || plan.downcast_ref::<ScalarSubqueryExec>().is_some_and(|around| !is_one_row(around.input()))
     {
         return Some(Work::Repeat);
     }
     let grouped = plan.downcast_ref::<AggregateExec>().and_then(grouped);
     let grows = expressions(plan).iter().any(grows);
     (grows || grouped.is_some()).then(|| Work::Compute(grouped.unwrap_or(usize::MAX)))
+}
+
+/// Whether a plan reads nothing, and so has one row at most.
+fn is_one_row(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let passes = plan.is::<ProjectionExec>() || plan.is::<FilterExec>() || plan.is::<CooperativeExec>();
+    plan.is::<PlaceholderRowExec>() || passes && plan.children().into_iter().all(is_one_row)
 }
 
 /// The rows that a grouping is given at once, where their groups may take more than a portion in batches as large as usual.

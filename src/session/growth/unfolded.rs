@@ -99,15 +99,21 @@ impl Beneath<'_> {
         let mut parts = 0_u64;
         // Nothing in it fails.
         let _ = expr.apply(|expr| {
+            let mut next = TreeNodeRecursion::Continue;
             parts = parts.saturating_add(match expr {
                 Expr::Column(column) => self.of_column(column).unwrap_or(1),
                 // A long text is copied as often as a condition is written anew.
                 Expr::Literal(value, _) => 1 + width(value) / if value.data_type().is_nested() { LIST } else { TEXT },
-                // What is held against a list is held against each of its values.
-                Expr::InList(list) => self.length(&list.expr).saturating_mul(list.list.len() as u64 / SHARE),
+                Expr::InList(list) => {
+                    next = TreeNodeRecursion::Jump;
+                    let values = list.list.iter().map(|value| self.length(value)).fold(1, u64::saturating_add);
+                    // It is held against each value that is not known yet.
+                    let unknown = list.list.iter().filter(|value| !matches!(value, Expr::Literal(..))).count() as u64;
+                    self.length(&list.expr).saturating_mul(1 + unknown / SHARE).saturating_add(values)
+                }
                 _ => 1,
             });
-            Ok(TreeNodeRecursion::Continue)
+            Ok(next)
         });
         parts
     }
