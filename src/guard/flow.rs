@@ -121,17 +121,25 @@ pub fn flow(plan: &LogicalPlan, masked: &dyn Fn(&TableReference, &[String]) -> b
 
 /// The columns whose values each output is made of, or is compared with to decide which rows there are, since `a` says all
 /// of `b` where `a = b`. A keyed hash is made of none, and neither is a count, where `least` says that small ones tell
-/// something: one of which the query keeps only so many and more.
+/// something: one of which the query keeps only so many and more. What an output is not made of, and tells something of all
+/// the same since it was chosen by comparing, comes as a predicate.
 ///
 /// # Errors
 /// As above.
 pub fn carried(plan: &LogicalPlan, least: Option<u64>) -> Result<Vec<(String, Vec<Source>)>, Unknown> {
-    let found = followed(Walk::declassifying(least), plan, &|_, _| false)?;
     let of_values = |sources: Vec<Source>| {
         let is_value = |source: &Source| source.via == Via::Value && Walk::is_of_a_table(&source.table);
-        sources.into_iter().filter(is_value).collect()
+        sources.into_iter().filter(is_value).collect::<Vec<_>>()
     };
-    Ok(found.outputs.into_iter().map(|(name, sources)| (name, of_values(sources))).collect())
+    let outputs = |tells| Ok(followed(Walk::declassifying(least, tells), plan, &|_, _| false)?.outputs);
+    let (made, told): (Vec<_>, Vec<_>) = (outputs(false)?, outputs(true)?);
+    let both = made.into_iter().zip(told).map(|((name, made), (_, told))| {
+        let mut made = of_values(made);
+        let told: Vec<Source> = of_values(told).into_iter().filter(|source| !made.contains(source)).collect();
+        made.extend(told.into_iter().map(|source| Source { via: Via::Predicate, ..source }));
+        (name, made)
+    });
+    Ok(both.collect())
 }
 
 fn followed(

@@ -7,17 +7,20 @@ use super::{Mesh, Product};
 use crate::contract::{Check, Column, Rule};
 
 impl Mesh {
-    /// The first tag that the column of `source` at `path` carries and a column of `derived`, which is made of it, does not.
+    /// The first tag that the column of `source` at `path` carries and a column of `derived`, which is `made` of it, does not.
+    /// What is not made of it and tells something of it all the same owes it what keeps values from people.
     pub fn lost_tag<'m>(
         &'m self,
         source: &'m Product,
         path: &[String],
         derived: &Product,
         column: &Column,
+        made: bool,
     ) -> Option<&'m str> {
         let carried: BTreeSet<&str> = derived.contract.tags.iter().flat_map(|tag| self.declared.lineage(tag)).collect();
         let mut owed = owed(source, path, &self.declared);
         let lacks = |tag: &&str| !carried.contains(tag) && !carries(column, tag, &self.declared);
+        owed.retain(|tag| made || protects(&self.declared, tag));
         owed.retain(|tag| lacks(tag) && !self.may_lack(derived, column, tag));
         owed.into_iter().next()
     }

@@ -549,7 +549,7 @@ fn a_derived_column_carries_the_tags_of_what_it_is_made_of() {
     let of = |name: &str| customers.contract.columns.iter().find(|column| column.name == name).unwrap().clone();
     let lost = |path: &[&str], column: &crate::contract::Column| {
         let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
-        mesh.lost_tag(customers, &path, customers, column).map(str::to_owned)
+        mesh.lost_tag(customers, &path, customers, column, true).map(str::to_owned)
     };
     let (plain, email, home) = (of("city"), of("email"), of("home"));
     assert_eq!(lost(&["city"], &plain), None);
@@ -561,6 +561,8 @@ fn a_derived_column_carries_the_tags_of_what_it_is_made_of() {
     assert_eq!(lost(&["home", "country"], &plain), None);
     assert_eq!(lost(&["home"], &plain).as_deref(), Some("pii"), "what lies in it is in the value");
     assert_eq!(lost(&["home"], &home).as_deref(), Some("pii"), "another of its fields may hold the street");
+    let told = |name: &str| mesh.lost_tag(customers, &[name.to_owned()], customers, &plain, false);
+    assert_eq!((told("email"), told("id")), (Some("pii.email"), None), "what only tells of it owes what protects");
     let mut declassified = plain;
     let place = declassified.place.clone();
     declassified.declassified = Some(Declassified { reason: "it was hashed".to_owned(), place });
@@ -574,7 +576,7 @@ fn a_derived_column_carries_the_tags_of_what_it_is_made_of() {
         let mesh = files.load().unwrap();
         let lost = |path: &str| {
             let path = [path.to_owned()];
-            mesh.lost_tag(customers, &path, customers, &declassified).map(str::to_owned)
+            mesh.lost_tag(customers, &path, customers, &declassified, true).map(str::to_owned)
         };
         let help = mesh.how_to_declassify(customers, &declassified, "id.customer");
         (lost("email"), lost("id"), help)

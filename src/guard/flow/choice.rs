@@ -13,11 +13,31 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::walk::{Walk, by_way_of};
-use super::{Output, Scope, Sources, Unknown, Via};
+use super::{Output, Reach, Scope, Sources, Unknown, Via};
+
+/// Functions that put columns together or write them in one way, so that comparing what they give is comparing the columns.
+const PLAIN: [&str; 9] = ["btrim", "coalesce", "concat", "concat_ws", "lower", "ltrim", "rtrim", "struct", "upper"];
+
+/// What the conditions of a join choose rows by.
+#[derive(Default)]
+pub(super) struct Choosing {
+    /// All but what only says that two columns are the same.
+    pub(super) all: Sources,
+    /// Of conditions that mix several values.
+    pub(super) by_several: Sources,
+}
+
+impl Choosing {
+    /// All of it, and what chose the rows of a side.
+    pub(super) fn with(&self, rows: &Sources) -> Sources {
+        let chosen = rows.iter().filter(|(_, via)| *via == Via::Predicate);
+        chosen.map(|(id, _)| (*id, Via::Value)).chain(self.all.iter().copied()).collect()
+    }
+}
 
 impl Walk {
-    /// Remembers whose values an expression mixes that decides something: each tells something of the others, and all where
-    /// they are equal. Which comparison it is does not matter, since `a = b` can be said in many ways.
+    /// Remembers whose values a condition on rows mixes: each tells something of the others, and all where they are equal.
+    /// Which comparison it is does not matter, since `a = b` can be said in many ways.
     pub(super) fn compares(&mut self, deciding: &Sources) {
         if !self.declassifies {
             return;
@@ -27,13 +47,47 @@ impl Walk {
         self.alike.extend(all.map(|(other, _)| (first, other)));
     }
 
-    /// The same for an expression on which it depends how many rows there are.
-    pub(super) fn chooses(&mut self, deciding: &Expr, from: &Sources, scope: &Scope<'_>) -> Result<(), Unknown> {
-        self.compares(from);
-        if self.declassifies && values(from).nth(1).is_some() && !self.is_plain(deciding, scope)? {
+    /// The same for whatever else decides something.
+    pub(super) fn likens(&mut self, deciding: &Sources) {
+        if self.tells {
+            self.compares(deciding);
+        }
+    }
+
+    /// The same for an expression on which it depends how many rows there are. Whether that tells more than that columns are
+    /// there, or the same.
+    pub(super) fn chooses(&mut self, deciding: &Expr, from: &Sources, scope: &Scope<'_>) -> Result<bool, Unknown> {
+        self.likens(from);
+        let chooses = self.tells && values(from).nth(1).is_some() && !self.is_plain(deciding, scope)?;
+        if chooses {
             self.counts(from);
         }
-        Ok(())
+        Ok(chooses)
+    }
+
+    /// Whether a condition says no more than that two columns are the same.
+    pub(super) fn matches(&mut self, condition: &Expr, from: &Sources, scope: &Scope<'_>) -> Result<bool, Unknown> {
+        Ok(values(from).nth(1).is_some() && self.is_plain(condition, scope)?)
+    }
+
+    /// Whether a value is made of no table's.
+    pub(super) fn is_anybodys(&self, id: u32) -> bool {
+        self.bases.get(id as usize).is_some_and(|(table, _)| !Self::is_of_a_table(table))
+    }
+
+    /// Puts what rows were chosen by into the columns of other tables: what stands beside a value that was compared may say
+    /// all of it, as a letter beside its code.
+    pub(super) fn selects(&self, columns: &mut [Reach], choosing: &Sources) {
+        let table = |id: u32| {
+            self.bases.get(id as usize).map(|(table, path)| match Self::is_of_a_table(table) {
+                true => (table, None),
+                false => (table, Some(path)),
+            })
+        };
+        for column in columns {
+            let own: Vec<_> = values(&column.from).map(|(id, _)| table(id)).collect();
+            column.from.extend(values(choosing).filter(|(id, _)| !own.contains(&table(*id))));
+        }
     }
 
     /// Whether a number of rows tells no more of the columns of an expression than that they are there, or the same.
@@ -57,7 +111,7 @@ impl Walk {
                 Expr::Column(_) | Expr::OuterReferenceColumn(..) => columns.push(expr.clone()),
                 Expr::Alias(_) | Expr::Cast(_) | Expr::TryCast(_) | Expr::Literal(..) => {}
                 Expr::BinaryExpr(binary) => joins &= binary.op == Operator::StringConcat,
-                Expr::ScalarFunction(call) => joins &= matches!(call.name(), "concat" | "concat_ws" | "struct"),
+                Expr::ScalarFunction(call) => joins &= PLAIN.contains(&call.name()),
                 _ => joins = false,
             }
             Ok(if joins { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
@@ -71,7 +125,7 @@ impl Walk {
 
     /// Remembers that how many rows there are tells all of these.
     pub(super) fn counts(&mut self, from: &Sources) {
-        if self.declassifies {
+        if self.tells {
             self.chosen.extend(values(from));
         }
     }
@@ -79,7 +133,7 @@ impl Walk {
     /// Rows that are the same become one.
     pub(super) fn distinct(&mut self, output: &mut Output) {
         for column in &output.columns {
-            self.compares(&column.from);
+            self.likens(&column.from);
             if values(&column.from).nth(1).is_some() {
                 self.counts(&column.from);
             }

@@ -59,8 +59,10 @@ impl Walk {
             Expr::Lambda(lambda) => self.mixed([lambda.body.as_ref()], scope),
             Expr::AggregateFunction(call) => {
                 let AggregateFunctionParams { args, distinct: _, filter, order_by, null_treatment: _ } = &call.params;
+                let around = std::mem::take(&mut self.chosen);
                 let reach = self.aggregated(call.func.name(), args, filter.as_deref(), scope)?;
-                self.deciding(reach, order_by.iter().map(|sort| &sort.expr), Via::Order, scope)
+                let reach = self.deciding(reach, order_by.iter().map(|sort| &sort.expr), Via::Order, scope)?;
+                Ok(self.of_rows(reach, around))
             }
             Expr::WindowFunction(call) => {
                 let WindowFunctionParams {
@@ -73,9 +75,11 @@ impl Walk {
                     null_treatment: _,
                     distinct: _,
                 } = &call.params;
+                let around = std::mem::take(&mut self.chosen);
                 let reach = self.aggregated(call.fun.name(), args, filter.as_deref(), scope)?;
                 let window = partition_by.iter().chain(order_by.iter().map(|sort| &sort.expr));
-                self.deciding(reach, window, Via::Window, scope)
+                let reach = self.deciding(reach, window, Via::Window, scope)?;
+                Ok(self.of_rows(reach, around))
             }
             Expr::GroupingSet(GroupingSet::Rollup(exprs) | GroupingSet::Cube(exprs)) => self.mixed(exprs, scope),
             Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => self.mixed(sets.iter().flatten(), scope),
@@ -140,7 +144,6 @@ impl Walk {
         scope: &Scope<'_>,
     ) -> Result<Reach, Unknown> {
         let count = self.declassifies && function == "count";
-        let around = std::mem::take(&mut self.chosen);
         let (mut of_args, mut of_filter) = (Sources::new(), Sources::new());
         for arg in args {
             let from = self.expr(arg, scope)?.from;
@@ -153,14 +156,16 @@ impl Walk {
         if let Some(filter) = filter {
             of_filter = self.expr(filter, scope)?.from;
             self.chooses(filter, &of_filter, scope)?;
+            // As `CASE WHEN filter THEN argument END` says.
+            if self.tells {
+                of_args.extend(&of_filter);
+            }
         }
         let mut reach = match count && self.least.is_none() {
             true => Reach::default(),
             false => Reach { count, ..Reach::of(of_args) },
-        }
-        .over(&self.chosen);
+        };
         reach.from.extend(by_way_of(Via::Predicate, of_filter));
-        self.chosen.extend(around);
         Ok(reach)
     }
 
@@ -174,10 +179,21 @@ impl Walk {
     ) -> Result<Reach, Unknown> {
         for expr in exprs {
             let from = self.expr(expr, scope)?.from;
-            self.compares(&from);
+            self.chooses(expr, &from, scope)?;
+            // A number of rows in the order of numbers that anybody has is such a number itself.
+            if self.tells {
+                reach.from.extend(from.iter().filter(|(id, _)| self.is_anybodys(*id)));
+            }
             reach.from.extend(by_way_of(via, from));
         }
         Ok(reach)
+    }
+
+    /// What is made of the rows that its own expressions chose, beside those `around`.
+    fn of_rows(&mut self, reach: Reach, around: Sources) -> Reach {
+        let reach = reach.over(&self.chosen);
+        self.chosen.extend(around);
+        reach
     }
 
     /// What a subquery that is a part of an expression has. What it chooses its rows by, the rows around it are chosen by.

@@ -423,10 +423,34 @@ async fn what_is_chosen_by_comparing_is_told_of_what_it_is_compared_with() {
         "SELECT a, count(*) AS n FROM (SELECT a, unnest(range(0, b)) AS x FROM t) GROUP BY a",
         "SELECT a * 10 + 1 AS x FROM t WHERE b > 3 UNION ALL SELECT a * 10 FROM t WHERE b <= 3",
         "SELECT a, 1 AS x FROM t WHERE b > 3 UNION ALL SELECT a, 0 FROM t WHERE b <= 3",
+        "SELECT t.a, count(*) AS x FROM t, (VALUES (1, 1), (2, 2)) w(n, k) GROUP BY t.a, w.n <= t.b HAVING min(w.k) = 1",
+        "SELECT t.a, count(*) OVER (PARTITION BY t.a, w.n <= t.b) AS x FROM t, (VALUES (1, 1), (2, 2)) w(n, k)",
+        "SELECT a, max(r) AS x FROM (SELECT t.a, rank() OVER (PARTITION BY t.a ORDER BY w.n <= t.b) AS r FROM t, \
+            (VALUES (1, 1), (2, 2)) w(n, k)) GROUP BY a",
+        "SELECT a, coalesce(max(97) FILTER (WHERE b = 97), max(98) FILTER (WHERE b = 98)) AS x FROM t GROUP BY a",
+        "SELECT a, k AS x FROM t LEFT JOIN (SELECT 104 AS k) o ON t.b = 104",
+        "SELECT a, k AS x FROM (SELECT 104 AS k) o RIGHT JOIN t ON t.b = 104",
+        "SELECT a, k AS x FROM t FULL JOIN (SELECT 104 AS k) o ON t.b = 104",
+        "SELECT a, k AS x FROM t LEFT JOIN LATERAL (SELECT 104 AS k WHERE t.b = 104) o ON true",
+        "SELECT t.a, u.d IS NULL AS x FROM t LEFT JOIN u ON t.b > 3",
+        "SELECT t.a, w.k FROM t JOIN (VALUES (1, 1), (2, 2)) w(n, k) ON w.n = t.b",
+        "SELECT t.a, u.e FROM t JOIN u ON u.d = t.b + 1",
+        "SELECT t.a, u.e FROM t, u WHERE u.d = t.b + 1",
+        "SELECT t.a, first_value(w.k ORDER BY abs(w.n - t.b)) AS x FROM t, (VALUES (1, 1), (2, 2)) w(n, k) GROUP BY t.a",
+        "SELECT DISTINCT ON (t.a) t.a, w.k FROM t, (VALUES (1, 1), (2, 2)) w(n, k) ORDER BY t.a, abs(w.n - t.b)",
+        "SELECT a, k FROM (SELECT t.a, w.k, row_number() OVER (PARTITION BY t.a ORDER BY abs(w.n - t.b)) AS r FROM t, \
+            (VALUES (1, 1), (2, 2)) w(n, k)) WHERE r = 1",
+        "SELECT a, k FROM t JOIN (SELECT n, row_number() OVER (ORDER BY n) AS k FROM (VALUES (1), (2)) w(n)) ON n = b",
+        "SELECT a, 1 AS x FROM t JOIN (SELECT 1 AS one) o ON t.b = 104 UNION ALL \
+            SELECT a, 2 FROM t JOIN (SELECT 1 AS one) o ON t.b <> 104",
+        "WITH RECURSIVE r AS (SELECT a, b AS e FROM t UNION ALL SELECT a, e - 1 FROM r WHERE e > 1) \
+            SELECT a, count(*) AS x FROM r GROUP BY a",
     ] {
         assert!(tells(sql, None).await, "{sql}");
         assert!(tells(sql, Some(10)).await, "{sql}");
     }
+    let filtered = "SELECT a, count(*) FILTER (WHERE b > 3) * 104 AS n FROM t GROUP BY a";
+    assert!(tells(filtered, Some(10)).await && !tells(filtered, None).await, "a count is one of what is counted");
     // What says no more than which rows there are, or that two columns are the same.
     for sql in [
         "SELECT a FROM t WHERE b > 3",
@@ -439,6 +463,11 @@ async fn what_is_chosen_by_comparing_is_told_of_what_it_is_compared_with() {
         "SELECT a, sum(c) AS n FROM t WHERE b > 3 GROUP BY a ORDER BY max(b) DESC LIMIT 3",
         "SELECT a FROM t WHERE b > 3 UNION ALL SELECT d FROM u",
         "SELECT a, row_number() OVER (ORDER BY b) AS n FROM t",
+        "SELECT u.d, u.e FROM t LEFT JOIN u ON t.b = u.a",
+        "SELECT u.e, count(*) AS n FROM t JOIN u ON lower(CAST(t.b AS TEXT)) = lower(CAST(u.a AS TEXT)) GROUP BY u.e",
+        "SELECT u.e, count(DISTINCT coalesce(t.b, t.c)) AS n FROM t JOIN u ON t.a = u.a GROUP BY u.e \
+            HAVING count(DISTINCT coalesce(t.b, t.c)) >= 10",
+        "SELECT u.e, count(*) AS n FROM u LEFT JOIN t ON t.a = u.a WHERE t.b > 3 GROUP BY u.e HAVING count(*) >= 10",
     ] {
         assert!(!tells(sql, Some(10)).await, "{sql}");
     }

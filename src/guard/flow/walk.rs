@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use super::choice::tell_apart;
+use super::choice::{Choosing, tell_apart};
 use super::{Base, Output, Reach, Scope, Sources, Unknown, Via};
 
 /// The walk: numbers for the columns of tables, and what is known of the recursive queries around.
@@ -21,6 +21,8 @@ use super::{Base, Output, Reach, Scope, Sources, Unknown, Via};
 pub(super) struct Walk {
     /// Whether what is counted or hashed under a key is followed no further.
     pub(super) declassifies: bool,
+    /// Whether what only tells something of a value is followed too.
+    pub(super) tells: bool,
     /// The least count that tells nothing of what is counted, where there is one.
     pub(super) least: Option<u64>,
     pub(super) bases: Vec<Base>,
@@ -48,8 +50,8 @@ pub(super) fn by_way_of(via: Via, sources: Sources) -> Sources {
 
 impl Walk {
     /// One that follows nothing through what takes a value's tags away: a count, and a keyed hash.
-    pub(super) fn declassifying(least: Option<u64>) -> Self {
-        Self { declassifies: true, least, ..Self::default() }
+    pub(super) fn declassifying(least: Option<u64>, tells: bool) -> Self {
+        Self { declassifies: true, tells, least, ..Self::default() }
     }
 
     fn number(&mut self, table: &TableReference, path: Vec<String>) -> Result<u32, Unknown> {
@@ -84,7 +86,11 @@ impl Walk {
                 let scope = Scope { inputs: &[(node.input.schema(), &columns)], outer };
                 for condition in &conditions {
                     let found = self.expr(condition, &scope)?;
-                    self.chooses(condition, &found.from, &scope)?;
+                    self.compares(&found.from);
+                    let is_large = self.large(condition, node.input.schema(), &columns).is_some();
+                    if !is_large && self.chooses(condition, &found.from, &scope)? {
+                        self.selects(&mut output.columns, &found.from);
+                    }
                     output.rows.extend(by_way_of(Via::Predicate, found.from));
                 }
                 self.counted(&conditions, node.input.schema(), &mut output);
@@ -122,9 +128,10 @@ impl Walk {
                 let columns = self.each(&node.select_expr, &node.input, &input, outer)?;
                 let groups = self.each(&node.on_expr, &node.input, &input, outer)?;
                 let sorts = node.sort_expr.iter().flatten().map(|sort| &sort.expr);
-                let orders = self.each(sorts, &node.input, &input, outer)?;
+                let orders = self.each(sorts.clone(), &node.input, &input, outer)?;
                 self.choose(&node.on_expr, &groups, &node.input, &input, outer)?;
-                orders.iter().for_each(|order| self.compares(&order.from));
+                self.choose(sorts, &orders, &node.input, &input, outer)?;
+                let columns = columns.into_iter().map(|column| column.over(&self.chosen)).collect();
                 let mut rows = input.rows;
                 rows.extend(groups.into_iter().flat_map(|reach| by_way_of(Via::Group, reach.from)));
                 rows.extend(orders.into_iter().flat_map(|reach| by_way_of(Via::Order, reach.from)));
@@ -138,7 +145,7 @@ impl Walk {
                 for part in &parts {
                     merge(&mut output, part.clone())?;
                 }
-                if self.declassifies {
+                if self.tells {
                     tell_apart(&mut output, &parts);
                 }
                 Ok(output)
@@ -176,11 +183,16 @@ impl Walk {
         if self.declassifies { self.numbered(plan, output) } else { Ok(output) }
     }
 
-    /// The same, where columns that are made of nothing have numbers as well, since they may be compared with something.
+    /// The same, where columns that are made of no table's have numbers as well, since they may be compared with something:
+    /// those of one node the same where each of them may say what the others do.
     fn numbered(&mut self, plan: &LogicalPlan, mut output: Output) -> Result<Output, Unknown> {
         let node = format!("{:p}", std::ptr::from_ref(plan));
-        for (place, column) in output.columns.iter_mut().enumerate().filter(|(_, column)| column.from.is_empty()) {
-            let number = self.number(&TableReference::bare(NOWHERE), vec![node.clone(), place.to_string()])?;
+        for (place, column) in output.columns.iter_mut().enumerate() {
+            if column.from.iter().any(|(_, via)| *via == Via::Value || !self.tells) {
+                continue;
+            }
+            let place = if self.tells { String::new() } else { place.to_string() };
+            let number = self.number(&TableReference::bare(NOWHERE), vec![node.clone(), place])?;
             column.from.insert((number, Via::Value));
         }
         Ok(output)
@@ -189,14 +201,18 @@ impl Walk {
     /// Takes from counts what they are made of, where `conditions` leave none but large ones, and leaves them what the rows
     /// were chosen by.
     fn counted(&self, conditions: &[&Expr], schema: &DFSchema, output: &mut Output) {
-        let Some(least) = self.least else { return };
-        for column in conditions.iter().filter_map(|condition| at_least(condition, least)) {
-            let place = schema.maybe_index_of_column(column);
-            let reach = place.and_then(|place| output.columns.get_mut(place)).filter(|reach| reach.count);
-            if let Some(reach) = reach {
+        for condition in conditions {
+            let place = self.large(condition, schema, &output.columns);
+            if let Some(reach) = place.and_then(|place| output.columns.get_mut(place)) {
                 *reach = Reach::default().over(&output.chosen);
             }
         }
+    }
+
+    /// The place of a count of which a condition leaves none but large ones.
+    fn large(&self, condition: &Expr, schema: &DFSchema, columns: &[Reach]) -> Option<usize> {
+        let place = schema.maybe_index_of_column(at_least(condition, self.least?)?)?;
+        columns.get(place).filter(|reach| reach.count).map(|_| place)
     }
 
     /// Remembers that two values are compared for equality, as far as both are columns.
@@ -261,7 +277,7 @@ impl Walk {
         outer: Option<&Scope<'_>>,
     ) -> Result<(), Unknown> {
         let scope = Scope { inputs: &[(input.schema(), &output.columns)], outer };
-        exprs.into_iter().zip(found).try_for_each(|(expr, found)| self.chooses(expr, &found.from, &scope))
+        exprs.into_iter().zip(found).try_for_each(|(expr, found)| self.chooses(expr, &found.from, &scope).map(|_| ()))
     }
 
     fn among<'e>(
@@ -282,7 +298,7 @@ impl Walk {
     ) -> Result<Output, Unknown> {
         let mut output = self.plan(input, outer)?;
         for deciding in self.each(exprs, input, &output, outer)? {
-            self.compares(&deciding.from);
+            self.likens(&deciding.from);
             output.rows.extend(by_way_of(via, deciding.from));
         }
         Ok(output)
@@ -300,36 +316,46 @@ impl Walk {
             columns.iter_mut().for_each(|column| column.whole = None);
             columns.push(Reach::default());
         }
+        let chosen: Sources = input.chosen.union(&self.chosen).copied().collect();
         let made = self.each(&node.aggr_expr, &node.input, &input, outer)?;
-        columns.extend(made.into_iter().map(|made| made.over(&input.chosen)));
+        columns.extend(made.into_iter().map(|made| made.over(&chosen)));
         Ok(Output { columns, rows, ..input })
     }
 
     fn join(&mut self, node: &Join, outer: Option<&Scope<'_>>) -> Result<Output, Unknown> {
-        let left = self.plan(&node.left, outer)?;
+        let mut left = self.plan(&node.left, outer)?;
         // A lateral subquery names columns of the left side as outer ones.
         let beside = Scope { inputs: &[(node.left.schema(), &left.columns)], outer };
-        let right = self.plan(&node.right, Some(&beside))?;
-        let both = [
-            (node.left.schema().as_ref(), left.columns.as_slice()),
-            (node.right.schema().as_ref(), right.columns.as_slice()),
-        ];
+        let mut right = self.plan(&node.right, Some(&beside))?;
+        let (of_left, of_right) = (left.columns.clone(), right.columns.clone());
+        let both =
+            [(node.left.schema().as_ref(), of_left.as_slice()), (node.right.schema().as_ref(), of_right.as_slice())];
         let scope = Scope { inputs: &both, outer };
-        let mut on = Sources::new();
+        let (mut on, mut choosing) = (Sources::new(), Choosing::default());
         for (left, right) in &node.on {
             let same = left.clone().eq(right.clone());
             let (left, right) = (self.expr(left, &scope)?, self.expr(right, &scope)?);
             if node.null_equality == NullEquality::NullEqualsNothing {
                 self.equates(&left, &right);
             }
-            let both: Sources = left.from.into_iter().chain(right.from).collect();
-            self.chooses(&same, &both, &scope)?;
-            on.extend(by_way_of(Via::Join, both));
+            let both = left.from.into_iter().chain(right.from).collect();
+            on.extend(self.joins_by(&same, both, &scope, &mut choosing)?);
         }
         for condition in node.filter.iter().flat_map(split_conjunction) {
             let found = self.expr(condition, &scope)?;
-            self.chooses(condition, &found.from, &scope)?;
-            on.extend(by_way_of(Via::Join, found.from));
+            on.extend(self.joins_by(condition, found.from, &scope, &mut choosing)?);
+        }
+        let pads = |side| node.join_type == JoinType::Full || node.join_type == side;
+        if self.tells {
+            self.selects(&mut left.columns, &choosing.by_several);
+            self.selects(&mut right.columns, &choosing.by_several);
+            // Where a row that meets none stands with NULLs, each of them says so.
+            if pads(JoinType::Right) {
+                self.selects(&mut left.columns, &choosing.with(&left.rows));
+            }
+            if pads(JoinType::Left) {
+                self.selects(&mut right.columns, &choosing.with(&right.rows));
+            }
         }
         let chosen = left.chosen.into_iter().chain(right.chosen).collect();
         let rows: Sources = left.rows.into_iter().chain(right.rows).chain(on.iter().copied()).collect();
@@ -344,6 +370,25 @@ impl Walk {
             JoinType::RightMark => right.columns.into_iter().chain([mark()]).collect(),
         };
         Ok(Output { columns, rows, chosen })
+    }
+
+    /// How a condition of a join reaches its rows. One that is more than that two columns are the same chooses among them.
+    fn joins_by(
+        &mut self,
+        condition: &Expr,
+        from: Sources,
+        scope: &Scope<'_>,
+        choosing: &mut Choosing,
+    ) -> Result<Sources, Unknown> {
+        self.compares(&from);
+        if !self.tells || self.matches(condition, &from, scope)? {
+            return Ok(by_way_of(Via::Join, from));
+        }
+        if self.chooses(condition, &from, scope)? {
+            choosing.by_several.extend(&from);
+        }
+        choosing.all.extend(&from);
+        Ok(by_way_of(Via::Predicate, from))
     }
 
     fn unnest(&mut self, node: &Unnest, outer: Option<&Scope<'_>>) -> Result<Output, Unknown> {
@@ -391,8 +436,11 @@ impl Walk {
             self.work.push((node.name.clone(), output.clone()));
             let round = self.plan(&node.recursive_term, outer);
             self.work.pop();
-            let before = output.clone();
-            merge(&mut output, round?)?;
+            let (before, round) = (output.clone(), round?);
+            // How many rounds there are may be all that they say.
+            let ends = round.rows.iter().filter(|(_, via)| *via == Via::Predicate);
+            self.counts(&ends.map(|(id, _)| (*id, Via::Value)).collect());
+            merge(&mut output, round)?;
             if node.is_distinct {
                 self.distinct(&mut output);
             }

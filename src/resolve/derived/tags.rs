@@ -13,6 +13,7 @@ use polder_catalog::name::ProductRef;
 
 use super::{Beneath, Resolver};
 use crate::error::{Class, Error};
+use crate::guard::flow::Via;
 
 /// A derived column that lacks a tag of what it is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Untagged {
     pub tag: String,
     /// The column that carries it.
     pub source: String,
+    /// Whether it is made of it, and not only chosen by what it is compared with.
+    made: bool,
     /// What could be done but to add it.
     instead: String,
 }
@@ -30,8 +33,9 @@ pub struct Untagged {
 impl Untagged {
     /// What is wrong with the column of `name`.
     pub fn message(&self, name: &ProductRef) -> String {
-        let Self { column, tag, source, instead: _ } = self;
-        format!("column `{column}` of `{name}` is made of `{source}` and does not carry its tag `{tag}`")
+        let Self { column, tag, source, .. } = self;
+        let how = if self.made { "is made of" } else { "tells something of" };
+        format!("column `{column}` of `{name}` {how} `{source}` and does not carry its tag `{tag}`")
     }
 
     /// What to do about it.
@@ -52,10 +56,11 @@ impl Resolver {
             sources.iter().find_map(|source| {
                 let (_, _, table) = beneath.tables.iter().find(|(scan, ..)| *scan == source.table)?;
                 let name = table.wanted.as_ref()?.product();
-                let tag = self.mesh.lost_tag(self.mesh.product(name)?, &source.path, product, column)?;
+                let made = source.via == Via::Value;
+                let tag = self.mesh.lost_tag(self.mesh.product(name)?, &source.path, product, column, made)?;
                 let source = format!("{name}.{}", source.path.join("."));
                 let instead = self.mesh.how_to_declassify(product, column, tag);
-                Some(Untagged { column: column.name.clone(), tag: tag.to_owned(), source, instead })
+                Some(Untagged { column: column.name.clone(), tag: tag.to_owned(), source, made, instead })
             })
         };
         product.contract.columns.iter().filter_map(of).collect()
