@@ -211,7 +211,8 @@ impl Resolver {
         match regardless.table_anew(&reference, &At::newest(None)).await {
             Ok(table) => {
                 let age = promised(product, &table);
-                let own = || is_refused(product, age.as_ref()).then(|| outdated(&name.to_string()));
+                let reads = table.beneath.as_ref().is_some_and(|beneath| !beneath.tables.is_empty());
+                let own = || (reads && is_refused(product, age.as_ref())).then(|| outdated(&name.to_string()));
                 Found {
                     error: None,
                     changed: table.changed,
@@ -232,7 +233,8 @@ impl Resolver {
         let mut sources = table.beneath.iter().flat_map(|beneath| &beneath.tables);
         sources.find_map(|(_, _, source)| {
             let product = self.mesh.product(source.wanted.as_ref()?.product())?;
-            if !is_refused(product, promised(product, source).as_ref()) {
+            // An old version is as old as it was asked for.
+            if source.version.is_some() || !is_refused(product, promised(product, source).as_ref()) {
                 return None;
             }
             let why =

@@ -88,7 +88,9 @@ pub(super) fn of_object(levels: &[Level], object: &str) -> Vec<String> {
 
 /// Whether each level is about something, and each object's age can be read. `names` are those of all objects.
 pub(super) fn check(levels: &[Level], names: &[&str], objects: &[(String, Contract)], report: &mut Report) {
+    let refuses = objects.iter().any(|(_, contract)| contract.refuses_stale);
     for level in levels {
+        let of_age = NAMES.iter().any(|name| is_called(&level.line, name));
         for element in level.elements.iter().filter(|element| !names.iter().any(|name| is_in(element, name))) {
             let message =
                 format!("{} is no schema object, so {} is promised of nothing", quote(element), quote(&level.line));
@@ -97,7 +99,11 @@ pub(super) fn check(levels: &[Level], names: &[&str], objects: &[(String, Contra
                 Some(name) => format!("did you mean `{name}`? a level without `element` is about all objects"),
                 None => format!("write one of {}, or leave `element` out: then it is about all", names.join(", ")),
             };
-            report.warning("contract/service-level", &level.element_place, message).help(help);
+            // Who refuses what is too old must not be served at any age for a slip.
+            match refuses && of_age {
+                true => report.error("contract/stale", &level.element_place, message).help(help),
+                false => report.warning("contract/service-level", &level.element_place, message).help(help),
+            }
         }
     }
     // Each line once, and whether somebody is refused by it.
@@ -140,9 +146,13 @@ pub(super) fn promised(sla: &[String]) -> Option<Duration> {
 
 /// The position of the plainest promise, where it is written and cannot be read.
 pub(crate) fn unread(sla: &[String]) -> Option<usize> {
-    let is = |line: &str, name: &str| line.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case(name));
-    let plainest = NAMES.iter().find(|name| sla.iter().any(|line| is(line, name)))?;
-    sla.iter().position(|line| is(line, plainest) && read(line, plainest).is_none() && !line.split(' ').any(is_todo))
+    let plainest = NAMES.iter().find(|name| sla.iter().any(|line| is_called(line, name)))?;
+    sla.iter()
+        .position(|line| is_called(line, plainest) && read(line, plainest).is_none() && !line.split(' ').any(is_todo))
+}
+
+fn is_called(line: &str, name: &str) -> bool {
+    line.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case(name))
 }
 
 fn read(line: &str, name: &str) -> Option<Duration> {

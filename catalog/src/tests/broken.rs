@@ -260,6 +260,9 @@ fn faults_of_contracts() {
         "9:17",
         "`value: 1, unit: h`",
     );
+    let level = "slaProperties: [{ property: freshness, value: 1, unit: h }]\n";
+    let slip = level.replace("unit: h", "unit: h, element: custmers") + refuse;
+    at(level, &slip, "contract/stale", "9:59", "did you mean `customers`?");
     at("status: active", "status: [active]", "document/wrong-type", "6:9", "a list");
     let empty = CUSTOMERS.split("schema:").next().unwrap();
     check(Files::valid().with(CONTRACT, empty), Domain, "contract/no-schema", &format!("{CONTRACT}:1:1"), "no schema");
