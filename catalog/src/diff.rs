@@ -168,7 +168,8 @@ pub fn diff(old: &State<'_>, new: &State<'_>) -> Diff {
             continue;
         }
         let (people, cut) = atoms::people(old, new, pair);
-        if cut {
+        // What has not changed needs no people to be compared by.
+        if cut && access_differs {
             diff.cut.push(name.clone());
         }
         if let (Some(before), Some(after)) = pair

@@ -190,7 +190,9 @@ impl Atoms {
             self.together.push(attributes);
             compared.texts.extend(filter.split('\'').skip(1).step_by(2).map(str::to_owned));
             let digits = filter.split(|c: char| !c.is_ascii_digit());
-            compared.numbers.extend(digits.filter_map(|digits| digits.parse::<i64>().ok()));
+            compared
+                .numbers
+                .extend(digits.filter_map(|digits| digits.parse::<i64>().ok()).flat_map(|number| [number, -number]));
         }
         if named.remove(PURPOSE) {
             self.purposes.extend(declared.purposes.keys().cloned());

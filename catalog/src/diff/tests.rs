@@ -135,6 +135,35 @@ fn rows_are_compared_by_what_they_show() {
 }
 
 #[test]
+fn numbers_below_nothing_are_compared_in_rows_too() {
+    let rule = |least: &str| {
+        let policy = format!(
+            "@id(\"rows\") @filter(\"principal.level > {least}\") permit (principal, action == Action::\"read_rows\", \
+             resource == Product::\"shop.customers\");\n"
+        );
+        Files::valid().append(POLICY, &policy)
+    };
+    for (before, after) in [("5", "6"), ("-5", "-6")] {
+        assert!(!between(&rule(before), &rule(after)).access.is_empty(), "{before} {after}");
+    }
+}
+
+#[test]
+fn what_has_not_changed_is_compared_in_full_without_people() {
+    let policy = |files: Files| {
+        let named = "\"a\", \"b\", \"c\", \"d\", \"e\", \"f\"";
+        let condition = format!("when {{ principal has teams && principal.teams.containsAny([{named}]) }}");
+        files.append(
+            POLICY,
+            &format!("@id(\"teams\") permit (principal, action == Action::\"read\", resource) {condition};\n"),
+        )
+    };
+    let file = "shop/products/customers.odcs.yaml";
+    let new = policy(Files::valid().change(file, "value: 1, unit: h", "value: 2, unit: h"));
+    assert!(between(&policy(Files::valid()), &new).cut.is_empty());
+}
+
+#[test]
 fn a_users_groups_are_access_too() {
     let found = access(&Files::valid().change("mesh.yaml", "{ name: guest }", "{ name: guest, groups: [analysts] }"));
     assert!(found.contains(&"the user guest Gains discover: hidden -> shown".to_owned()), "{found:#?}");
