@@ -199,7 +199,11 @@ impl Follower {
             },
             Err(findings) => {
                 tell(&findings);
-                Some("the mesh on disk is broken".to_owned())
+                // Whoever has no descriptors left, or no rights, reads files that may be as they should.
+                let mut errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+                let unread = errors.all(|finding| finding.code == "file/unreadable");
+                let how = if unread { "cannot be read" } else { "is broken" };
+                Some(format!("the mesh on disk {how}"))
             }
         };
         if let Some(why) = &refused {

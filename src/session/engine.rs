@@ -326,7 +326,7 @@ impl Engine {
         let mut environment = RuntimeEnv::clone(self.base.runtime_env());
         environment.disk_manager = self.spill.disk();
         match allowance {
-            Some(allowance) => allowance.environment(&Arc::new(environment), self.spill.mode()),
+            Some(allowance) => allowance.environment(&Arc::new(environment), &self.spill),
             None => Ok(Arc::new(environment)),
         }
     }

@@ -18,7 +18,7 @@ use std::fs::{self, DirBuilder, DirEntry, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use datafusion::error::Result;
 use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
@@ -35,6 +35,8 @@ pub(super) struct Spill {
     directory: PathBuf,
     most: u64,
     place: Mutex<Place>,
+    /// Of the statements that may spill so much each and no more.
+    own: Mutex<Vec<Weak<DiskManager>>>,
 }
 
 impl Spill {
@@ -58,12 +60,21 @@ impl Spill {
         {
             tracing::warn!(kind = %cause.kind(), "the spill directory cannot be searched for what killed processes left");
         }
-        Ok(Self { directory, most, place: Mutex::new(place) })
+        Ok(Self { directory, most, place: Mutex::new(place), own: Mutex::default() })
     }
 
-    /// How it is made for a statement that has a place of its own.
-    pub(super) fn mode(&self) -> DiskManagerMode {
-        mode(self.place.lock().unwrap_or_else(PoisonError::into_inner).home.as_deref())
+    /// The place of a statement that may spill so much and no more, beside all others.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn own(&self, most: u64) -> Result<Arc<DiskManager>> {
+        let mode = mode(self.place.lock().unwrap_or_else(PoisonError::into_inner).home.as_deref());
+        let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(most).build()?;
+        let disk = Arc::new(disk);
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.retain(|other| other.strong_count() > 0);
+        own.push(Arc::downgrade(&disk));
+        Ok(disk)
     }
 
     /// The place as it is now.
@@ -80,7 +91,9 @@ impl Spill {
 
     /// What lies there, as Prometheus reads it.
     pub(super) fn render(&self) -> String {
-        let held = self.place.lock().unwrap_or_else(PoisonError::into_inner).disk.used_disk_space();
+        let all = self.place.lock().unwrap_or_else(PoisonError::into_inner).disk.used_disk_space();
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = own.iter().filter_map(Weak::upgrade).fold(all, |held, disk| held + disk.used_disk_space());
         let mut text = "# HELP polder_spilled_bytes Bytes that statements have spilled and still need.\n\
                         # TYPE polder_spilled_bytes gauge\n"
             .to_owned();
@@ -269,6 +282,26 @@ mod tests {
         let nowhere = dir.path().join("not/there");
         assert!(Spill::at(nowhere.clone(), true, 1 << 20).is_err());
         assert!(Spill::at(nowhere, false, 1 << 20).is_ok());
+    }
+
+    #[test]
+    fn what_a_statement_spills_to_a_place_of_its_own_is_told_with_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let spill = spill(dir.path());
+        let told = |bytes: usize| spill.render().ends_with(&format!("polder_spilled_bytes {bytes}\n"));
+        let own = spill.own(100).unwrap();
+        let mut file = own.create_tmp_file("a test").unwrap();
+        assert!(file.path().starts_with(home(&spill)));
+        fs::write(file.path(), [0; 60]).unwrap();
+        file.update_disk_usage().unwrap();
+        assert!(told(60));
+        fs::write(file.path(), [0; 101]).unwrap();
+        assert!(file.update_disk_usage().is_err());
+        drop((file, own));
+        assert!(told(0));
+        drop(spill.own(100).unwrap());
+        spill.own(100).unwrap();
+        assert_eq!(spill.own.lock().unwrap().len(), 1, "those that ended are not kept");
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Problem {
         let mut text =
             json!({ "status": self.status.as_u16(), "class": class.as_str(), "message": cut(message.clone()) });
         if let (Some(help), Some(text)) = (help, text.as_object_mut()) {
-            text.insert("help".to_owned(), help.as_str().into());
+            text.insert("help".to_owned(), cut(help.clone()).into());
         }
         let mut response = Response::new(Body::from(format!("{text}\n")));
         *response.status_mut() = self.status;

@@ -16,7 +16,6 @@ mod shared;
 
 use std::sync::Arc;
 
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use polder_catalog::mesh::ResourceGroup;
@@ -29,6 +28,7 @@ pub(super) use meter::{count_processors, count_so_far, scanned};
 pub(super) use shared::Shared;
 
 use super::failure;
+use super::spill::Spill;
 use crate::error::{Class, Error};
 
 /// What one statement may take, and what it took.
@@ -51,12 +51,8 @@ impl Allowance {
         Self { group, memory, meter, rows: 0, bytes: 0 }
     }
 
-    /// The engine's environment, as far as the statement may use it. `mode` says where its spill files go.
-    pub(super) fn environment(
-        &self,
-        engine: &Arc<RuntimeEnv>,
-        mode: DiskManagerMode,
-    ) -> Result<Arc<RuntimeEnv>, Error> {
+    /// The engine's environment, as far as the statement may use it.
+    pub(super) fn environment(&self, engine: &Arc<RuntimeEnv>, spill: &Spill) -> Result<Arc<RuntimeEnv>, Error> {
         if self.memory.is_none() && self.group.each.spill.is_none() {
             return Ok(Arc::clone(engine));
         }
@@ -65,9 +61,8 @@ impl Allowance {
             environment.memory_pool = Arc::clone(memory) as Arc<dyn MemoryPool>;
         }
         if let Some(most) = self.group.each.spill {
-            let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(most).build();
             let unusable = |_| Error::new(Class::Limit, "the spill directory cannot be used");
-            environment.disk_manager = Arc::new(disk.map_err(unusable)?);
+            environment.disk_manager = spill.own(most).map_err(unusable)?;
         }
         Ok(Arc::new(environment))
     }
