@@ -185,9 +185,9 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "contract/stale",
-        "`polder.stale` is neither `answer` nor `refuse`, stands on a column, or refuses without an age that can be read",
+        "`polder.stale` is neither `answer` nor `refuse`, stands on a column, or refuses without an age that can be read and is about an object that is there",
         "It says what becomes of queries while a product is older than its contract promises; without an age, data of any age would be answered.",
-        "Write it on the contract or on a schema object, with `answer` or `refuse`, and the age as `{ property: freshness, value: 1, unit: h }`.",
+        "Write it on the contract or on a schema object, with `answer` or `refuse`, and the age as `{ property: freshness, value: 1, unit: h }`; its `element`, where there is one, names a schema object.",
     ),
     page(
         "contract/status",

@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Values that one expression mixes are alike wherever it decides something: about rows, groups, orders and what an aggregate
-//! takes in. How many rows there are says no more than that two columns are the same where they are compared as they are
+//! takes in. A walk follows what a column is made of, and only one that `tells` goes on to what stands beside it: how rows are
+//! counted, grouped and ordered. In it, `selects` gives what rows were chosen by to the columns of other tables, too.
+//! How many rows there are says no more than that two columns are the same where they are compared as they are
 //! (`ON a.id = b.id`), and anything else where they are not: then all that is counted over these rows is chosen.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
