@@ -200,7 +200,8 @@ def test_nothing_grows_under_mixed_load(copy, tmp_path):
         time.sleep(WARM)
         look()
         # In a short run a look has to settle before it counts.
-        pause = max(5, SECONDS // 12)
+        # What an allocator holds back differs by a twentieth from look to look: many of them tell what grows.
+        pause = max(5, SECONDS // 60)
         while time.monotonic() - begin < WARM + SECONDS:
             time.sleep(pause)
             look()
@@ -218,7 +219,8 @@ def test_nothing_grows_under_mixed_load(copy, tmp_path):
     assert load.held <= 2 + sorting // 20, f"{load.held} of {sorting}"
     short = sum("a statement was out of memory" in line for line in server.said if line)
     print(f"{load.held} answers and {load.cut} cut ones were short of memory, {short} statements by the log")
-    assert load.cut <= min(short, 1 + load.done["over_http"] // 1000)
+    assert load.held + load.cut <= short, "an answer was cut for another reason"
+    assert load.cut <= 1 + load.done["over_http"] // 100
     assert set(load.done) == {kind.__name__ for kind in load.kinds}
     grown = median(last, "memory") - median(first, "memory")
     assert grown <= median(first, "memory") * 0.05 + ALLOWED, [str(held) for held in seen]
