@@ -28,6 +28,7 @@
 //! it leaves it alone. [`Crossless`] keeps `eliminate_cross_join` from ordering it back.
 
 mod figures;
+mod narrow;
 mod order;
 mod share;
 #[cfg(test)]
@@ -66,6 +67,7 @@ pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         }
     }
     // By then filters are where they belong, and only columns that are needed are left.
+    rules.push(Arc::new(narrow::Narrow));
     rules.push(Arc::new(Joins));
     rules
 }

@@ -76,7 +76,7 @@ pub(super) fn is_part(plan: &LogicalPlan) -> bool {
 
 /// Whether an expression may meet other rows than those for which it was written: it gives a value for each, and no query
 /// hangs on it.
-fn moves(expr: &Expr, schema: &DFSchema) -> bool {
+pub(super) fn moves(expr: &Expr, schema: &DFSchema) -> bool {
     let asks = |expr: &Expr| {
         let is_query = matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
         is_query || matches!(expr, Expr::SetComparison(_) | Expr::OuterReferenceColumn(..))
