@@ -79,7 +79,7 @@ enum What {
     /// Loading a vast mesh, and deciding in it
     Decide(decide::Options),
     /// Small statements, which are planning for the most part
-    Small,
+    Small(small::Options),
     /// What Flight SQL costs beside the engine without it, and beside a copy of bytes
     Wire(wire::Options),
     /// The plan that an arm makes of a query
@@ -123,7 +123,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         What::Deletes => deletes::run(&setting).await?,
         What::Planning => planning::run(&setting).await?,
         What::Decide(options) => decide::run(&setting, &options)?,
-        What::Small => small::run(&setting).await?,
+        What::Small(options) => small::run(&setting, &options).await?,
         What::Wire(options) => wire::run(&setting, &options).await?,
     };
     match arguments.report {

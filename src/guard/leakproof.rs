@@ -18,6 +18,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
@@ -31,7 +32,7 @@ pub fn is_leakproof(predicate: &Expr, schema: &Schema, is_plain: &dyn Fn(&str) -
 }
 
 /// The same for a physical predicate.
-pub(super) fn is_leakproof_physical(
+pub fn is_leakproof_physical(
     predicate: &Arc<dyn PhysicalExpr>,
     schema: &Schema,
     is_plain: &dyn Fn(&str) -> bool,
@@ -100,11 +101,12 @@ impl Known<'_> {
         first.is_some() && kinds.all(|kind| kind == first)
     }
 
-    /// The type of a plain column, a widened one, or a literal.
+    /// The type of a plain column, a widened one, a literal, or what one is going to stand for.
     fn value(&self, expr: &Expr) -> Option<DataType> {
         match expr {
             Expr::Column(column) => self.column(&column.name),
             Expr::Literal(value, _) => comparable(value.data_type()),
+            Expr::Placeholder(Placeholder { field: Some(field), .. }) => comparable(field.data_type().clone()),
             Expr::Cast(cast) => widened(self.value(&cast.expr)?, cast.field.data_type()),
             _ => None,
         }

@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 
-pub use leakproof::is_leakproof;
+pub use leakproof::{is_leakproof, is_leakproof_physical};
 pub use query::{QueryExec, Seal};
 pub use table::{GovernedColumn, Shown, Source, Treatment, WithoutFigures, figures, govern, govern_rows};
 pub use total::is_total;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use parquet::basic::Compression;
 use parquet::column::page::PageReader;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
@@ -70,10 +71,16 @@ impl Chunks {
     }
 }
 
-/// A chunk that consists of the pages in a part of it.
+/// A chunk that consists of the pages in a part of it. Their headers are not compressed, and nothing else of it is read: a
+/// codec would be made for nothing, of which that of zstd takes 30 µs for each chunk.
 fn only(chunk: &ColumnChunkMetaData, start: u64, length: u64) -> Result<ColumnChunkMetaData> {
     let wide = |number: u64| i64::try_from(number).map_err(|_| wrong("a page is nowhere"));
-    let page = chunk.clone().into_builder().set_dictionary_page_offset(None).set_data_page_offset(wide(start)?);
+    let page = chunk
+        .clone()
+        .into_builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_dictionary_page_offset(None)
+        .set_data_page_offset(wide(start)?);
     page.set_total_compressed_size(wide(length)?).build()
 }
 

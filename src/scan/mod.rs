@@ -29,8 +29,9 @@ mod source;
 pub mod tables;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -92,6 +93,8 @@ pub struct IcebergScan {
     deletes: DeleteIndex,
     /// What its files are opened with.
     ground: Arc<Ground>,
+    /// What was told of columns. Whoever orders joins asks for the same ones several times.
+    told: Arc<Mutex<HashMap<Vec<usize>, Option<Statistics>>>>,
 }
 
 impl IcebergScan {
@@ -128,7 +131,7 @@ impl IcebergScan {
             &hidden,
         ));
         let snapshot = pinned.map(|snapshot| snapshot.snapshot_id());
-        Ok(Arc::new(Self { snapshot, schema, files, deletes, ground, open }))
+        Ok(Arc::new(Self { snapshot, schema, files, deletes, ground, open, told: Arc::default() }))
     }
 
     /// The files that it has more than an earlier snapshot, where nothing of that snapshot is gone: all its files are
@@ -143,7 +146,8 @@ impl IcebergScan {
             return Ok(None);
         }
         let more = self.files.beyond(&then);
-        Ok(more.map(|files| Arc::new(Self { files: Arc::new(files), ..self.clone() })))
+        let only = |files| Self { files: Arc::new(files), told: Arc::default(), ..self.clone() };
+        Ok(more.map(|files| Arc::new(only(files))))
     }
 
     fn believed(&self, statistics: Statistics) -> Statistics {
@@ -152,7 +156,9 @@ impl IcebergScan {
 
     /// What is known of all its rows, and of the columns at these places.
     pub fn figures(&self, columns: &[usize]) -> Option<Statistics> {
-        self.files.all().statistics(&self.asked(), columns).ok().map(|statistics| self.believed(statistics))
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = || Some(self.believed(self.files.all().statistics(&self.asked(), columns).ok()?));
+        told.entry(columns.to_vec()).or_insert_with(found).clone()
     }
 
     /// The columns' arrow schema.

@@ -1,31 +1,39 @@
 //! Plans that are used again: for the same words of the same principal in the same mesh.
 //!
 //! ```text
-//! words, principal, epoch, pins --kept?--> its tables, resolved anew --each as it was?--> the plan, afresh
-//!                                \                                   \
-//!                                 `----------------------------------`--> gate, planning, verification
+//! words, principal, epoch, pins --kept?--> its tables, resolved anew --each as it was?--> a physical plan, afresh
+//!                                \                                   \             `--> an optimized one, with its values
+//!                                 \                                   \                 and tables --> physical, verification
+//!                                  `-----------------------------------`--> gate, planning, verification
 //! ```
 //!
 //! Whatever decides is asked each time: a statement that finds its plan here was resolved, decided and held against its
-//! tables like any other, and all that is told of it is told of those. What is spared is the way from the text to the plan, the
-//! verifier's look at it included: it looked when the plan was made.
+//! tables like any other, and all that is told of it is told of those. What is spared is the way from the text to the plan; to
+//! a physical one the verifier's look at it included, since it looked when the plan was made.
 //! A plan that is kept never runs itself: each statement runs one of its own, since operators count what they do.
+//!
+//! What notes what it finds is made physical anew: joins build, and sorts that stop early and joins narrow scans. So is what
+//! has parameters, of which a plan is kept from the second time on that values come, with a place for each: who asks once
+//! has a plan for these values. A plan that is kept so has no tables, but the columns of those that it is given again.
 //!
 //! What a plan holds is estimated by its expressions and files, and all of them stay within a bound. The mesh of another
 //! epoch empties it, so that nothing of an earlier one lives on here.
 //!
-//! Nothing is kept of a statement with parameters or versions, of a part of one, of one that reads what has no stamp, that
-//! calls what gives another value in the next statement, or whose operators note what they find: joins build, and sorts
-//! that stop early and joins narrow scans.
+//! Nothing is kept of a statement with versions, of a part of one, of one that reads what has no stamp, that calls what gives
+//! another value in the next statement, that refers to itself, or whose parameters have the types of what is bound to them
+//! or say how many rows there are.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, TableReference};
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, TableReference, plan_datafusion_err};
+use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::logical_expr::logical_plan::LogicalTableSource;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, TableSource, Volatility};
 use datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -42,7 +50,9 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::union::UnionExec;
 use polder_catalog::principal::Principal;
 
-use super::planning::{Manner, files};
+use super::finish::{Finished, Manner};
+use super::parameters::counted;
+use super::planning::{Ready, files};
 use super::{Pins, Request, Values};
 use crate::guard::flow::Flow;
 use crate::resolve::{Scanned, Stamp};
@@ -100,17 +110,102 @@ pub(super) struct Key {
 pub(super) struct Kept {
     /// The names under which it scans tables, their names in the statement, and what they were.
     pub(super) tables: Vec<(TableReference, TableReference, Stamp)>,
-    pub(super) manner: Manner,
     pub(super) flow: Flow,
-    /// It never ran.
-    physical: Arc<dyn ExecutionPlan>,
+    /// The names of its parameters.
+    pub(super) names: Vec<String>,
+    /// Its parameters, with their types.
+    pub(super) offered: SchemaRef,
+    pub(super) way: Way,
+    /// What it holds, roughly.
+    held: usize,
+}
+
+/// How much of the way to a plan is spared.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Nothing: values came with it once, and may never come again.
+    Once,
+    /// The way to an optimized plan, which has no tables and a place for each value.
+    Optimized(LogicalPlan),
+    /// All of it. The plan never ran.
+    Whole(Manner, Arc<dyn ExecutionPlan>),
+}
+
+impl Way {
+    /// The most that can be spared of the way to a plan over these tables.
+    pub(super) fn of(finished: &Finished, tables: &[Scanned]) -> Option<Self> {
+        match afresh(&finished.physical) {
+            Some(physical) => Some(Self::Whole(finished.manner.clone(), physical)),
+            None => Self::optimized(&finished.optimized, tables),
+        }
+    }
+
+    /// The way to an optimized plan over these tables, if it scans nothing else.
+    pub(super) fn optimized(plan: &LogicalPlan, tables: &[Scanned]) -> Option<Self> {
+        let bare = over(plan, |scan| {
+            let provider = source_as_provider(&scan.source).ok()?;
+            let is_of =
+                |(name, _, table): &Scanned| *name == scan.table_name && Arc::ptr_eq(&table.provider, &provider);
+            tables.iter().any(is_of).then(|| Arc::new(LogicalTableSource::new(scan.source.schema())) as _)
+        });
+        bare.ok().map(Self::Optimized)
+    }
+}
+
+/// An optimized plan over the tables of a statement.
+pub(super) fn over_tables(plan: &LogicalPlan, tables: &[Scanned]) -> Result<LogicalPlan> {
+    over(plan, |scan| {
+        let found = tables.iter().find(|(name, ..)| *name == scan.table_name);
+        found.map(|(_, _, table)| provider_as_source(Arc::clone(&table.provider)))
+    })
+}
+
+/// A plan whose scans have other sources.
+fn over(plan: &LogicalPlan, source: impl Fn(&TableScan) -> Option<Arc<dyn TableSource>>) -> Result<LogicalPlan> {
+    let plan = plan.clone().transform_down_with_subqueries(|node| match node {
+        LogicalPlan::TableScan(scan) => {
+            let source = source(&scan).ok_or_else(|| plan_datafusion_err!("a scan of no table"))?;
+            Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source, ..scan })))
+        }
+        node => Ok(Transformed::no(node)),
+    })?;
+    Ok(plan.data)
+}
+
+impl Kept {
+    /// What is kept of a statement, unless it reads what has no stamp.
+    pub(super) fn of(ready: &Ready, names: &[String], logical: &LogicalPlan, way: Way) -> Option<Self> {
+        let stamped =
+            |(scan, reference, table): &Scanned| Some((scan.clone(), reference.clone(), table.stamp.clone()?));
+        let tables = ready.tables.iter().map(stamped).collect::<Option<Vec<_>>>()?;
+        let columns: usize = tables.iter().map(|(_, _, stamp)| stamp.columns()).sum();
+        let held = match &way {
+            Way::Once => 0,
+            Way::Optimized(_) => PLAN,
+            Way::Whole(_, physical) => PLAN + files(physical) * FILE,
+        };
+        let held = expressions(logical).ok()?.saturating_add(held + columns * COLUMN);
+        let (flow, offered) = (ready.flow.clone(), Arc::clone(&ready.parameters));
+        Some(Self { tables, flow, names: names.to_vec(), offered, way, held })
+    }
+
+    /// Whether it is of use to who has these values, or none.
+    pub(super) fn is_for(&self, values: &Values) -> bool {
+        let is_valued = matches!(values, Values::Row(..));
+        is_valued != self.names.is_empty() && counted(&self.names, values).is_ok() && !matches!(self.way, Way::Once)
+    }
+
+    /// Whether these tables are what its own were.
+    pub(super) fn stands_on(&self, tables: &[Scanned]) -> bool {
+        let is_same = |((_, _, stamp), (_, _, table)): (&(_, _, Stamp), &Scanned)| table.stamp.as_ref() == Some(stamp);
+        tables.len() == self.tables.len() && self.tables.iter().zip(tables).all(is_same)
+    }
 }
 
 impl Key {
     /// That of a request whose plan may be one that was used before.
     pub(super) fn of(epoch: u64, principal: &Principal, request: &Request) -> Option<Self> {
-        let is_whole = request.part.is_none() && !matches!(request.values, Values::Row(..));
-        is_whole.then(|| Self {
+        request.part.is_none().then(|| Self {
             epoch,
             principal: principal.clone(),
             sql: request.sql.clone(),
@@ -160,32 +255,30 @@ impl Again {
         Some(Arc::clone(&entry.plan))
     }
 
-    /// Keeps what can be used again, unless it reads what has no stamp.
-    pub(super) fn keep(
-        &self,
-        key: Key,
-        manner: &Manner,
-        flow: &Flow,
-        tables: &[Scanned],
-        (logical, physical): (&LogicalPlan, &Arc<dyn ExecutionPlan>),
-    ) {
-        let stamped =
-            |(scan, reference, table): &Scanned| Some((scan.clone(), reference.clone(), table.stamp.clone()?));
-        let Some(tables) = tables.iter().map(stamped).collect::<Option<Vec<_>>>() else { return };
-        let Some(physical) = afresh(physical) else { return };
-        let columns: usize = tables.iter().map(|(_, _, stamp)| stamp.columns()).sum();
-        let held = PLAN + key.sql.len() + files(&physical) * FILE + columns * COLUMN;
-        let Ok(weight) = expressions(logical).map(|more| held.saturating_add(more)) else { return };
+    /// Whether anything is kept under a key.
+    pub(super) fn knows(&self, key: &Key) -> bool {
+        self.plans().kept.contains_key(key)
+    }
+
+    /// Keeps what can be used again.
+    pub(super) fn keep(&self, key: Key, kept: Kept) {
+        let weight = kept.held.saturating_add(key.sql.len());
         if weight > EACH {
             return;
         }
-        let plan = Arc::new(Kept { tables, manner: manner.clone(), flow: flow.clone(), physical });
         let now = Instant::now();
         let mut plans = self.plans();
         plans.forget_idle(now);
-        if key.epoch >= plans.epoch {
-            plans.insert(key, Entry { plan, weight, used: now });
+        // That something was asked is no news where more is known.
+        let is_news = !matches!(kept.way, Way::Once) || !plans.kept.contains_key(&key);
+        if is_news && key.epoch >= plans.epoch {
+            plans.insert(key, Entry { plan: Arc::new(kept), weight, used: now });
         }
+    }
+
+    /// Counts a statement that used what was kept.
+    pub(super) fn count(&self) {
+        self.used.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Forgets all plans of epochs before this one.
@@ -208,17 +301,6 @@ impl Again {
              # TYPE polder_plans_used_again_total counter\n\
              polder_plans_used_again_total {used}\n"
         )
-    }
-
-    /// The plan for one more statement, if its tables are what they were.
-    pub(super) fn plan(&self, kept: &Kept, tables: &[Scanned]) -> Option<Arc<dyn ExecutionPlan>> {
-        let is_same = |((_, _, stamp), (_, _, table)): (&(_, _, Stamp), &Scanned)| table.stamp.as_ref() == Some(stamp);
-        if tables.len() != kept.tables.len() || !kept.tables.iter().zip(tables).all(is_same) {
-            return None;
-        }
-        let plan = afresh(&kept.physical)?;
-        self.used.fetch_add(1, Ordering::Relaxed);
-        Some(plan)
     }
 }
 
@@ -260,7 +342,7 @@ pub(super) fn lasts(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// A plan as it was before it ran; `None` for one that notes what it finds.
-fn afresh(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+pub(super) fn afresh(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
     if plan.is::<EmptyExec>() || plan.is::<PlaceholderRowExec>() {
         return Some(Arc::clone(plan));
     }
@@ -292,7 +374,6 @@ fn afresh(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use datafusion::arrow::datatypes::Schema;
-    use datafusion::prelude::SessionConfig;
 
     use super::*;
     use crate::served::anonymous;
@@ -302,10 +383,9 @@ mod tests {
     }
 
     fn entry(weight: usize) -> Entry {
-        let manner = Manner { config: SessionConfig::new(), moment: None };
-        let physical = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
-        let plan = Arc::new(Kept { tables: Vec::new(), manner, flow: Flow::default(), physical });
-        Entry { plan, weight, used: Instant::now() }
+        let (flow, offered) = (Flow::default(), Arc::new(Schema::empty()));
+        let plan = Kept { tables: Vec::new(), flow, names: Vec::new(), offered, way: Way::Once, held: weight };
+        Entry { plan: Arc::new(plan), weight, used: Instant::now() }
     }
 
     fn held(again: &Again) -> (usize, usize) {

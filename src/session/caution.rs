@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{NullEquality, Result};
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
+use super::finish::with_config;
 use crate::guard::WithoutFigures;
 use crate::guard::steady::Spares;
 
@@ -33,7 +33,7 @@ pub(super) fn cautious(state: &SessionState, plan: &LogicalPlan, restricted: boo
     if spares.joins {
         config.set_extension(Arc::new(WithoutFigures));
     }
-    Ok(Some(SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build()))
+    Ok(Some(with_config(state, config)))
 }
 
 /// Whether NULL means something to a join of a plan.

@@ -32,12 +32,12 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::future::BoxFuture;
 
 use super::Request;
+use super::finish::{finish, starting};
 use super::foreign::{self, Manner, Read};
 use super::gate::{Gated, admit};
-use super::growth::{apportioned, bounded};
-use super::interrupt::interruptible;
+use super::growth::bounded;
 use super::outer::undenied;
-use super::planning::{failed, finish, followed, unfollowed};
+use super::planning::{failed, followed, unfollowed};
 use super::tables::{Prepared, prepare};
 use crate::error::Error;
 use crate::guard::flow::{Flow, Source as FlowSource, carried};
@@ -234,7 +234,8 @@ impl TableProvider for Derived {
         let providers = tables.iter().map(|(_, _, table)| &table.provider);
         // Boxed, since what is inside may be derived as well.
         let finished = Box::pin(finish(state, &asked, providers, tables)).await;
-        let (_, plan, _) = finished.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let finished = finished.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let plan = finished.physical;
         let of_all = DFSchema::try_from(Arc::clone(&self.schema))?;
         let below = filters.iter().map(|filter| create_physical_expr(filter, &of_all, &ExecutionProps::new()));
         let below = below.collect::<DfResult<_>>()?;
@@ -248,7 +249,7 @@ impl TableProvider for Derived {
             true => Arc::new(CoalescePartitionsExec::new(plan)) as Arc<dyn ExecutionPlan>,
             false => plan,
         };
-        let (plan, seal) = (interruptible(apportioned(plan)?)?, self.seal.clone());
+        let (plan, seal) = (starting(plan)?, self.seal.clone());
         Ok(Arc::new(QueryExec::new(&self.product, schema, plan, seal, below)))
     }
 

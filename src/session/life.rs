@@ -21,8 +21,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::engine::Turn;
-use super::growth::apportioned;
-use super::interrupt::interruptible;
+use super::finish::starting;
 use super::limits::{Allowance, Place, scanned};
 use super::running::{Leave, Registered, Stopper};
 use super::scans::Scans;
@@ -318,7 +317,7 @@ async fn pass<P: Packer>(
     // It is told of when all that reads has been let go, however this ends.
     let _scans = Scans::of(&plan);
     let mut encoding = Stretch::of("encode");
-    let started = apportioned(plan).and_then(interruptible).and_then(|plan| execute_stream(plan, context));
+    let started = starting(plan).and_then(|plan| execute_stream(plan, context));
     let mut batches = started.map_err(failed)?;
     while let Some(batch) = batches.next().await {
         // A parameter may be NULL, so that the announced columns may be where these are not.

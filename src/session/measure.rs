@@ -16,9 +16,9 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, TableReference};
+use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
-use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
@@ -27,10 +27,10 @@ use futures::StreamExt;
 use polder_catalog::name::{ProductName, ProductRef};
 use sha2::{Digest, Sha256};
 
+use super::finish::starting;
 use super::gate::{Admitted, Gated, admit};
-use super::growth::{apportioned, bounded};
-use super::interrupt::interruptible;
-use super::tables::catalog_of;
+use super::growth::bounded;
+use super::tables::{among, catalog_of};
 use super::travel::Named;
 use super::{Engine, failure};
 use crate::error::{Class, Error};
@@ -130,10 +130,7 @@ async fn ready(
     base.mark_start_execution();
     let table = TableReference::partial(product.domain().as_str(), product.name());
     let config = base.config().clone().with_default_catalog_and_schema(mesh, product.domain().as_str());
-    let state = SessionStateBuilder::new_from_existing(base)
-        .with_config(config)
-        .with_catalog_list(catalog_of(mesh, [(table, provider)])?)
-        .build();
+    let state = among(base, config, catalog_of(mesh, [(table, provider)])?);
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
     let logical = state.statement_to_plan(statement).await.map_err(|error| failure::planning(&error, &[]))?;
     let is_number = |kind: &DataType| kind.is_numeric() || kind.is_null() || *kind == DataType::Boolean;
@@ -145,7 +142,7 @@ async fn ready(
     let logical = optimized.map_err(|error| told(&error))?;
     let plan = state.query_planner().create_physical_plan(&logical, &state).await.map_err(|error| told(&error))?;
     Ok(Ready {
-        plan: apportioned(plan).and_then(interruptible).map_err(|error| told(&error))?,
+        plan: starting(plan).map_err(|error| told(&error))?,
         context: Arc::new(TaskContext::from(&state).with_runtime(environment)),
         counts,
     })

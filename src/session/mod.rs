@@ -18,7 +18,6 @@
 mod again;
 mod ahead;
 mod alike;
-#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod caution;
 #[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod derived;
@@ -27,6 +26,7 @@ mod dialect;
 mod engine;
 mod explain;
 mod failure;
+mod finish;
 mod foreign;
 mod functions;
 mod gate;
@@ -40,7 +40,6 @@ mod interrupt;
 mod joins;
 mod life;
 mod limits;
-#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod measure;
 mod namesakes;
 mod nested;
@@ -48,7 +47,6 @@ mod outer;
 mod pages;
 mod parameters;
 mod parts;
-#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod planning;
 mod profile;
 mod purpose;
@@ -59,8 +57,9 @@ mod request;
 mod running;
 mod sample;
 mod scans;
+#[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
+mod sieve;
 mod spill;
-#[allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions")]
 mod tables;
 mod threads;
 mod travel;

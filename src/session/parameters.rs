@@ -1,4 +1,4 @@
-//! Parameters: their types follow from where they stand, and values take their places before anything is optimized.
+//! Parameters: their types follow from where they stand, and values take their places before a plan is verified.
 //!
 //! ```text
 //! statement   SELECT $2 FROM d.p WHERE a > $1 LIMIT $3
@@ -12,6 +12,8 @@
 //! refused, and so is a statement whose result would have other types with one value than with another. Before values are
 //! known a statement is planned with NULL for each, so that what can be said of it is said by the same way.
 //!
+//! Of a statement that comes again with other values the plan is optimized once, with a place for each (`again`).
+//!
 //! A value that was bound stands in no error: DataFusion's words are told for what fails without the values alone.
 
 mod cast;
@@ -20,9 +22,9 @@ mod infer;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{ParamValues, Result as DfResult};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ParamValues, Result as DfResult, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -35,6 +37,8 @@ use crate::error::{Class, Error};
 pub(super) struct Bound {
     /// With NULL for each parameter.
     pub(super) typed: LogicalPlan,
+    /// With a place for each value, where its types are the same for all values and it has as many rows.
+    pub(super) open: Option<LogicalPlan>,
     /// With the values, where there are some.
     pub(super) valued: Option<LogicalPlan>,
     /// The parameters under their names.
@@ -85,7 +89,7 @@ pub(super) fn counted(names: &[String], values: &Values) -> Result<(), Error> {
 /// Types the parameters of a plan and puts values in their places.
 pub(super) fn bind(plan: LogicalPlan, names: &[String], values: &Values) -> Result<Bound, Unbound> {
     if names.is_empty() {
-        return Ok(Bound { typed: plan, valued: None, offered: Arc::new(Schema::empty()) });
+        return Ok(Bound { typed: plan, open: None, valued: None, offered: Arc::new(Schema::empty()) });
     }
     let inferred = infer::types(&plan, names)?;
     let row = match values {
@@ -104,6 +108,8 @@ pub(super) fn bind(plan: LogicalPlan, names: &[String], values: &Values) -> Resu
     let offered = names.iter().zip(&types).map(|(name, kind)| Field::new(name, kind.clone(), true));
     let offered = Arc::new(Schema::new(offered.collect::<Vec<_>>()));
     let plan = typed(plan, &types.iter().cloned().map(Some).collect::<Vec<_>>())?;
+    let open = inferred.iter().all(Option::is_some) && !is_counted_by(&plan)?;
+    let open = open.then(|| plan.clone());
     let nulls = types.iter().map(ScalarValue::try_from).collect::<DfResult<Vec<_>>>()?;
     let valued = match row {
         None => None,
@@ -122,7 +128,45 @@ pub(super) fn bind(plan: LogicalPlan, names: &[String], values: &Values) -> Resu
             .help("cast what is made from the parameters")
             .into());
     }
-    Ok(Bound { typed, valued, offered })
+    Ok(Bound { typed, open, valued, offered })
+}
+
+/// A plan with a place for each value, with a row of values in them.
+pub(super) fn filled(
+    open: LogicalPlan,
+    names: &[String],
+    offered: &Schema,
+    (batch, row): (&RecordBatch, usize),
+) -> DfResult<LogicalPlan> {
+    let types: Vec<DataType> = offered.fields().iter().map(|field| field.data_type().clone()).collect();
+    let values = ordered(batch, names).and_then(|batch| fitted(&batch, row, names, &types));
+    let values = values.map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let schema = Arc::clone(open.schema());
+    let filled = replaced(open, values)?;
+    match same_columns(filled.schema().as_arrow(), schema.as_arrow()) {
+        true => Ok(filled),
+        false => plan_err!("a value changes the columns of the result"),
+    }
+}
+
+/// Whether two results have the same columns, but for where there may be NULL.
+pub(super) fn same_columns(one: &Schema, other: &Schema) -> bool {
+    let column = |field: &FieldRef| (field.name().clone(), field.data_type().clone(), field.metadata().clone());
+    one.fields().iter().map(column).eq(other.fields().iter().map(column))
+}
+
+/// Whether a parameter says how many rows there are, by which a plan is chosen.
+fn is_counted_by(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for count in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                found |= count.exists(|expr| Ok(matches!(expr, Expr::Placeholder(_))))?;
+            }
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 /// The error of a statement that fails with its values, and without them does not.

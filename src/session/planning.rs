@@ -11,8 +11,6 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use datafusion::datasource::provider_as_source;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::config::SessionConfig;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
@@ -21,22 +19,21 @@ use polder_catalog::policy::{Access, ColumnGrant};
 use polder_catalog::principal::Principal;
 use tokio::time::Instant;
 
-use super::again::{Key, lasts};
-use super::caution::cautious;
+use super::again::{self, Kept, Key, Way, afresh, lasts};
 use super::failure::Guarded;
+use super::finish::{Finished, Manner, finish, folded, optimized, physical, with_config};
 use super::gate::{Admitted, Gated, admit};
-use super::growth::{bounded, narrowed};
 use super::life::Life;
 use super::outer::undenied;
-use super::parameters::{Bound, Unbound, bind, counted};
+use super::parameters::{Bound, Unbound, bind, counted, same_columns};
 use super::profile::ProfileExec;
 use super::running::Basis;
 use super::tables::{Prepared, newest, prepare, reference};
-use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, nested, purpose, record};
+use super::{
+    Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, nested, parameters, purpose, record,
+};
 use crate::error::{Class, Error};
 use crate::guard::flow::{Flow, Unknown, flow};
-use crate::guard::steady::row_by_row;
-use crate::guard::verify::{Cleared, Refusal};
 use crate::guard::{WithoutFigures, inside};
 use crate::observe::{self, Origin, Statement, Trace, spanned, timed};
 use crate::resolve::explanation::{self, Line, leaves};
@@ -238,12 +235,13 @@ pub(super) async fn plan(
         return Ok(Planned { declares, ..planned });
     }
     purpose::entitled(resolver)?;
-    let asked = |query| Asked { query, parameters: &parameters, request };
+    let is_known = key.as_ref().is_some_and(|key| engine.again.knows(key));
+    let asked = |query| Asked { query, parameters: &parameters, request, is_known };
     match statement {
         Admitted::Query(query) => {
-            let Made { ready, logical, lasts } = query_plan(resolver, asked(query), engine.base.clone()).await?;
-            if let Some(key) = key.filter(|_| lasts) {
-                engine.again.keep(key, &ready.manner, &ready.flow, &ready.tables, (&logical, &ready.physical));
+            let Made { ready, kept, .. } = query_plan(resolver, asked(query), engine.base.clone()).await?;
+            if let (Some(key), Some(kept)) = (key, kept) {
+                engine.again.keep(key, kept);
             }
             let planned = ready.planned(engine, life);
             match &request.part {
@@ -282,7 +280,8 @@ pub(super) async fn explain_policy(engine: &Engine, resolver: &Resolver, sql: &s
     match statement {
         Admitted::Query(query) | Admitted::ExplainPolicy(query) => {
             let request = Request { values: Values::Later, ..Request::new(sql) };
-            explained(engine, resolver, Asked { query, parameters: &parameters, request: &request }).await
+            let asked = Asked { query, parameters: &parameters, request: &request, is_known: false };
+            explained(engine, resolver, asked).await
         }
         _ => Err(Error::new(Class::BadRequest, "only a query can be explained").help("explain a SELECT")),
     }
@@ -295,32 +294,19 @@ struct Asked<'a> {
     /// The names of its parameters.
     parameters: &'a [String],
     request: &'a Request,
-}
-
-/// How a plan is to be run.
-#[derive(Debug, Clone)]
-pub(super) struct Manner {
-    pub(super) config: SessionConfig,
-    /// What `now()` means in it, in nanoseconds since 1970.
-    pub(super) moment: Option<i64>,
-}
-
-impl Manner {
-    fn of(state: &SessionState) -> Self {
-        let moment = state.execution_props().query_execution_start_time;
-        Self { config: state.config().clone(), moment: moment.and_then(|moment| moment.timestamp_nanos_opt()) }
-    }
+    /// Whether it was asked before.
+    is_known: bool,
 }
 
 /// What planning has made, before it becomes the caller's.
-struct Ready {
+pub(super) struct Ready {
     manner: Manner,
     physical: Arc<dyn ExecutionPlan>,
-    tables: Vec<Scanned>,
-    flow: Flow,
+    pub(super) tables: Vec<Scanned>,
+    pub(super) flow: Flow,
     /// What to say of columns that it compares.
     unlike: BTreeSet<String>,
-    parameters: SchemaRef,
+    pub(super) parameters: SchemaRef,
     valued: bool,
 }
 
@@ -328,8 +314,8 @@ struct Ready {
 struct Made {
     ready: Ready,
     logical: LogicalPlan,
-    /// Whether the plan is right for the same statement later, over the same tables.
-    lasts: bool,
+    /// What may be kept for the same statement later, over the same tables.
+    kept: Option<Kept>,
 }
 
 impl Ready {
@@ -394,8 +380,7 @@ fn nullable(schema: &Schema) -> SchemaRef {
 
 /// A state for plans that are shown, in which the guards of restricted tables tell no figures.
 fn without_figures(engine: &Engine) -> SessionState {
-    let config = engine.base.config().clone().with_extension(Arc::new(WithoutFigures));
-    SessionStateBuilder::new_from_existing(engine.base.clone()).with_config(config).build()
+    with_config(&engine.base, engine.base.config().clone().with_extension(Arc::new(WithoutFigures)))
 }
 
 /// What was planned before for the same statement, if it is still right.
@@ -405,21 +390,56 @@ async fn planned_before(
     request: &Request,
     key: &Key,
 ) -> Result<Option<Ready>, Error> {
-    let Some(kept) = engine.again.find(key) else { return Ok(None) };
+    let Some(kept) = engine.again.find(key).filter(|kept| kept.is_for(&request.values)) else { return Ok(None) };
     purpose::entitled(resolver)?;
     let names = kept.tables.iter().map(|(_, reference, _)| reference.clone()).collect();
     let found = newest(resolver, request, names, Over::Tables).await?;
     let scans = kept.tables.iter().map(|(scan, ..)| scan.clone());
     let tables: Vec<Scanned> = scans.zip(found).map(|(scan, (reference, table))| (scan, reference, table)).collect();
-    Ok(engine.again.plan(&kept, &tables).map(|physical| Ready {
-        manner: kept.manner.clone(),
+    if !kept.stands_on(&tables) {
+        return Ok(None);
+    }
+    let made = match &kept.way {
+        Way::Once => None,
+        Way::Whole(manner, physical) => afresh(physical).map(|physical| (manner.clone(), physical)),
+        Way::Optimized(plan) => spanned("plan", None, once_more(engine, request, &kept, plan, &tables)).await?,
+    };
+    let Some((manner, physical)) = made else { return Ok(None) };
+    engine.again.count();
+    Ok(Some(Ready {
+        manner,
         physical,
         unlike: resolver.unlike(&kept.flow, &tables),
         tables,
         flow: kept.flow.clone(),
-        parameters: Arc::new(Schema::empty()),
-        valued: false,
+        parameters: Arc::clone(&kept.offered),
+        valued: !kept.names.is_empty(),
     }))
+}
+
+/// Makes an optimized plan physical once more, with the values and over the tables of this statement. `None` where it has
+/// to be planned from its text.
+async fn once_more(
+    engine: &Engine,
+    request: &Request,
+    kept: &Kept,
+    plan: &LogicalPlan,
+    tables: &[Scanned],
+) -> Result<Option<(Manner, Arc<dyn ExecutionPlan>)>, Error> {
+    let mut state = engine.base.clone();
+    state.mark_start_execution();
+    let valued = !kept.names.is_empty();
+    let plan = again::over_tables(plan, tables).and_then(|plan| match &request.values {
+        Values::Row(batch, row) if valued => {
+            parameters::filled(plan, &kept.names, &kept.offered, (batch, *row)).and_then(|plan| folded(&state, plan))
+        }
+        _ => Ok(plan),
+    });
+    // What is wrong with it is told where it is planned from its text.
+    let Ok(plan) = plan else { return Ok(None) };
+    let finished = physical(&state, plan, tables.iter().map(|(_, _, table)| &table.provider), tables).await;
+    let finished = finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
+    Ok(Some((finished.manner, finished.physical)))
 }
 
 async fn query_plan(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -> Result<Made, Error> {
@@ -447,18 +467,29 @@ async fn over_tables(
         Unbound::Refused(error) => error,
         Unbound::Failed(error) => failed(&error, &tables),
     });
-    let Bound { typed, valued, offered } = bound?;
+    let Bound { typed, open, valued, offered } = bound?;
     let flow = followed(&typed, &tables)?;
-    let lasts = !travels && asked.parameters.is_empty() && lasts(&typed).map_err(|error| failed(&error, &tables))?;
+    let lasts = !travels && lasts(&typed).map_err(|error| failed(&error, &tables))?;
     let tables = with_all_beneath(&typed, tables)?;
     let (logical, valued) = valued.map_or((typed, false), |valued| (valued, true));
     let finished = finish(&state, &logical, tables.iter().map(|(_, _, table)| &table.provider), &tables).await;
-    let (logical, physical, narrowed) =
-        finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
-    let manner = Manner::of(narrowed.as_ref().unwrap_or(&state));
+    let finished = finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
+    let way = match (asked.parameters.is_empty(), open) {
+        _ if !lasts => None,
+        (true, _) => Way::of(&finished, &tables),
+        (false, Some(open)) if valued && asked.is_known => {
+            // One that cannot be optimized without its values is planned with them each time.
+            let open = optimized(&state, open).ok();
+            let open = open.filter(|open| same_columns(open.schema().as_arrow(), &finished.physical.schema()));
+            open.and_then(|open| Way::optimized(&open, &tables))
+        }
+        (false, open) => open.map(|_| Way::Once),
+    };
     let unlike = resolver.unlike(&flow, &tables);
+    let Finished { logical, physical, manner, .. } = finished;
     let ready = Ready { manner, physical, tables, flow, unlike, parameters: offered, valued };
-    Ok(Made { ready, logical, lasts })
+    let kept = way.and_then(|way| Kept::of(&ready, asked.parameters, &logical, way));
+    Ok(Made { ready, logical, kept })
 }
 
 /// The tables of a statement, and all that the derived ones among them are made of.
@@ -541,39 +572,6 @@ pub(super) fn failed(error: &DataFusionError, tables: &[Scanned]) -> Error {
     failure::planning(error, tables.iter().map(|(_, _, table)| table))
 }
 
-/// Optimizes a plan, verifies it, and makes it physical.
-pub(super) async fn finish(
-    state: &SessionState,
-    logical: &LogicalPlan,
-    providers: impl IntoIterator<Item = &Arc<dyn TableProvider>>,
-    tables: &[Scanned],
-) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>, Option<SessionState>), Error> {
-    let failed = |error| failed(&error, tables);
-    let cleared = Cleared::of(providers).map_err(|refusal| unverified(&refusal))?;
-    // What is computed while it is optimized is bounded as well, and so is what comes of that.
-    let optimized = || bounded(logical.clone()).and_then(|logical| state.optimize(&logical));
-    let mut logical = timed("optimize", None, optimized).map_err(failed)?;
-    let restricted = tables.iter().any(|(_, _, table)| table.restricted);
-    if restricted {
-        logical = row_by_row(logical).map_err(failed)?;
-    }
-    let logical = bounded(logical).map_err(failed)?;
-    timed("verify", None, || cleared.verify(&logical)).map_err(|refusal| unverified(&refusal))?;
-    let narrowed = narrowed(state, &logical).map_err(failed)?;
-    let running = narrowed.as_ref().unwrap_or(state);
-    let cautious = cautious(running, &logical, restricted).map_err(failed)?;
-    let planning = cautious.as_ref().unwrap_or(running);
-    let physical = planning.query_planner().create_physical_plan(&logical, planning).await.map_err(failed)?;
-    timed("verify", None, || cleared.verify_physical(&physical)).map_err(|refusal| unverified(&refusal))?;
-    Ok((logical, physical, narrowed))
-}
-
-fn unverified(refusal: &Refusal) -> Error {
-    tracing::error!(%refusal, "a plan was refused by the verifier");
-    Error::new(Class::Bug, format!("the plan could not be proved safe and does not run: {refusal}"))
-        .help("please report the statement to the platform team")
-}
-
 /// Plans the whole of a table that was made for this statement: the answer to `SHOW`, `DESCRIBE` and `EXPLAIN`.
 async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, life: Life) -> Result<Planned, Error> {
     let failed = |error| failure::planning(&error, &[]);
@@ -581,8 +579,7 @@ async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, life: 
     let logical = LogicalPlanBuilder::scan("answer", provider_as_source(Arc::clone(&table)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
-    let (_, physical, narrowed) = finish(&state, &logical, [&table], &[]).await?;
-    let manner = Manner::of(narrowed.as_ref().unwrap_or(&state));
+    let Finished { physical, manner, .. } = finish(&state, &logical, [&table], &[]).await?;
     let parameters = Arc::new(Schema::empty());
     let (tables, flow, unlike) = (Vec::new(), Flow::default(), BTreeSet::new());
     Ok(Ready { manner, physical, tables, flow, unlike, parameters, valued: false }.planned(engine, life))

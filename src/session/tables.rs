@@ -8,7 +8,7 @@ use datafusion::catalog::{
     SchemaProvider, TableProvider,
 };
 use datafusion::common::TableReference;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::config::SessionConfig;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
@@ -72,11 +72,9 @@ pub(super) async fn prepare(
     }
     let plain = found.iter().map(|(name, table)| (request.whole(name.clone()), Arc::clone(&table.provider)));
     let catalog = catalog_of(resolver.mesh.name(), plain)?;
-    let state = SessionStateBuilder::new_from_existing(base)
-        .with_config(config)
-        .with_catalog_list(catalog)
-        .with_relation_planners(vec![Arc::new(Travel { tables: providers })])
-        .build();
+    let mut state = among(base, config, catalog);
+    let travel = Arc::new(Travel { tables: providers });
+    state.register_relation_planner(travel).map_err(|error| failure::planning(&error, &[]))?;
     let travels = !travelled.is_empty();
     let denials: Vec<(String, Error)> = shadows
         .found
@@ -117,6 +115,17 @@ pub(super) async fn newest(
         Ok::<_, Error>((reference, table))
     });
     found.buffered(AT_ONCE).try_collect().await
+}
+
+/// A state whose planner sees this catalog and nothing else.
+pub(super) fn among(
+    mut state: SessionState,
+    config: SessionConfig,
+    catalog: Arc<dyn CatalogProviderList>,
+) -> SessionState {
+    *state.config_mut() = config;
+    state.register_catalog_list(catalog);
+    state
 }
 
 /// A catalog of exactly these tables, whose names have their schemas.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray, StructArray};
 use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use iceberg::spec::{NestedField, PrimitiveType, Schema, StructType, Type};
 use polder::error::Error;
-use polder::session::{Engine, Pins};
+use polder::session::{Engine, Pins, Request, Values};
 use polder_catalog::mesh::Mesh;
 use serde_json::json;
 use tempfile::TempDir;
@@ -79,6 +80,14 @@ impl Shop {
         Ok(pretty_format_batches(&rows).unwrap().to_string())
     }
 
+    async fn ask_with(&self, user: &str, sql: &str, value: ArrayRef) -> Result<String, Error> {
+        let principal = self.engine.mesh().principal(user).unwrap();
+        let values = Values::Row(RecordBatch::try_from_iter([("1", value)]).unwrap(), 0);
+        let planned = self.engine.plan_request(&principal, Request { values, ..Request::new(sql) }).await?;
+        let rows: Vec<_> = planned.run()?.try_collect().await?;
+        Ok(pretty_format_batches(&rows).unwrap().to_string())
+    }
+
     /// How many statements used the plan of an earlier one.
     fn used(&self) -> u64 {
         let text = self.engine.in_use();
@@ -123,13 +132,24 @@ fn a_plan_gives_the_same_rows_each_time_it_is_used() {
                 3,
             ),
             ("SELECT count(*) FROM (SELECT id FROM shop.orders WHERE id % 5000 = 1 LIMIT 3 OFFSET 2)", 3),
-            ("SELECT max(id) FROM shop.orders WHERE id > 100000", 0),
+            ("SELECT max(id) FROM shop.orders WHERE id > 100000", 3),
             (
                 "SELECT a.id, b.name FROM shop.orders a JOIN shop.orders b ON a.id = b.id WHERE a.id < 3 ORDER BY a.id",
+                3,
+            ),
+            ("SELECT id FROM shop.orders ORDER BY name DESC LIMIT 3", 3),
+            ("SELECT id FROM shop.orders WHERE id = (SELECT max(id) FROM shop.orders WHERE id < 9)", 3),
+            ("SELECT id FROM shop.orders WHERE id < 9 AND id IN (SELECT id % 5 FROM shop.orders) ORDER BY id", 3),
+            (
+                "WITH few AS (SELECT * FROM shop.orders WHERE id < 3) SELECT a.id FROM few a, few b ORDER BY a.id, b.id",
+                3,
+            ),
+            ("SELECT id, sum(id) OVER (ORDER BY id) AS so_far FROM shop.orders WHERE id < 5 ORDER BY id LIMIT 3", 3),
+            (
+                "WITH RECURSIVE orders AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM orders WHERE id < 4) \
+                 SELECT count(*) FROM orders JOIN shop.orders AS o ON orders.id = o.id",
                 0,
             ),
-            ("SELECT id FROM shop.orders ORDER BY name DESC LIMIT 3", 0),
-            ("SELECT id FROM shop.orders WHERE id = (SELECT max(id) FROM shop.orders WHERE id < 9)", 0),
         ] {
             let before = shop.used();
             let first = shop.ask("otto", sql).await.unwrap();
@@ -137,6 +157,83 @@ fn a_plan_gives_the_same_rows_each_time_it_is_used() {
                 assert_eq!(shop.ask("otto", sql).await.unwrap(), first, "{sql}");
             }
             assert_eq!(shop.used() - before, times, "{sql}");
+        }
+    });
+}
+
+#[test]
+fn a_plan_is_the_right_one_for_each_value() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let numbers = [3_i64, 0, 49_999, -1, 2, 1];
+        let value = |number| Arc::new(Int64Array::from(vec![number])) as ArrayRef;
+        for (sql, is_kept) in [
+            ("SELECT id FROM shop.orders WHERE id = $1", true),
+            ("SELECT count(*) AS n, max(name) AS last FROM shop.orders WHERE id < $1 OR $1 = 0", true),
+            ("SELECT id + $1 AS later FROM shop.orders WHERE id BETWEEN $1 AND $1 + 2 ORDER BY id LIMIT 2", true),
+            (
+                "SELECT a.id, b.name FROM shop.orders a JOIN shop.orders b ON a.id = b.id AND b.id >= $1 \
+                 WHERE a.id IN ($1, 2) ORDER BY a.id",
+                true,
+            ),
+            ("SELECT count(*) AS n FROM shop.orders WHERE id > (SELECT max(id) - $1 FROM shop.orders)", true),
+            ("SELECT count(*) AS n FROM shop.orders WHERE id < 9 AND id IN (SELECT id + $1 FROM shop.orders)", true),
+            ("SELECT id % 2 AS rest, count(*) AS n FROM shop.orders WHERE id > $1 GROUP BY id % 2 ORDER BY 1", true),
+            ("SELECT id, repeat('a', $1) AS many FROM shop.orders WHERE id < 3 ORDER BY id", true),
+            ("SELECT CASE WHEN id > $1 THEN 'more' ELSE name END AS what FROM shop.orders ORDER BY id LIMIT 5", true),
+            ("SELECT 12 / $1 AS part FROM shop.orders WHERE id < 2", true),
+            ("SELECT id FROM shop.orders WHERE $1 > 1 AND id < 3 ORDER BY id", true),
+            ("SELECT id FROM shop.orders ORDER BY id LIMIT $1", false),
+            ("SELECT id, $1 AS told FROM shop.orders WHERE id < 3 ORDER BY id", false),
+        ] {
+            for user in ["otto", "ada", "bob"] {
+                let (before, mut asked) = (shop.used(), 0);
+                for number in numbers {
+                    let literal = shop.ask(user, &sql.replace("$1", &number.to_string())).await;
+                    let bound = shop.ask_with(user, sql, value(number)).await;
+                    assert_eq!(
+                        literal.as_ref().ok(),
+                        bound.as_ref().ok(),
+                        "{user} {number} {sql} {literal:?} {bound:?}"
+                    );
+                    asked += u64::from(bound.is_ok());
+                }
+                let used = shop.used() - before;
+                // Once for its values, once to be kept.
+                let most = if is_kept { asked - 2 } else { 0 };
+                assert!(used <= most && used + 2 >= most, "{user} {sql}: {used} of {most}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_plan_that_is_kept_is_told_of_like_any_other() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let sql = "SELECT count(*) AS n FROM shop.orders WHERE id >= $1";
+        let ask = async |value: ArrayRef| shop.ask_with("otto", sql, value).await;
+        let number = || Arc::new(Int64Array::from(vec![49_990])) as ArrayRef;
+        let unfit = || Arc::new(StringArray::from(vec!["hunter2"])) as ArrayRef;
+        let first = ask(number()).await.unwrap();
+        let refused = ask(unfit()).await.unwrap_err();
+        for _ in 0..3 {
+            assert_eq!(ask(number()).await.unwrap(), first);
+        }
+        assert!(shop.used() > 0);
+        let (again, none) = (ask(unfit()).await.unwrap_err(), shop.ask("otto", sql).await.unwrap_err());
+        assert_eq!((again.class, &again.message), (refused.class, &refused.message));
+        assert!(!again.message.contains("hunter2") && none.message.contains("number of parameters"), "{again} {none}");
+        let later = Request { values: Values::Later, ..Request::new(sql) };
+        let principal = shop.engine.mesh().principal("otto").unwrap();
+        let planned = shop.engine.plan_request(&principal, later).await.unwrap();
+        assert_eq!(planned.parameters().fields().len(), 1);
+        assert!(planned.run().is_err(), "no value is bound");
+
+        shop.sell(ROWS..ROWS + 1).await;
+        let begun = Instant::now();
+        while ask(number()).await.unwrap() == first {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the new snapshot is not seen");
         }
     });
 }

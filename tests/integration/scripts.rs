@@ -102,6 +102,15 @@ async fn run(path: &Path) -> Vec<String> {
                 continue;
             }
         };
+        // By the plan that was kept, if it was one that can be.
+        if matches!(kind, Kind::Query | Kind::Sorted) {
+            match answer(remote, kind, &sql).await {
+                Ok(again) if again == found => {}
+                again => {
+                    wrong.push(format!("{}: {sql}\nfirst:\n{}\nthen: {again:?}", path.display(), found.join("\n")))
+                }
+            }
+        }
         if found != expected {
             wrong.push(format!(
                 "{}: {sql}\nexpected:\n{}\nfound:\n{}",

@@ -18,8 +18,8 @@ mod statistics;
 mod transform;
 mod values;
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use datafusion::arrow::array::{Array, UInt32Array};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -36,6 +36,7 @@ use avro::Bad;
 use list::Listed;
 use manifest::{DataManifest, DeleteEntry, DeleteManifest, Foreign, Frame};
 pub(super) use manifest::{Told, ToldColumn};
+use statistics::Facts;
 
 /// The id of a field that no manifest knows anything of.
 pub(super) const UNKNOWN: i32 = -1;
@@ -53,6 +54,8 @@ pub(super) struct FileIndex {
 #[derive(Debug, Clone)]
 pub(super) struct Chosen<'a> {
     parts: Vec<Part<'a>>,
+    /// The facts that were asked for, by the ids and types of their fields: whoever scans asks for the same ones several times.
+    told: Arc<Mutex<HashMap<(i32, DataType), Arc<Facts>>>>,
 }
 
 /// The files that are chosen from one manifest: some rows, or all.
@@ -257,7 +260,8 @@ impl FileIndex {
 
     /// All files.
     pub(super) fn all(&self) -> Chosen<'_> {
-        Chosen { parts: self.manifests.iter().map(|manifest| Part { manifest, rows: None }).collect() }
+        let parts = self.manifests.iter().map(|manifest| Part { manifest, rows: None }).collect();
+        Chosen { parts, told: Arc::default() }
     }
 
     /// What it has more than an earlier one, if it has all that that has, and no manifest has files of both.
@@ -289,7 +293,7 @@ impl FileIndex {
                 parts.push(Part { manifest, rows: Some(rows) });
             }
         }
-        Chosen { parts }
+        Chosen { parts, told: Arc::default() }
     }
 }
 

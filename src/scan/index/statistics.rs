@@ -6,7 +6,8 @@
 //! NaN is above all numbers here. So where there may be some, nothing is known of the highest value, but a file has no
 //! value below its lower bound, and none that equals a number beyond its upper one.
 
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, PoisonError};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, UInt64Array, new_null_array};
 use datafusion::arrow::compute::{SortOptions, concat, filter, nullif, sort_to_indices, take};
@@ -23,6 +24,7 @@ use super::{Asked, Chosen, Part};
 use crate::scan::entry::{DataFile, Known};
 
 /// One column of some files; all arrays have a place for each.
+#[derive(Debug)]
 pub(super) struct Facts {
     pub(super) min: ArrayRef,
     pub(super) max: ArrayRef,
@@ -266,6 +268,15 @@ impl Chosen<'_> {
         }
     }
 
+    /// What there is in one column.
+    fn told(&self, field: i32, of: &DataType) -> Result<Arc<Facts>> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match told.entry((field, of.clone())) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => Arc::clone(place.insert(Arc::new(self.facts(field, of, Purpose::Statistics)?))),
+        })
+    }
+
     pub(super) fn row_counts(&self) -> Result<UInt64Array> {
         let parts: Vec<UInt64Array> =
             self.parts.iter().map(|part| of_rows(part, &part.manifest.rows)).collect::<std::result::Result<_, _>>()?;
@@ -286,7 +297,7 @@ impl Chosen<'_> {
         let mut all = vec![vec![Known::default(); asked.ids.len()]; self.len()];
         for column in needed {
             let Some((field, of)) = asked.get(*column) else { continue };
-            let facts = self.facts(field, of, Purpose::Statistics)?;
+            let facts = self.told(field, of)?;
             for (row, file) in all.iter_mut().enumerate() {
                 if let Some(known) = file.get_mut(*column) {
                     *known = facts.known(row, of)?;
@@ -314,7 +325,7 @@ impl Chosen<'_> {
             else {
                 continue;
             };
-            *into = self.facts(field, of, Purpose::Statistics)?.merged(&rows, of)?;
+            *into = self.told(field, of)?.merged(&rows, of)?;
             into.min_value = into.min_value.clone().map(|value| asked.seen(*column, value));
             into.max_value = into.max_value.clone().map(|value| asked.seen(*column, value));
             into.byte_size = self.byte_size(field, of, statistics.num_rows);
@@ -328,7 +339,7 @@ impl Chosen<'_> {
         let mut found = Vec::new();
         for column in needed {
             let Some((field, of)) = asked.get(*column) else { continue };
-            if is_float(of) && self.facts(field, of, Purpose::Statistics)?.nan.true_count() > 0 {
+            if is_float(of) && self.told(field, of)?.nan.true_count() > 0 {
                 found.push(*column);
             }
         }

@@ -12,12 +12,12 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::estimate::width;
 use super::states;
+use crate::session::finish::with_config;
 
 /// The bytes of a batch that a statement is let make by one expression, roughly.
 const BATCH: u64 = 8 << 20;
@@ -48,7 +48,7 @@ pub(in crate::session) fn narrowed(state: &SessionState, plan: &LogicalPlan) -> 
         return Ok(None);
     }
     let config = state.config().clone().with_batch_size(rows);
-    Ok(Some(SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build()))
+    Ok(Some(with_config(state, config)))
 }
 
 struct Found {

@@ -22,6 +22,8 @@ pub struct Answer {
     pub rows: Result<Rows, Error>,
     /// With parameters in the places of its numbers, to which these are bound.
     pub bound: Option<Result<Rows, Error>>,
+    /// Both once more, by plans that were kept.
+    pub again: [Option<Result<Rows, Error>>; 2],
     pub plan: Result<Vec<Vec<String>>, String>,
     pub policy: Result<Vec<Vec<String>>, String>,
     pub profile: Result<Vec<Vec<String>>, String>,
@@ -39,12 +41,18 @@ pub struct Rows {
 /// Asks a statement, what its plan is, and what the policies say of it.
 pub async fn ask(engine: &Arc<Engine>, who: &Principal, query: &Query) -> Answer {
     let request = |sql: &str, values| Request { values, ..Request::new(sql) };
-    let bound = match parameters(&query.sql) {
-        Some((sql, values)) => Some(rows(engine, who, request(&sql, Values::Row(values, 0))).await),
-        None => None,
-    };
+    let (mut bound, mut bound_again) = (None, None);
+    if let Some((sql, values)) = parameters(&query.sql) {
+        let ask = || rows(engine, who, request(&sql, Values::Row(values.clone(), 0)));
+        bound = Some(ask().await);
+        // The second time its plan is kept, the third time it is used.
+        let _ = ask().await;
+        bound_again = Some(ask().await);
+    }
+    let ask = || rows(engine, who, request(&query.sql, Values::None));
     Answer {
-        rows: rows(engine, who, request(&query.sql, Values::None)).await,
+        rows: ask().await,
+        again: [Some(ask().await), bound_again],
         bound,
         plan: told(engine, who, query, "EXPLAIN").await,
         policy: told(engine, who, query, "EXPLAIN POLICY").await,
@@ -129,9 +137,16 @@ pub fn difference(query: &Query, one_partition: bool, a: &Answer, b: &Answer) ->
     if query.is_restricted && counts(&a.profile) != counts(&b.profile) {
         return told("EXPLAIN ANALYZE", &a.profile, &b.profile);
     }
-    let bound = a.bound.as_ref().zip(b.bound.as_ref());
-    let bound = bound.and_then(|(a, b)| rows_differ(query, one_partition, a, b));
-    rows_differ(query, one_partition, &a.rows, &b.rows).or(bound.map(|found| format!("with parameters, {found}")))
+    let differ = |a: Option<&Result<Rows, Error>>, b: Option<&Result<Rows, Error>>, how: &str| {
+        let (a, b) = a.zip(b)?;
+        rows_differ(query, one_partition, a, b).map(|found| format!("{how}, {found}"))
+    };
+    rows_differ(query, one_partition, &a.rows, &b.rows)
+        .or_else(|| differ(a.bound.as_ref(), b.bound.as_ref(), "with parameters"))
+        .or_else(|| differ(a.again[0].as_ref(), b.again[0].as_ref(), "the second time"))
+        .or_else(|| differ(a.again[1].as_ref(), b.again[1].as_ref(), "with parameters, the third time"))
+        .or_else(|| differ(Some(&a.rows), a.again[0].as_ref(), "from the first time to the second"))
+        .or_else(|| differ(a.bound.as_ref(), a.again[1].as_ref(), "from the first time to the third, with parameters"))
 }
 
 /// What a profile tells beside the plan, which `EXPLAIN` is compared by: each figure in it.
