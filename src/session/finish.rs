@@ -21,6 +21,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::caution::cautious;
 use super::growth::{apportioned, bounded, narrowed};
 use super::interrupt::interruptible;
+use super::once::together;
 use super::planning::failed;
 use super::sieve::sieved;
 use crate::error::{Class, Error};
@@ -101,7 +102,10 @@ pub(super) async fn physical(
     let running = narrowed.as_ref().unwrap_or(state);
     let cautious = cautious(running, &logical, restricted).map_err(failed)?;
     let planning = cautious.as_ref().unwrap_or(running);
-    let physical = planning.query_planner().create_physical_plan(&logical, planning).await.map_err(failed)?;
+    let (once, commons) = together(&logical).map_err(failed)?.unzip();
+    let whole = once.as_ref().unwrap_or(&logical);
+    let physical = planning.query_planner().create_physical_plan(whole, planning).await.map_err(failed)?;
+    commons.iter().flatten().for_each(|common| common.planned());
     timed("verify", None, || cleared.verify_physical(&physical)).map_err(|refusal| unverified(&refusal))?;
     Ok(Finished { manner: Manner::of(running), optimized, logical, physical })
 }

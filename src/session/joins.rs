@@ -72,6 +72,11 @@ pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
+/// How many rows a plan reads of its tables, where that is known.
+pub(super) fn read(plan: &LogicalPlan) -> Option<f64> {
+    figures(plan, &[]).map(|figures| figures.read)
+}
+
 /// The pass.
 #[derive(Debug, Default)]
 pub(super) struct Joins;

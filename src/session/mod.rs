@@ -43,6 +43,8 @@ mod limits;
 mod measure;
 mod namesakes;
 mod nested;
+#[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
+mod once;
 mod outer;
 mod pages;
 mod parameters;
