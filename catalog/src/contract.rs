@@ -52,6 +52,8 @@ pub struct Contract {
     pub closed_rows: bool,
     /// Whether nobody reads it while it is older than it promises (`polder.stale: refuse`).
     pub refuses_stale: bool,
+    /// Whether results of queries over it may be kept (`polder.results: keep`).
+    pub keeps_results: bool,
     /// The product's own tags.
     pub tags: BTreeSet<String>,
     /// The columns, in the order in which they are served.

@@ -72,6 +72,9 @@ pub struct Serve {
     /// A file that keeps what came of these rules over restarts, the last twenty findings of each product
     #[arg(long, value_name = "FILE", requires = "check_every")]
     quality_log: Option<PathBuf>,
+    /// The most that is held of results whose contracts let them be kept (`polder.results: keep`); 0 keeps none
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
+    results: u64,
     #[command(flatten)]
     audit: Audit,
     #[command(flatten)]
@@ -233,7 +236,8 @@ impl Serve {
         let observer = self.audit.observer()?.telling(self.lineage.sink()?).tracing(self.traces.sink()?);
         let observer = Arc::new(observer);
         let options = for_many(self.limits.options(), self.at_once);
-        let options = Options { patience, lake, observer, ..options };
+        let results = usize::try_from(self.results).unwrap_or(usize::MAX);
+        let options = Options { patience, lake, observer, results, ..options };
         let engine = engine(&self.mesh, options)?;
         let follow = Follow { every: Duration::from_secs(self.follow), hangup: true };
         let past = self.quality_log.map(|path| {

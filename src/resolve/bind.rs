@@ -263,6 +263,7 @@ mod tests {
             document: Arc::new(Value::Null),
             closed_rows: false,
             refuses_stale: false,
+            keeps_results: false,
         };
         let field = |id, name: &str, kind| Arc::new(NestedField::optional(id, name, kind));
         let text = || TableType::Primitive(PrimitiveType::String);

@@ -342,7 +342,7 @@ impl Resolver {
         let snapshot = scan.snapshot_id();
         let filter = cut.rows(name, &rows, &scan.schema())?;
         let restricted = restricted || restricts(&grants, &rows);
-        let stamp = Stamp::of(&open, snapshot, &grants, &rows);
+        let stamp = Stamp::of(&open, snapshot, &grants, &rows, &product.contract);
         let reference = TableReference::partial(name.product.domain().as_str(), table_part(name));
         let reference = versioned(&reference, at.text.as_deref());
         let source = Arc::clone(&scan);

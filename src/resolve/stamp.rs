@@ -5,6 +5,7 @@
 //! table of a catalog that makes demands of its readers, a mask with a salt for each statement, a derived product, and the
 //! tables of the mesh itself.
 
+use polder_catalog::contract::Contract;
 use polder_catalog::policy::{Access, ColumnGrant, Mask, Rows};
 
 use crate::lake::{Identity, OpenTable};
@@ -16,17 +17,35 @@ pub struct Stamp {
     snapshot: Option<i64>,
     columns: Vec<(String, Access)>,
     rows: Rows,
+    keeps_results: bool,
 }
 
 impl Stamp {
-    pub(super) fn of(open: &OpenTable, snapshot: Option<i64>, columns: &[ColumnGrant], rows: &Rows) -> Option<Self> {
+    pub(super) fn of(
+        open: &OpenTable,
+        snapshot: Option<i64>,
+        columns: &[ColumnGrant],
+        rows: &Rows,
+        contract: &Contract,
+    ) -> Option<Self> {
         let lasts = open.until.is_none() && open.restrictions.is_none() && !columns.iter().any(is_salted);
         lasts.then(|| Self {
             table: open.identity(),
             snapshot,
             columns: columns.iter().map(|grant| (grant.column.clone(), grant.access.clone())).collect(),
             rows: rows.clone(),
+            keeps_results: contract.keeps_results,
         })
+    }
+
+    /// Whether its product lets results be kept.
+    pub fn keeps_results(&self) -> bool {
+        self.keeps_results
+    }
+
+    /// Whether what is shown of it is the same for everybody of whom a stamp is equal: its rows can hang on who asks.
+    pub fn is_everybodys(&self) -> bool {
+        self.rows.are_all()
     }
 
     /// How many columns it tells of.

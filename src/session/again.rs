@@ -116,6 +116,8 @@ pub(super) struct Kept {
     /// Its parameters, with their types.
     pub(super) offered: SchemaRef,
     pub(super) way: Way,
+    /// What it asks, where its rows may be kept and it has no parameters.
+    pub(super) question: Option<LogicalPlan>,
     /// What it holds, roughly.
     held: usize,
 }
@@ -142,14 +144,17 @@ impl Way {
 
     /// The way to an optimized plan over these tables, if it scans nothing else.
     pub(super) fn optimized(plan: &LogicalPlan, tables: &[Scanned]) -> Option<Self> {
-        let bare = over(plan, |scan| {
-            let provider = source_as_provider(&scan.source).ok()?;
-            let is_of =
-                |(name, _, table): &Scanned| *name == scan.table_name && Arc::ptr_eq(&table.provider, &provider);
-            tables.iter().any(is_of).then(|| Arc::new(LogicalTableSource::new(scan.source.schema())) as _)
-        });
-        bare.ok().map(Self::Optimized)
+        detached(plan, tables).ok().map(Self::Optimized)
     }
+}
+
+/// A plan over these tables without them.
+pub(super) fn detached(plan: &LogicalPlan, tables: &[Scanned]) -> Result<LogicalPlan> {
+    over(plan, |scan| {
+        let provider = source_as_provider(&scan.source).ok()?;
+        let is_of = |(name, _, table): &Scanned| *name == scan.table_name && Arc::ptr_eq(&table.provider, &provider);
+        tables.iter().any(is_of).then(|| Arc::new(LogicalTableSource::new(scan.source.schema())) as _)
+    })
 }
 
 /// An optimized plan over the tables of a statement.
@@ -186,7 +191,8 @@ impl Kept {
         };
         let held = expressions(logical).ok()?.saturating_add(held + columns * COLUMN);
         let (flow, offered) = (ready.flow.clone(), Arc::clone(&ready.parameters));
-        Some(Self { tables, flow, names: names.to_vec(), offered, way, held })
+        let question = ready.question.clone().filter(|_| names.is_empty());
+        Some(Self { tables, flow, names: names.to_vec(), offered, way, question, held })
     }
 
     /// Whether it is of use to who has these values, or none.
@@ -384,7 +390,8 @@ mod tests {
 
     fn entry(weight: usize) -> Entry {
         let (flow, offered) = (Flow::default(), Arc::new(Schema::empty()));
-        let plan = Kept { tables: Vec::new(), flow, names: Vec::new(), offered, way: Way::Once, held: weight };
+        let (tables, names, way) = (Vec::new(), Vec::new(), Way::Once);
+        let plan = Kept { tables, flow, names, offered, way, question: None, held: weight };
         Entry { plan: Arc::new(plan), weight, used: Instant::now() }
     }
 

@@ -24,6 +24,7 @@ use super::heeded::ruled;
 use super::life::{Life, Timeout};
 use super::limits::{Allowance, Bound, Lanes, Place, Shared, count_processors};
 use super::redact::Names;
+use super::results::Results;
 use super::running::{Basis, Running};
 use super::spill::Spill;
 use super::threads::{Threads, Work};
@@ -66,6 +67,8 @@ pub struct Engine {
     pub(super) base: SessionState,
     /// Plans that are used again.
     pub(super) again: Again,
+    /// Results that are used again.
+    pub(super) results: Arc<Results>,
     /// What plans the queries of derived products.
     derivations: Arc<Derivations>,
     timeout: Duration,
@@ -151,7 +154,7 @@ impl Engine {
         Structs::measure(&mut base).map_err(|error| Error::new(Class::Bug, error.to_string()))?;
         let served = Served::new(mesh);
         let running = Running::new(Arc::clone(&served));
-        let Options { timeout, patience, memory, observer, .. } = options;
+        let Options { timeout, patience, memory, results, observer, .. } = options;
         let at_once = options.at_once.map(|most| Bound::of_all(most, options.wait));
         let planned = Bound::of_planner(threads + spared, spared, options.wait);
         let stalled = AtomicU64::new(0);
@@ -164,6 +167,7 @@ impl Engine {
             seen,
             base,
             again: Again::default(),
+            results: Results::new(results),
             derivations,
             timeout,
             patience,
@@ -195,6 +199,7 @@ impl Engine {
         self.lake.keep(mesh.domains());
         let now = self.served.swap(mesh);
         self.again.forget(now.epoch);
+        self.results.forget(now.epoch);
         self.running.review(&now)
     }
 
@@ -340,6 +345,7 @@ impl Engine {
         let held = self.memory_in_use();
         self.spill.render()
             + &self.again.render()
+            + &self.results.render()
             + &format!(
                 "# HELP polder_memory_bytes Bytes that running queries hold of the memory for queries.\n\
                  # TYPE polder_memory_bytes gauge\n\

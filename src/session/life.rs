@@ -12,10 +12,12 @@ use std::time::Duration;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::execute_stream;
-use futures::{Stream, StreamExt};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{Stream, StreamExt, stream};
 use polder_catalog::mesh::ResourceGroup;
 use tokio::time::{Instant, Sleep};
 
@@ -23,6 +25,7 @@ use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::engine::Turn;
 use super::finish::starting;
 use super::limits::{Allowance, Place, scanned};
+use super::results::{Coming, Slot};
 use super::running::{Leave, Registered, Stopper};
 use super::scans::Scans;
 use super::threads::Work;
@@ -309,7 +312,7 @@ async fn pass<P: Packer>(
     told: &mut Told,
     mut allowance: Option<&mut Allowance>,
 ) -> Result<(), Halt> {
-    let Planned { plan, schema, guarded, valued, .. } = planned;
+    let Planned { plan, schema, guarded, valued, result, .. } = planned;
     let failed = |error: DataFusionError| {
         let error = failure::running(&error, guarded.as_ref());
         if valued { failure::valued(error) } else { error }
@@ -317,7 +320,12 @@ async fn pass<P: Packer>(
     // It is told of when all that reads has been let go, however this ends.
     let _scans = Scans::of(&plan);
     let mut encoding = Stretch::of("encode");
-    let started = starting(plan).and_then(|plan| execute_stream(plan, context));
+    let found = result.as_ref().and_then(Slot::found);
+    let mut coming = result.filter(|_| found.is_none()).map(Slot::coming);
+    let started = match found {
+        Some(rows) => Ok(again(Arc::clone(&schema), rows)),
+        None => starting(plan).and_then(|plan| execute_stream(plan, context)),
+    };
     let mut batches = started.map_err(failed)?;
     while let Some(batch) = batches.next().await {
         // A parameter may be NULL, so that the announced columns may be where these are not.
@@ -326,13 +334,24 @@ async fn pass<P: Packer>(
             allowance.rows(batch.num_rows())?;
         }
         told.entry.rows(batch.num_rows());
+        coming = coming.and_then(|coming| coming.with(&batch));
         encoding.turn(|| packer.load(batch))?;
         pack(&mut packer, feeder, told, &mut allowance, &mut encoding).await?;
     }
     encoding.turn(|| packer.close())?;
     pack(&mut packer, feeder, told, &mut allowance, &mut encoding).await?;
     // That there are no rows is an answer too.
-    Ok(told.commit.done().await?)
+    told.commit.done().await?;
+    if let Some(coming) = coming {
+        coming.whole();
+    }
+    Ok(())
+}
+
+/// Rows that were kept.
+fn again(schema: SchemaRef, rows: Arc<Vec<RecordBatch>>) -> SendableRecordBatchStream {
+    let batches = (0..rows.len()).filter_map(move |place| rows.get(place).cloned().map(Ok));
+    make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(batches))))
 }
 
 /// Lets all parcels leave that there are.

@@ -52,10 +52,12 @@ mod parts;
 mod planning;
 mod profile;
 mod purpose;
+mod recall;
 mod record;
 mod recursion;
 mod redact;
 mod request;
+mod results;
 mod running;
 mod sample;
 mod scans;
@@ -98,6 +100,8 @@ pub use crate::resolve::{Flaw, Health, Link, Page, PageColumn, Untagged, Use, Ve
 pub struct Options {
     /// Bytes for all queries together before they spill.
     pub memory: usize,
+    /// Bytes of results that are kept for products that allow it.
+    pub results: usize,
     /// Where they spill to; a temporary directory by default.
     pub spill: Option<PathBuf>,
     /// How long one statement may take.
@@ -125,6 +129,7 @@ impl Default for Options {
         let (lake, observer) = (lake::Options::default(), Arc::default());
         Self {
             memory: 2 << 30,
+            results: 64 << 20,
             spill: None,
             timeout,
             patience: timeout,

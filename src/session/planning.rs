@@ -19,19 +19,19 @@ use polder_catalog::policy::{Access, ColumnGrant};
 use polder_catalog::principal::Principal;
 use tokio::time::Instant;
 
-use super::again::{self, Kept, Key, Way, afresh, lasts};
+use super::again::{Kept, Key, Way, lasts};
 use super::failure::Guarded;
-use super::finish::{Finished, Manner, finish, folded, optimized, physical, with_config};
+use super::finish::{Finished, Manner, finish, optimized, with_config};
 use super::gate::{Admitted, Gated, admit};
 use super::life::Life;
 use super::outer::undenied;
 use super::parameters::{Bound, Unbound, bind, counted, same_columns};
 use super::profile::ProfileExec;
+use super::recall::recall;
+use super::results::{Slot, question};
 use super::running::Basis;
-use super::tables::{Prepared, newest, prepare, reference};
-use super::{
-    Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, nested, parameters, purpose, record,
-};
+use super::tables::{Prepared, prepare, reference};
+use super::{Age, Engine, Packer, Pins, Request, Rows, Values, explain, failure, life, nested, purpose, record};
 use crate::error::{Class, Error};
 use crate::guard::flow::{Flow, Unknown, flow};
 use crate::guard::{WithoutFigures, inside};
@@ -53,6 +53,8 @@ pub struct Planned {
     pub(super) schema: SchemaRef,
     /// Whether values stand in the places of parameters.
     pub(super) valued: bool,
+    /// Where its rows may be kept.
+    pub(super) result: Option<Slot>,
     parameters: SchemaRef,
     pins: Pins,
     snapshots: Pins,
@@ -168,7 +170,7 @@ impl Planned {
             self.notices.push(format!("figures are left out, since something is kept from you in {names}"));
         }
         let profile = Arc::new(ProfileExec::over(self.plan, self.guarded.is_some()));
-        Self { schema: profile.schema(), plan: profile, ..self }
+        Self { schema: profile.schema(), plan: profile, result: None, ..self }
     }
 
     /// Runs it for a reader of this process, who may take its time.
@@ -223,9 +225,9 @@ pub(super) async fn plan(
 ) -> Result<Planned, Error> {
     let key = Key::of(epoch, &resolver.principal, request);
     if let Some(key) = &key
-        && let Some(ready) = planned_before(engine, resolver, request, key).await?
+        && let Some(ready) = recall(engine, resolver, request, key).await?
     {
-        return Ok(ready.planned(engine, life));
+        return Ok(ready.remembered(engine, resolver, epoch, life));
     }
     let Gated { statement, parameters } = timed("gate", None, || admit(&request.sql))?;
     counted(&parameters, &request.values)?;
@@ -243,10 +245,9 @@ pub(super) async fn plan(
             if let (Some(key), Some(kept)) = (key, kept) {
                 engine.again.keep(key, kept);
             }
-            let planned = ready.planned(engine, life);
             match &request.part {
-                Some(part) => planned.only(part),
-                None => Ok(planned),
+                Some(part) => ready.planned(engine, life).only(part),
+                None => Ok(ready.remembered(engine, resolver, epoch, life)),
             }
         }
         Admitted::Explain(query) => {
@@ -300,14 +301,16 @@ struct Asked<'a> {
 
 /// What planning has made, before it becomes the caller's.
 pub(super) struct Ready {
-    manner: Manner,
-    physical: Arc<dyn ExecutionPlan>,
+    pub(super) manner: Manner,
+    pub(super) physical: Arc<dyn ExecutionPlan>,
     pub(super) tables: Vec<Scanned>,
     pub(super) flow: Flow,
     /// What to say of columns that it compares.
-    unlike: BTreeSet<String>,
+    pub(super) unlike: BTreeSet<String>,
     pub(super) parameters: SchemaRef,
-    valued: bool,
+    pub(super) valued: bool,
+    /// What it asks, where its rows may be kept.
+    pub(super) question: Option<LogicalPlan>,
 }
 
 /// What planning has made of a query.
@@ -319,8 +322,15 @@ struct Made {
 }
 
 impl Ready {
+    /// The same where its rows may be those of an earlier statement, or a later one's.
+    fn remembered(mut self, engine: &Arc<Engine>, resolver: &Resolver, epoch: u64, life: Life) -> Planned {
+        let slot = |question| engine.results.slot(epoch, &resolver.principal, question, &self.tables);
+        let result = self.question.take().and_then(slot);
+        Planned { result, ..self.planned(engine, life) }
+    }
+
     fn planned(self, engine: &Arc<Engine>, life: Life) -> Planned {
-        let Self { manner, physical, tables, flow, unlike, parameters, valued } = self;
+        let Self { manner, physical, tables, flow, unlike, parameters, valued, question: _ } = self;
         let mut notices: Vec<String> = Vec::new();
         for (scan, _, table) in &tables {
             let masked = table.masked_notice(flow.sources().filter(|source| source.table == *scan));
@@ -352,6 +362,8 @@ impl Ready {
             },
             parameters,
             valued,
+            // Only where a whole query is asked.
+            result: None,
             pins: tables.iter().filter_map(|(_, _, table)| Some((table.pin_name(), table.snapshot?))).collect(),
             notices,
             ages: tables.iter().filter_map(|(_, _, table)| Some((table.name.clone(), table.age?))).collect(),
@@ -381,65 +393,6 @@ fn nullable(schema: &Schema) -> SchemaRef {
 /// A state for plans that are shown, in which the guards of restricted tables tell no figures.
 fn without_figures(engine: &Engine) -> SessionState {
     with_config(&engine.base, engine.base.config().clone().with_extension(Arc::new(WithoutFigures)))
-}
-
-/// What was planned before for the same statement, if it is still right.
-async fn planned_before(
-    engine: &Engine,
-    resolver: &Resolver,
-    request: &Request,
-    key: &Key,
-) -> Result<Option<Ready>, Error> {
-    let Some(kept) = engine.again.find(key).filter(|kept| kept.is_for(&request.values)) else { return Ok(None) };
-    purpose::entitled(resolver)?;
-    let names = kept.tables.iter().map(|(_, reference, _)| reference.clone()).collect();
-    let found = newest(resolver, request, names, Over::Tables).await?;
-    let scans = kept.tables.iter().map(|(scan, ..)| scan.clone());
-    let tables: Vec<Scanned> = scans.zip(found).map(|(scan, (reference, table))| (scan, reference, table)).collect();
-    if !kept.stands_on(&tables) {
-        return Ok(None);
-    }
-    let made = match &kept.way {
-        Way::Once => None,
-        Way::Whole(manner, physical) => afresh(physical).map(|physical| (manner.clone(), physical)),
-        Way::Optimized(plan) => spanned("plan", None, once_more(engine, request, &kept, plan, &tables)).await?,
-    };
-    let Some((manner, physical)) = made else { return Ok(None) };
-    engine.again.count();
-    Ok(Some(Ready {
-        manner,
-        physical,
-        unlike: resolver.unlike(&kept.flow, &tables),
-        tables,
-        flow: kept.flow.clone(),
-        parameters: Arc::clone(&kept.offered),
-        valued: !kept.names.is_empty(),
-    }))
-}
-
-/// Makes an optimized plan physical once more, with the values and over the tables of this statement. `None` where it has
-/// to be planned from its text.
-async fn once_more(
-    engine: &Engine,
-    request: &Request,
-    kept: &Kept,
-    plan: &LogicalPlan,
-    tables: &[Scanned],
-) -> Result<Option<(Manner, Arc<dyn ExecutionPlan>)>, Error> {
-    let mut state = engine.base.clone();
-    state.mark_start_execution();
-    let valued = !kept.names.is_empty();
-    let plan = again::over_tables(plan, tables).and_then(|plan| match &request.values {
-        Values::Row(batch, row) if valued => {
-            parameters::filled(plan, &kept.names, &kept.offered, (batch, *row)).and_then(|plan| folded(&state, plan))
-        }
-        _ => Ok(plan),
-    });
-    // What is wrong with it is told where it is planned from its text.
-    let Ok(plan) = plan else { return Ok(None) };
-    let finished = physical(&state, plan, tables.iter().map(|(_, _, table)| &table.provider), tables).await;
-    let finished = finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
-    Ok(Some((finished.manner, finished.physical)))
 }
 
 async fn query_plan(resolver: &Resolver, asked: Asked<'_>, base: SessionState) -> Result<Made, Error> {
@@ -486,8 +439,9 @@ async fn over_tables(
         (false, open) => open.map(|_| Way::Once),
     };
     let unlike = resolver.unlike(&flow, &tables);
-    let Finished { logical, physical, manner, .. } = finished;
-    let ready = Ready { manner, physical, tables, flow, unlike, parameters: offered, valued };
+    let Finished { optimized, logical, physical, manner } = finished;
+    let question = if lasts { question(&optimized, &tables) } else { None };
+    let ready = Ready { manner, physical, tables, flow, unlike, parameters: offered, valued, question };
     let kept = way.and_then(|way| Kept::of(&ready, asked.parameters, &logical, way));
     Ok(Made { ready, logical, kept })
 }
@@ -582,5 +536,6 @@ async fn whole_table(engine: &Arc<Engine>, table: Arc<dyn TableProvider>, life: 
     let Finished { physical, manner, .. } = finish(&state, &logical, [&table], &[]).await?;
     let parameters = Arc::new(Schema::empty());
     let (tables, flow, unlike) = (Vec::new(), Flow::default(), BTreeSet::new());
-    Ok(Ready { manner, physical, tables, flow, unlike, parameters, valued: false }.planned(engine, life))
+    let (valued, question) = (false, None);
+    Ok(Ready { manner, physical, tables, flow, unlike, parameters, valued, question }.planned(engine, life))
 }

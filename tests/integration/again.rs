@@ -13,7 +13,7 @@ use iceberg::spec::{NestedField, PrimitiveType, Schema, StructType, Type};
 use polder::error::Error;
 use polder::session::{Engine, Pins, Request, Values};
 use polder_catalog::mesh::Mesh;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::own::{self, Domain};
@@ -51,8 +51,9 @@ impl Shop {
         let place = Arc::new(NestedField::optional(3, "place", Type::Struct(StructType::new(place.into()))));
         let columns = [column(1, "id", PrimitiveType::Long), column(2, "name", PrimitiveType::String), place];
         let tables = [("orders", Schema::builder().with_fields(columns).build().unwrap())];
-        let users: [(&str, &[&str], _); 4] = [
+        let users: [(&str, &[&str], _); 5] = [
             ("otto", &["owners", "few"], json!({})),
+            ("olga", &["owners"], json!({})),
             ("ada", &["analysts"], json!({ "level": 3 })),
             ("bob", &["analysts"], json!({ "level": 5 })),
             ("gast", &["guests"], json!({})),
@@ -88,11 +89,24 @@ impl Shop {
         Ok(pretty_format_batches(&rows).unwrap().to_string())
     }
 
+    fn figure(&self, name: &str) -> u64 {
+        let text = self.engine.in_use();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap().parse().unwrap()
+    }
+
     /// How many statements used the plan of an earlier one.
     fn used(&self) -> u64 {
-        let text = self.engine.in_use();
-        let line = text.lines().find_map(|line| line.strip_prefix("polder_plans_used_again_total "));
-        line.unwrap().parse().unwrap()
+        self.figure("polder_plans_used_again_total")
+    }
+
+    /// Lets results be kept, or not.
+    fn says_of_results(&self, what: &str) {
+        let path = self.dir.path().join("shop/products/orders.odcs.yaml");
+        let mut contract: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        contract["customProperties"] = json!([{ "property": "polder.results", "value": what }]);
+        std::fs::write(&path, contract.to_string()).unwrap();
+        self.serve();
     }
 
     fn serve(&self) {
@@ -322,5 +336,56 @@ fn nobody_meets_the_plan_of_another_nor_one_of_an_earlier_mesh() {
         shop.serve();
         assert!(shop.ask("otto", sql).await.is_err());
         assert_eq!(shop.used(), 3);
+    });
+}
+
+#[test]
+fn a_result_is_kept_for_whom_the_same_is_shown_and_for_nobody_else() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let ask = async |user: &str, sql: &str| {
+            let before = shop.figure("polder_results_used_total");
+            let rows = shop.ask(user, sql).await.unwrap();
+            (rows, shop.figure("polder_results_used_total") > before)
+        };
+        let all = "SELECT count(*) AS n, max(name) AS last FROM shop.orders";
+        let some = "SELECT id, name FROM shop.orders WHERE id < 4 ORDER BY id";
+        for what in ["compute", "compute"] {
+            shop.says_of_results(what);
+            assert!(!ask("otto", all).await.1 && !ask("otto", all).await.1, "nobody allowed it");
+        }
+        shop.says_of_results("keep");
+        let (rows, kept) = ask("otto", all).await;
+        assert!(!kept);
+        assert_eq!(ask("otto", all).await, (rows.clone(), true));
+        // Other words for the same, and another owner.
+        assert_eq!(ask("olga", all).await, (rows.clone(), true));
+        assert!(!ask("otto", "SELECT count(*) AS m, max(name) AS last FROM shop.orders").await.1, "other columns");
+        // Rows that hang on who asks are of one alone.
+        let (of_ada, of_bob) = (ask("ada", some).await, ask("bob", some).await);
+        assert!(!of_ada.1 && !of_bob.1 && of_ada.0 != of_bob.0, "{of_ada:?} {of_bob:?}");
+        assert_eq!((ask("ada", some).await, ask("bob", some).await), ((of_ada.0, true), (of_bob.0, true)));
+        assert!(!ask("otto", some).await.1, "and the owner has another one");
+        for sql in
+            ["SELECT count(*) FROM shop.orders WHERE now() > '2020-01-01'", "SELECT random() FROM shop.orders LIMIT 1"]
+        {
+            assert!(!ask("otto", sql).await.1 && !ask("otto", sql).await.1, "{sql}");
+        }
+        assert!(!ask("gast", "SELECT name FROM shop.orders LIMIT 1").await.1);
+        assert!(!ask("gast", "SELECT name FROM shop.orders LIMIT 1").await.1, "its mask differs each time");
+        // What is written since is in the next answer.
+        shop.sell(ROWS..ROWS + 1).await;
+        let begun = Instant::now();
+        while ask("otto", all).await.0 == rows {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the new snapshot is not seen");
+        }
+        assert!(ask("otto", all).await.1);
+        // Another policy is another mesh.
+        shop.serve();
+        assert!(!ask("otto", all).await.1);
+        let access = shop.dir.path().join("shop/policies/access.cedar");
+        std::fs::write(&access, POLICIES.replace(r#"Group::"owners""#, r#"Group::"guests""#)).unwrap();
+        shop.serve();
+        assert!(shop.ask("otto", all).await.is_err());
     });
 }

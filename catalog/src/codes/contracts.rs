@@ -166,6 +166,12 @@ pub(super) const PAGES: &[Page] = &[
         "Keep `polder.query` or `physicalName`; `physicalType: view` tells a view from a table. Derived columns have neither a physical name nor a field id.",
     ),
     page(
+        "contract/results",
+        "`polder.results` is neither `keep` nor `compute`, or stands on a column",
+        "It says whether the rows of a query may be kept for the next one that would give the same.",
+        "Write it on the contract or on a schema object, with `keep` or `compute`.",
+    ),
+    page(
         "contract/rights",
         "`polder.rights` asks for rights that cannot be given",
         "A derived product is read with the rights of whoever asks, or with those of its owner where the standards allow it.",

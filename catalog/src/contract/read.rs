@@ -20,9 +20,11 @@ use crate::document::yaml::{Kind, Node};
 use crate::document::{Place, Report, Value, nearest, quote};
 
 /// The custom properties that are read here.
-const OWN: [&str; 6] = [ROWS, STALE, "polder.field_id", derived::QUERY, derived::RIGHTS, derived::DECLASSIFIED];
+const OWN: [&str; 7] =
+    [ROWS, STALE, RESULTS, "polder.field_id", derived::QUERY, derived::RIGHTS, derived::DECLASSIFIED];
 const ROWS: &str = "polder.rows";
 const STALE: &str = "polder.stale";
+const RESULTS: &str = "polder.results";
 
 /// A tag that a contract names, and where.
 pub(crate) type TagUse = (String, Place);
@@ -62,6 +64,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> Option<Document> {
         tags: own_tags,
         closed_rows: closed_rows(&own, report),
         refuses_stale: refuses_stale(&own, report),
+        keeps_results: keeps_results(&own, report),
         licence: licence(&own, report),
         document: Arc::new(Value::of(root)),
     };
@@ -101,6 +104,7 @@ struct Common {
     tags: BTreeSet<String>,
     closed_rows: bool,
     refuses_stale: bool,
+    keeps_results: Option<bool>,
     licence: Option<String>,
     document: Arc<Value>,
 }
@@ -205,6 +209,13 @@ fn refuses_stale(properties: &BTreeMap<String, &Node>, report: &mut Report) -> b
     is_closed(properties, (STALE, "contract/stale"), ["answer", "refuse"], report)
 }
 
+/// Whether results of queries over the product may be kept, where it says so: one that says something else than it can
+/// say keeps none.
+fn keeps_results(properties: &BTreeMap<String, &Node>, report: &mut Report) -> Option<bool> {
+    properties.get(RESULTS)?;
+    Some(!is_closed(properties, (RESULTS, "contract/results"), ["keep", "compute"], report))
+}
+
 /// Whether a property that has one of two values has the stricter one. What is neither is that as well.
 fn is_closed(
     properties: &BTreeMap<String, &Node>,
@@ -270,6 +281,7 @@ fn object(
     let data = data(&mut fields, &properties, report);
     let closed_rows = closed_rows(&properties, report) || common.closed_rows;
     let refuses_stale = refuses_stale(&properties, report) || common.refuses_stale;
+    let keeps_results = keeps_results(&properties, report).or(common.keeps_results).unwrap_or_default();
     let licence = licence(&properties, report).or_else(|| common.licence.clone());
     let properties = fields.list("properties", report);
     if properties.is_empty() {
@@ -299,6 +311,7 @@ fn object(
         data: data?,
         closed_rows,
         refuses_stale,
+        keeps_results,
         tags: own,
         columns,
         references,
@@ -549,7 +562,7 @@ fn position(fields: &mut Fields<'_>, is: &'static str, position: &'static str, r
 }
 
 fn field_id(properties: &BTreeMap<String, &Node>, report: &mut Report) -> Option<i32> {
-    for (name, code) in [(ROWS, "contract/rows"), (STALE, "contract/stale")] {
+    for (name, code) in [(ROWS, "contract/rows"), (STALE, "contract/stale"), (RESULTS, "contract/results")] {
         let Some(node) = properties.get(name) else { continue };
         let message = format!("`{name}` means nothing on a column");
         report.error(code, &node.place, message).help("it stands on the contract or on a schema object");
