@@ -43,10 +43,14 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::eliminate_group_by_constant::EliminateGroupByConstant;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 
+pub(super) use tree::asks;
+
+use super::keyed::Keyed;
 use figures::{Figures, figures, found, places};
 use order::{Class, Condition, Graph, Order, Set, bit};
 use share::{ANY, EQUAL};
@@ -64,6 +68,9 @@ pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     for rule in &mut rules {
         if rule.name() == EliminateCrossJoin::new().name() {
             *rule = Arc::new(Crossless(Arc::clone(rule)));
+        }
+        if rule.name() == EliminateGroupByConstant::new().name() {
+            *rule = Arc::new(Keyed(Arc::clone(rule)));
         }
     }
     // By then filters are where they belong, and only columns that are needed are left.

@@ -77,11 +77,13 @@ pub(super) fn is_part(plan: &LogicalPlan) -> bool {
 /// Whether an expression may meet other rows than those for which it was written: it gives a value for each, and no query
 /// hangs on it.
 pub(super) fn moves(expr: &Expr, schema: &DFSchema) -> bool {
-    let asks = |expr: &Expr| {
-        let is_query = matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
-        is_query || matches!(expr, Expr::SetComparison(_) | Expr::OuterReferenceColumn(..))
-    };
     is_total(expr, schema) && !expr.exists(|expr| Ok(asks(expr))).unwrap_or(true)
+}
+
+/// Whether an expression is a query of its own, or hangs on the row around it.
+pub(in crate::session) fn asks(expr: &Expr) -> bool {
+    let is_query = matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
+    is_query || matches!(expr, Expr::SetComparison(_) | Expr::OuterReferenceColumn(..))
 }
 
 fn is_plain(projection: &Projection) -> bool {
