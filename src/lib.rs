@@ -50,7 +50,7 @@
 //! - A derived product is planned as whoever asks, or as its owner where the mesh's standards allow it, and what is planned around
 //!   it never reaches into it ([`guard::QueryExec`]).
 //! - One query pins one snapshot of each table and version when it is planned.
-//! - The value of a parameter stands in the plan before it is optimized, as if it had been written there, and in no error.
+//! - The value of a parameter stands in the plan before it is verified, as if it had been written there, and in no error.
 //! - Time travel and metadata tables obey the grants of today; DataFusion's planner never meets a table version.
 //! - A change of the mesh holds from the next execution on, and a running statement that it would not allow as it was
 //!   planned ends before its next batch leaves.

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, TableReference, plan_datafusion_err};
 use datafusion::datasource::{provider_as_source, source_as_provider};
@@ -48,6 +48,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::UnionExec;
+use datafusion::scalar::ScalarValue;
 use polder_catalog::principal::Principal;
 
 use super::finish::{Finished, Manner};
@@ -69,7 +70,7 @@ const PLAN: usize = 64 << 10;
 /// What each file adds.
 const FILE: usize = 2 << 10;
 /// What each column of a table adds that is read.
-const COLUMN: usize = 1 << 10;
+pub(super) const COLUMN: usize = 1 << 10;
 /// What each expression adds, in the plan and in what filters by it.
 const EXPRESSION: usize = 512;
 
@@ -128,7 +129,7 @@ pub(super) enum Way {
     /// Nothing: values came with it once, and may never come again.
     Once,
     /// The way to an optimized plan, which has no tables and a place for each value.
-    Optimized(LogicalPlan),
+    Optimized(Box<LogicalPlan>),
     /// All of it. The plan never ran.
     Whole(Manner, Arc<dyn ExecutionPlan>),
 }
@@ -144,7 +145,7 @@ impl Way {
 
     /// The way to an optimized plan over these tables, if it scans nothing else.
     pub(super) fn optimized(plan: &LogicalPlan, tables: &[Scanned]) -> Option<Self> {
-        detached(plan, tables).ok().map(Self::Optimized)
+        detached(plan, tables).ok().map(Box::new).map(Self::Optimized)
     }
 }
 
@@ -310,8 +311,31 @@ impl Again {
     }
 }
 
+/// Whether a plan is equal to none that means something else: to DataFusion moments are equal in whatever zone they are
+/// told, which is another hour of the day.
+pub(super) fn is_told_apart(plan: &LogicalPlan) -> Result<bool> {
+    let mut apart = true;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                apart &= !matches!(expr, Expr::Literal(value, _) if is_zoned(value));
+                Ok(if apart { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+            })
+        })
+    })?;
+    Ok(apart)
+}
+
+/// Whether a value is a moment that is told in a zone of its own, and not as tables have it.
+fn is_zoned(value: &ScalarValue) -> bool {
+    match value {
+        ScalarValue::Dictionary(_, value) | ScalarValue::RunEndEncoded(.., value) => is_zoned(value),
+        value => matches!(value.data_type(), DataType::Timestamp(_, Some(zone)) if *zone != *"+00:00"),
+    }
+}
+
 /// How many bytes the expressions of a plan hold, roughly. A literal stands in a filter and in what scans by it.
-fn expressions(plan: &LogicalPlan) -> Result<usize> {
+pub(super) fn expressions(plan: &LogicalPlan) -> Result<usize> {
     let mut bytes = 0_usize;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {

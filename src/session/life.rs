@@ -25,7 +25,7 @@ use super::ahead::{End, Feeder, Queue, Unwanted, queue};
 use super::engine::Turn;
 use super::finish::starting;
 use super::limits::{Allowance, Place, scanned};
-use super::results::{Coming, Slot};
+use super::results::Slot;
 use super::running::{Leave, Registered, Stopper};
 use super::scans::Scans;
 use super::threads::Work;
@@ -270,7 +270,7 @@ fn context(planned: &Planned, environment: Arc<RuntimeEnv>) -> Arc<TaskContext> 
 
 /// Runs a query whose turn it is, within what its principal may use.
 async fn admitted<P: Packer>(
-    planned: Planned,
+    mut planned: Planned,
     of_group: Option<(Place, ResourceGroup)>,
     packer: P,
     feeder: &Feeder<P::Parcel>,
@@ -283,6 +283,9 @@ async fn admitted<P: Packer>(
         return spanned("execute", None, pass(planned, context, packer, feeder, told, None)).await;
     };
     let mut allowance = engine.allowance(group, &place);
+    // Who may read and compute so much has an answer by that alone, and not since somebody asked before.
+    let is_metered = allowance.most_scanned().is_some() || allowance.meter().is_some();
+    planned.result = planned.result.filter(|_| !is_metered);
     let environment = engine.environment(Some(&allowance))?;
     let context = context(&planned, environment);
     let (meter, plan, most) = (allowance.meter(), Arc::clone(&planned.plan), allowance.most_scanned());
@@ -320,7 +323,7 @@ async fn pass<P: Packer>(
     // It is told of when all that reads has been let go, however this ends.
     let _scans = Scans::of(&plan);
     let mut encoding = Stretch::of("encode");
-    let found = result.as_ref().and_then(Slot::found);
+    let found = result.as_ref().and_then(|slot| slot.found(&schema));
     let mut coming = result.filter(|_| found.is_none()).map(Slot::coming);
     let started = match found {
         Some(rows) => Ok(again(Arc::clone(&schema), rows)),
@@ -328,13 +331,14 @@ async fn pass<P: Packer>(
     };
     let mut batches = started.map_err(failed)?;
     while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(failed)?;
+        coming = coming.and_then(|coming| coming.with(&batch));
         // A parameter may be NULL, so that the announced columns may be where these are not.
-        let batch = batch.and_then(|batch| Ok(batch.with_schema(Arc::clone(&schema))?)).map_err(failed)?;
+        let batch = batch.with_schema(Arc::clone(&schema)).map_err(|error| failed(error.into()))?;
         if let Some(allowance) = &mut allowance {
             allowance.rows(batch.num_rows())?;
         }
         told.entry.rows(batch.num_rows());
-        coming = coming.and_then(|coming| coming.with(&batch));
         encoding.turn(|| packer.load(batch))?;
         pack(&mut packer, feeder, told, &mut allowance, &mut encoding).await?;
     }

@@ -38,6 +38,7 @@ mod heeded;
 mod interrupt;
 #[cfg_attr(test, allow(clippy::disallowed_methods, reason = "this room is the one that makes sessions"))]
 mod joins;
+mod keyed;
 mod life;
 mod limits;
 mod measure;

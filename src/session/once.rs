@@ -16,32 +16,28 @@
 //! short before a second place has begun, nothing is kept, and each place computes for itself; after that the statement
 //! is out of memory, as a sort is that cannot spill.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+mod buffers;
+mod shared;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, Result, Statistics, TableReference, exec_err, internal_err};
+use datafusion::common::{Result, Statistics, TableReference, internal_err};
 use datafusion::datasource::{provider_as_source, source_as_provider};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::session_state::SessionState;
-use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, TableType};
-use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::task::{ArcWake, waker};
-use futures::{Stream, StreamExt};
 
-use super::again::lasts;
-use super::joins::read;
+use super::again::{is_told_apart, lasts};
+use super::joins::{asks, read};
+use shared::{Common, Reader};
 
 /// What it is called in a plan.
 const NAME: &str = "OnceExec";
@@ -58,15 +54,18 @@ pub(super) fn together(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Vec<Ar
     if equal.is_empty() {
         return Ok(None);
     }
-    let mut commons: HashMap<LogicalPlan, (Arc<Common>, usize)> =
-        equal.into_iter().map(|(part, places)| (part, (Common::new(places), 0))).collect();
+    let numbered = equal.into_iter().enumerate();
+    let mut commons: HashMap<LogicalPlan, (Arc<Common>, usize, usize)> =
+        numbered.map(|(number, (part, places))| (part, (Common::new(places), number, 0))).collect();
     let plan = plan.clone().transform_down_with_subqueries(|node| {
-        let Some((common, places)) = commons.get_mut(&node) else { return Ok(Transformed::no(node)) };
+        let Some((common, number, places)) = commons.get_mut(&node) else { return Ok(Transformed::no(node)) };
         let schema = Arc::clone(node.schema());
-        let once = Once { place: *places, schema: Arc::clone(schema.inner()), common: Arc::clone(common), plan: node };
+        let place = *places;
+        let once = Once { place, schema: Arc::clone(schema.inner()), common: Arc::clone(common), plan: node };
         *places = places.saturating_add(1);
         let scan = TableScan {
-            table_name: TableReference::bare(NAME),
+            // Scans of one name are equal to DataFusion, whatever they scan, and of equal subqueries it runs one.
+            table_name: TableReference::bare(format!("{NAME} {number} {place}")),
             source: provider_as_source(Arc::new(once)),
             projection: None,
             projected_schema: schema,
@@ -75,7 +74,7 @@ pub(super) fn together(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Vec<Ar
         };
         Ok(Transformed::new(LogicalPlan::TableScan(scan), true, TreeNodeRecursion::Jump))
     })?;
-    Ok(Some((plan.data, commons.into_values().map(|(common, _)| common).collect())))
+    Ok(Some((plan.data, commons.into_values().map(|(common, ..)| common).collect())))
 }
 
 /// The largest groups that are in a plan more than once, and how often.
@@ -116,17 +115,13 @@ fn equal(plan: &LogicalPlan) -> Result<HashMap<LogicalPlan, usize>> {
 
 /// Whether a part of a plan is the same wherever it stands, and costs something.
 fn is_fit(part: &LogicalPlan) -> Result<bool> {
-    let mut fits = lasts(part)? && read(part).is_none_or(|rows| rows >= ROWS);
+    let mut fits = lasts(part)? && is_told_apart(part)? && read(part).is_none_or(|rows| rows >= ROWS);
     part.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             fits &= source_as_provider(&scan.source).is_ok_and(|provider| !provider.is::<CteWorkTable>());
         }
         node.apply_expressions(|expr| {
-            let hangs = |expr: &Expr| {
-                let is_query = matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
-                is_query || matches!(expr, Expr::SetComparison(_) | Expr::OuterReferenceColumn(..))
-            };
-            fits &= !expr.exists(|expr| Ok(hangs(expr)))?;
+            fits &= !expr.exists(|expr| Ok(asks(expr)))?;
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
@@ -176,135 +171,6 @@ struct OnceExec {
     common: Arc<Common>,
 }
 
-/// What the places of one part have in common.
-#[derive(Debug)]
-pub(super) struct Common {
-    places: usize,
-    planned: AtomicBool,
-    head: Mutex<Head>,
-    parts: Mutex<BTreeMap<usize, Arc<Mutex<Part>>>>,
-}
-
-#[derive(Debug, Default)]
-struct Head {
-    /// The place whose plan computes.
-    source: Option<(usize, Arc<dyn ExecutionPlan>, Arc<TaskContext>)>,
-    /// The places that are read.
-    begun: BTreeSet<usize>,
-    /// Whether each place computes for itself.
-    apart: bool,
-}
-
-/// A partition of what is computed.
-struct Part {
-    rows: Option<SendableRecordBatchStream>,
-    /// How it ended, if it did.
-    end: Option<Option<Arc<DataFusionError>>>,
-    /// The batches that some place has not read, each with its bytes, and how many came before them.
-    kept: VecDeque<(RecordBatch, usize)>,
-    before: usize,
-    /// How many batches each place has had.
-    had: BTreeMap<usize, usize>,
-    held: MemoryReservation,
-    waiting: Arc<Waiting>,
-}
-
-impl fmt::Debug for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").field("kept", &self.kept.len()).field("had", &self.had).finish_non_exhaustive()
-    }
-}
-
-/// Those who wait for the next batch: whoever asked last is not the only one.
-#[derive(Debug, Default)]
-struct Waiting(Mutex<Vec<Waker>>);
-
-impl Waiting {
-    fn add(&self, waker: &Waker) {
-        let mut waiting = locked(&self.0);
-        if !waiting.iter().any(|other| other.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
-    }
-
-    fn wake_others(&self, own: &Waker) {
-        let waiting = std::mem::take(&mut *locked(&self.0));
-        waiting.into_iter().filter(|other| !other.will_wake(own)).for_each(Waker::wake);
-    }
-}
-
-impl ArcWake for Waiting {
-    fn wake_by_ref(this: &Arc<Self>) {
-        let waiting = std::mem::take(&mut *locked(&this.0));
-        waiting.into_iter().for_each(Waker::wake);
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Common {
-    fn new(places: usize) -> Arc<Self> {
-        let (planned, head, parts) = Default::default();
-        Arc::new(Self { places, planned, head, parts })
-    }
-
-    /// Says that the plan is physical, and may be looked into.
-    pub(super) fn planned(&self) {
-        self.planned.store(true, Ordering::Release);
-    }
-
-    fn part(&self, partition: usize, context: &TaskContext) -> Arc<Mutex<Part>> {
-        let part = || {
-            let held = MemoryConsumer::new(NAME).register(context.memory_pool());
-            let (rows, end, kept, before, had, waiting) = Default::default();
-            Arc::new(Mutex::new(Part { rows, end, kept, before, had, held, waiting }))
-        };
-        Arc::clone(locked(&self.parts).entry(partition).or_insert_with(part))
-    }
-
-    /// Whether a batch is kept for the other places. Nothing is if memory is short before one of them has begun.
-    fn keep(&self, part: &mut Part, batch: &RecordBatch) -> Result<()> {
-        let bytes = batch.get_array_memory_size();
-        let mut head = locked(&self.head);
-        if !head.apart {
-            match part.held.try_grow(bytes) {
-                Ok(()) => {
-                    part.kept.push_back((batch.clone(), bytes));
-                    return Ok(());
-                }
-                Err(error) if head.begun.len() > 1 => return Err(error),
-                Err(_) => head.apart = true,
-            }
-        }
-        part.before = part.before.saturating_add(part.kept.len()).saturating_add(1);
-        part.kept.clear();
-        part.held.free();
-        Ok(())
-    }
-}
-
-impl Part {
-    /// Notes how many batches a place has had, and lets go of what all have.
-    fn passed(&mut self, place: usize, had: usize, places: usize) {
-        self.had.insert(place, had);
-        if self.had.len() < places {
-            return;
-        }
-        let least = self.had.values().copied().min().unwrap_or_default();
-        while self.before < least
-            && let Some((_, bytes)) = self.kept.pop_front()
-        {
-            self.before = self.before.saturating_add(1);
-            self.held.shrink(bytes);
-        }
-        if least == usize::MAX {
-            self.rows = None;
-        }
-    }
-}
-
 impl DisplayAs for OnceExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{NAME}: for {} places", self.common.places)
@@ -329,7 +195,7 @@ impl ExecutionPlan for OnceExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        if self.common.planned.load(Ordering::Acquire) { vec![&self.child] } else { Vec::new() }
+        if self.common.is_planned() { vec![&self.child] } else { Vec::new() }
     }
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -340,19 +206,7 @@ impl ExecutionPlan for OnceExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let reader = Reader {
-            part: self.common.part(partition, &context),
-            common: Arc::clone(&self.common),
-            place: self.place,
-            child: Arc::clone(&self.child),
-            context,
-            partition,
-            had: 0,
-            begun: false,
-            own: None,
-        };
-        // What is kept comes at once, so that a task is to yield among it.
-        Ok(make_cooperative(Box::pin(reader)))
+        Ok(Box::pin(Reader::of(&self.common, self.place, Arc::clone(&self.child), partition, context)))
     }
 
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
@@ -360,128 +214,20 @@ impl ExecutionPlan for OnceExec {
     }
 }
 
-/// The rows of a partition, for one place.
-struct Reader {
-    common: Arc<Common>,
-    part: Arc<Mutex<Part>>,
-    place: usize,
-    child: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
-    partition: usize,
-    /// How many batches it has had.
-    had: usize,
-    begun: bool,
-    /// Its own rows, where it shares none.
-    own: Option<SendableRecordBatchStream>,
-}
-
-impl Reader {
-    /// Begins to read what this place computes for itself, or what one computes for all.
-    fn begin(&mut self) -> Result<()> {
-        let mut head = locked(&self.common.head);
-        head.begun.insert(self.place);
-        let (apart, source) = (
-            head.apart,
-            head.source.get_or_insert_with(|| (self.place, Arc::clone(&self.child), Arc::clone(&self.context))),
-        );
-        let (place, plan, context) = (source.0, Arc::clone(&source.1), Arc::clone(&source.2));
-        drop(head);
-        if apart && place != self.place {
-            self.own = Some(self.child.execute(self.partition, Arc::clone(&self.context))?);
-        } else {
-            let mut part = locked(&self.part);
-            if part.rows.is_none() && part.end.is_none() {
-                part.rows = Some(plan.execute(self.partition, context)?);
-            }
-        }
-        self.begun = true;
-        Ok(())
-    }
-}
-
-impl Stream for Reader {
-    type Item = Result<RecordBatch>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let reader = &mut *self;
-        if !reader.begun
-            && let Err(error) = reader.begin()
-        {
-            return Poll::Ready(Some(Err(error)));
-        }
-        if let Some(own) = &mut reader.own {
-            return own.poll_next_unpin(context);
-        }
-        let mut part = locked(&reader.part);
-        let Some(place) = reader.had.checked_sub(part.before) else {
-            return Poll::Ready(Some(exec_err!("a part of a plan is read twice in one place")));
-        };
-        if let Some((batch, _)) = part.kept.get(place) {
-            let batch = batch.clone();
-            reader.had = reader.had.saturating_add(1);
-            part.passed(reader.place, reader.had, reader.common.places);
-            return Poll::Ready(Some(Ok(batch)));
-        }
-        if let Some(end) = &part.end {
-            return Poll::Ready(end.as_ref().map(|error| Err(DataFusionError::from(error))));
-        }
-        let waiting = Arc::clone(&part.waiting);
-        waiting.add(context.waker());
-        let wakes = waker(Arc::clone(&waiting));
-        let Some(rows) = &mut part.rows else { return Poll::Ready(None) };
-        let Poll::Ready(next) = rows.poll_next_unpin(&mut Context::from_waker(&wakes)) else { return Poll::Pending };
-        let next = next.transpose().and_then(|next| match next {
-            Some(batch) => reader.common.keep(&mut part, &batch).map(|()| Some(batch)),
-            None => Ok(None),
-        });
-        let answer = match next {
-            Ok(Some(batch)) => {
-                reader.had = reader.had.saturating_add(1);
-                part.passed(reader.place, reader.had, reader.common.places);
-                Some(Ok(batch))
-            }
-            Ok(None) => {
-                (part.rows, part.end) = (None, Some(None));
-                None
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                (part.rows, part.end) = (None, Some(Some(Arc::clone(&error))));
-                Some(Err(DataFusionError::from(&error)))
-            }
-        };
-        drop(part);
-        waiting.wake_others(context.waker());
-        Poll::Ready(answer)
-    }
-}
-
-impl RecordBatchStream for Reader {
-    fn schema(&self) -> SchemaRef {
-        self.child.schema()
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        // Its place wants nothing more of this partition.
-        let mut part = locked(&self.part);
-        part.passed(self.place, usize::MAX, self.common.places);
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
-    use datafusion::arrow::array::{ArrayRef, Int64Array};
+    use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
     use datafusion::arrow::util::pretty::pretty_format_batches;
+    use datafusion::common::DataFusionError;
     use datafusion::datasource::memory::MemorySourceConfig;
     use datafusion::execution::memory_pool::GreedyMemoryPool;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::physical_plan::collect;
     use datafusion::prelude::SessionContext;
-    use futures::TryStreamExt;
+    use futures::{StreamExt, TryStreamExt};
 
+    use super::shared::locked;
     use super::*;
 
     fn numbers(from: i64) -> RecordBatch {
@@ -502,13 +248,31 @@ mod tests {
         let sums = "WITH r AS (SELECT k, sum(v) AS s FROM t GROUP BY k)";
         for (query, count) in [
             ("SELECT k, s FROM r WHERE s = (SELECT max(s) FROM r)", 2),
-            ("SELECT a.k, b.s FROM r a JOIN r b ON a.k = b.k + 1", 2),
-            ("SELECT k FROM r UNION ALL SELECT s FROM r UNION ALL SELECT k + s FROM r", 3),
-            ("SELECT (SELECT max(s) FROM r) AS most, k FROM (SELECT k FROM r ORDER BY k LIMIT 2)", 2),
-            ("SELECT k FROM r WHERE k IN (SELECT k FROM r WHERE s > 100)", 2),
-            ("SELECT k FROM r WHERE s > 10 UNION ALL SELECT k FROM r WHERE s < 99999999 AND k > 2", 0),
+            ("SELECT a.s, b.s AS other FROM r a JOIN r b ON a.k = b.k + 1", 2),
+            ("SELECT s FROM r UNION ALL SELECT s + 1 FROM r UNION ALL SELECT k + s FROM r", 3),
+            ("SELECT (SELECT max(s) FROM r) AS most, s FROM (SELECT s FROM r ORDER BY s LIMIT 2)", 2),
+            ("SELECT s FROM r WHERE s IN (SELECT s FROM r)", 2),
+            (
+                ", o AS (SELECT k, sum(v) AS s FROM t WHERE v > 100 GROUP BY k) \
+                 SELECT (SELECT min(s) FROM r), (SELECT min(s) FROM o), (SELECT max(s) FROM r), (SELECT max(s) FROM o)",
+                4,
+            ),
+            ("SELECT s FROM r WHERE s > 10 UNION ALL SELECT s FROM r WHERE s < 99999999 AND k > 2", 0),
             ("SELECT k, s FROM r", 0),
-            ("SELECT n FROM (SELECT k, sum(v + random()) AS n FROM t GROUP BY k) WHERE k IN (SELECT 1)", 0),
+            (
+                "SELECT a.n, b.n AS other FROM \
+                 (SELECT k, count(*) AS n FROM t WHERE date_part('hour', CASE WHEN v > 1 THEN \
+                  arrow_cast('2024-01-01T12:00:00Z', 'Timestamp(Microsecond, Some(\"UTC\"))') END) = 12 GROUP BY k) a \
+                 LEFT JOIN (SELECT k, count(*) AS n FROM t WHERE date_part('hour', CASE WHEN v > 1 THEN \
+                  arrow_cast('2024-01-01T12:00:00Z', 'Timestamp(Microsecond, Some(\"+05:00\"))') END) = 12 GROUP BY k) b \
+                 ON a.k = b.k",
+                0,
+            ),
+            (
+                "SELECT a.n FROM (SELECT k, sum(v + random()) AS n FROM t GROUP BY k) a, \
+                 (SELECT k, sum(v + random()) AS n FROM t GROUP BY k) b WHERE a.n = b.n",
+                0,
+            ),
         ] {
             let sql = format!("{sums} {query}");
             let state = context.state();
@@ -541,7 +305,8 @@ mod tests {
         let schema = batches[0].schema();
         let common = Common::new(2);
         let place = |place| {
-            let child = MemorySourceConfig::try_new_exec(&[batches.clone()], Arc::clone(&schema), None).unwrap();
+            let child =
+                MemorySourceConfig::try_new_exec(std::slice::from_ref(&batches), Arc::clone(&schema), None).unwrap();
             Arc::new(OnceExec { place, child, common: Arc::clone(&common) })
         };
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(memory)));

@@ -11,7 +11,7 @@ use super::parameters::filled;
 use super::planning::Ready;
 use super::results::question;
 use super::tables::newest;
-use super::{Engine, Request, Values, failure, purpose};
+use super::{Engine, Request, Values, purpose};
 use crate::error::Error;
 use crate::observe::spanned;
 use crate::resolve::{Over, Resolver, Scanned};
@@ -38,7 +38,7 @@ pub(super) async fn recall(
     let made = match &kept.way {
         Way::Once => None,
         Way::Whole(manner, physical) => afresh(physical).map(|plan| (manner.clone(), plan, kept.question.clone())),
-        Way::Optimized(plan) => spanned("plan", None, once_more(engine, request, &kept, plan, &tables)).await?,
+        Way::Optimized(plan) => spanned("plan", None, once_more(engine, request, &kept, plan, &tables)).await,
     };
     let Some((manner, physical, question)) = made else { return Ok(None) };
     engine.again.count();
@@ -55,27 +55,24 @@ pub(super) async fn recall(
 }
 
 /// Makes an optimized plan physical once more, with the values and over the tables of this statement. `None` where it has
-/// to be planned from its text.
+/// to be planned from its text, which also tells what is wrong with it.
 async fn once_more(
     engine: &Engine,
     request: &Request,
     kept: &Kept,
     plan: &LogicalPlan,
     tables: &[Scanned],
-) -> Result<Option<Made>, Error> {
+) -> Option<Made> {
     let mut state = engine.base.clone();
     state.mark_start_execution();
-    let valued = !kept.names.is_empty();
-    let plan = over_tables(plan, tables).and_then(|plan| match &request.values {
-        Values::Row(batch, row) if valued => {
-            filled(plan, &kept.names, &kept.offered, (batch, *row)).and_then(|plan| folded(&state, plan))
-        }
-        _ => Ok(plan),
-    });
-    // What is wrong with it is told where it is planned from its text.
-    let Ok(plan) = plan else { return Ok(None) };
-    let finished = physical(&state, plan, tables.iter().map(|(_, _, table)| &table.provider), tables).await;
-    let finished = finished.map_err(|error| if valued { failure::valued(error) } else { error })?;
+    let mut plan = over_tables(plan, tables).ok()?;
+    if let Values::Row(batch, row) = &request.values
+        && !kept.names.is_empty()
+    {
+        plan = filled(plan, &kept.names, &kept.offered, (batch, *row)).ok()?;
+        plan = folded(&state, plan).ok()?;
+    }
+    let finished = physical(&state, plan, tables.iter().map(|(_, _, table)| &table.provider), tables).await.ok()?;
     let question = question(&finished.optimized, tables);
-    Ok(Some((finished.manner, finished.physical, question)))
+    Some((finished.manner, finished.physical, question))
 }

@@ -12,10 +12,13 @@
 //! what could change it is part of its key. Rows that are shown by a rule can hang on who asks, so that
 //! these are kept for that principal alone.
 //!
+//! Where a resource group limits what a statement may scan or compute, its people's statements neither find rows here nor leave
+//! any: an error of the limit that turns into rows would tell that somebody asked the same.
+//!
 //! Only where the contracts of all products that a statement reads say so (`polder.results: keep`): who asks for what was asked
 //! before has it sooner, and can tell.
 //!
-//! What it never does: it keeps nothing of a statement that was cut off, that calls what gives other values the next time, or
+//! What it never does: it keeps nothing of a statement that was cut off, that tells moments in zones of its own, that calls what gives other values the next time, or
 //! that reads what has no stamp (see `resolve::stamp`); and it holds no more than it may, those that come included.
 
 use std::collections::HashMap;
@@ -25,11 +28,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlan;
 use polder_catalog::principal::Principal;
 
-use super::again::detached;
+use super::again::{COLUMN, detached, expressions, is_told_apart};
 use crate::resolve::{Scanned, Stamp};
 
 /// Which part of all one result may be.
@@ -38,7 +42,7 @@ const EACH: usize = 16;
 /// What is computed of the same words over different grants is kept so many times.
 const GRANTS: usize = 8;
 
-/// What a result holds beside its rows, roughly.
+/// What a result holds beside its rows and what was asked, roughly.
 const RESULT: usize = 16 << 10;
 
 /// The results that are kept.
@@ -58,6 +62,9 @@ struct Kept {
     epoch: u64,
 }
 
+/// The name under which a table is scanned, that of its product, and what it was.
+type Read = (TableReference, String, Stamp);
+
 /// What was asked.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Question {
@@ -69,7 +76,7 @@ struct Question {
 }
 
 struct Answer {
-    tables: Vec<(TableReference, Stamp)>,
+    tables: Vec<Read>,
     batches: Arc<Vec<RecordBatch>>,
     weight: usize,
     used: Instant,
@@ -79,7 +86,9 @@ struct Answer {
 pub(super) struct Slot {
     results: Arc<Results>,
     question: Arc<Question>,
-    tables: Vec<(TableReference, Stamp)>,
+    tables: Vec<Read>,
+    /// What is held beside the rows.
+    held: usize,
 }
 
 /// The rows of a statement as they come.
@@ -92,7 +101,8 @@ pub(super) struct Coming {
 /// What a statement asks of its tables by this optimized plan, which has its values, if its rows may be kept.
 pub(super) fn question(plan: &LogicalPlan, tables: &[Scanned]) -> Option<LogicalPlan> {
     let keeps = |(_, _, table): &Scanned| table.stamp.as_ref().is_some_and(Stamp::keeps_results);
-    (!tables.is_empty() && tables.iter().all(keeps)).then(|| detached(plan, tables).ok())?
+    let is_kept = !tables.is_empty() && tables.iter().all(keeps) && is_told_apart(plan).unwrap_or(false);
+    is_kept.then(|| detached(plan, tables).ok())?
 }
 
 impl fmt::Debug for Results {
@@ -150,13 +160,15 @@ impl Results {
         }
         let stamped = |(scan, _, table): &Scanned| {
             let stamp = table.stamp.clone().filter(Stamp::keeps_results)?;
-            Some((scan.clone(), stamp))
+            Some((scan.clone(), table.pin_name(), stamp))
         };
-        let stamps: Vec<(TableReference, Stamp)> = tables.iter().map(stamped).collect::<Option<_>>()?;
-        let is_everybodys = stamps.iter().all(|(_, stamp)| stamp.is_everybodys());
-        let principal = (!is_everybodys).then(|| principal.clone());
+        let tables: Vec<Read> = tables.iter().map(stamped).collect::<Option<_>>()?;
+        let stamps = || tables.iter().map(|(.., stamp)| stamp);
+        let columns: usize = stamps().map(Stamp::columns).sum();
+        let held = expressions(&plan).ok()?.saturating_add(RESULT + columns * COLUMN);
+        let principal = (!stamps().all(Stamp::is_everybodys)).then(|| principal.clone());
         let question = Arc::new(Question { epoch, principal, plan });
-        Some(Slot { results: Arc::clone(self), question, tables: stamps })
+        (held <= self.most / EACH).then(|| Slot { results: Arc::clone(self), question, tables, held })
     }
 
     /// Forgets all results of epochs before this one.
@@ -186,11 +198,13 @@ impl Results {
 }
 
 impl Slot {
-    /// The rows that are kept.
-    pub(super) fn found(&self) -> Option<Arc<Vec<RecordBatch>>> {
+    /// The rows that are kept, if they can be told in these columns.
+    pub(super) fn found(&self, columns: &Schema) -> Option<Arc<Vec<RecordBatch>>> {
         let mut kept = self.results.kept();
         let answers = kept.results.get_mut(&self.question)?;
-        let answer = answers.iter_mut().find(|answer| answer.tables == self.tables)?;
+        let fits = |batch: &RecordBatch| columns.contains(&batch.schema());
+        let fit = |answer: &&mut Answer| answer.tables == self.tables && answer.batches.iter().all(fits);
+        let answer = answers.iter_mut().find(fit)?;
         answer.used = Instant::now();
         self.results.used.fetch_add(1, Ordering::Relaxed);
         Some(Arc::clone(&answer.batches))
@@ -216,7 +230,7 @@ impl Coming {
 
     /// Keeps the rows, all of which came.
     pub(super) fn whole(mut self) {
-        let (results, weight) = (Arc::clone(&self.slot.results), self.weight.saturating_add(RESULT));
+        let (results, weight) = (Arc::clone(&self.slot.results), self.weight.saturating_add(self.slot.held));
         let batches = Arc::new(std::mem::take(&mut self.batches));
         let tables = std::mem::take(&mut self.slot.tables);
         let mut kept = results.kept();
@@ -258,7 +272,7 @@ mod tests {
     fn slot(results: &Arc<Results>, epoch: u64, number: i64) -> Slot {
         let plan = LogicalPlanBuilder::values(vec![vec![lit(number)]]).unwrap().build().unwrap();
         let question = Arc::new(Question { epoch, principal: None, plan });
-        Slot { results: Arc::clone(results), question, tables: Vec::new() }
+        Slot { results: Arc::clone(results), question, tables: Vec::new(), held: RESULT }
     }
 
     fn batch(rows: i64) -> RecordBatch {
@@ -277,17 +291,20 @@ mod tests {
     #[test]
     fn results_stay_within_their_bound_and_the_one_goes_that_was_asked_for_longest_ago() {
         let results = Results::new(1 << 20);
-        let fit = i64::try_from((1 << 20) / (RESULT + 8000)).unwrap();
+        let fit = i64::try_from((1 << 20) / (RESULT + batch(1000).get_array_memory_size())).unwrap();
         for number in 0..fit {
             assert!(keep(&results, 1, number));
         }
-        assert_eq!(slot(&results, 1, 0).found().unwrap().first(), Some(&batch(1000)));
+        assert_eq!(slot(&results, 1, 0).found(&batch(0).schema()).unwrap().first(), Some(&batch(1000)));
         for number in fit..fit + 5 {
             assert!(keep(&results, 1, number));
         }
         assert!(results.kept().weight <= 1 << 20 && held(&results).1 == 0);
-        assert!(slot(&results, 1, 0).found().is_some() && slot(&results, 1, 1).found().is_none());
-        assert!(slot(&results, 2, 0).found().is_none(), "another mesh");
+        assert!(
+            slot(&results, 1, 0).found(&batch(0).schema()).is_some()
+                && slot(&results, 1, 1).found(&batch(0).schema()).is_none()
+        );
+        assert!(slot(&results, 2, 0).found(&batch(0).schema()).is_none(), "another mesh");
         results.forget(2);
         assert_eq!((held(&results), results.kept().weight), ((0, 0), 0));
         assert!(keep(&results, 1, 0), "and one that began before");
@@ -302,6 +319,12 @@ mod tests {
         assert_eq!(many.iter().filter(|coming| coming.is_some()).count(), 4, "no more than a quarter comes at once");
         drop(many);
         assert_eq!(held(&results), (0, 0));
+        let asked = |bytes: usize| {
+            let text = LogicalPlanBuilder::values(vec![vec![lit("x".repeat(bytes))]]).unwrap().build().unwrap();
+            results.slot(1, &crate::served::anonymous(), text, &[])
+        };
+        assert!(asked(10_000).unwrap().held > RESULT + 20_000, "what was asked is held too");
+        assert!(asked(100_000).is_none());
         assert!(
             Results::new(0)
                 .slot(1, &crate::served::anonymous(), slot(&results, 1, 0).question.plan.clone(), &[])

@@ -119,6 +119,10 @@ impl Sieve {
         if !(2..=MOST).contains(&conditions.len()) || !conditions.iter().all(is_steady) {
             return Ok(None);
         }
+        // What is equal to a value comes in an order that plans above rely on, and that only the conditions tell.
+        if filter.properties().output_ordering().is_some() {
+            return Ok(None);
+        }
         let rows = filter.input().partition_statistics(None)?.num_rows;
         if rows.get_value().is_some_and(|rows| *rows < ROWS) {
             return Ok(None);
@@ -295,7 +299,7 @@ mod tests {
             ("n > 500", 0),
         ] {
             let plain = plan(&context, condition).await;
-            let sieved = sieved(Arc::clone(&plain)).unwrap();
+            let sieved = sieved(plan(&context, condition).await).unwrap();
             assert_eq!(sieves(&sieved), count, "{condition}");
             let rows = async |plan| collect(plan, context.task_ctx()).await.map_err(|error| error.to_string());
             let told = |rows: &[RecordBatch]| pretty_format_batches(rows).unwrap().to_string();

@@ -103,7 +103,8 @@ async fn run(path: &Path) -> Vec<String> {
             }
         };
         // By the plan that was kept, if it was one that can be.
-        if matches!(kind, Kind::Query | Kind::Sorted) {
+        let changes = ["mesh.", "now()", "random()", "uuid()", "current_"].iter().any(|part| sql.contains(part));
+        if matches!(kind, Kind::Query | Kind::Sorted) && !changes {
             match answer(remote, kind, &sql).await {
                 Ok(again) if again == found => {}
                 again => {

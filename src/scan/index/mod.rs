@@ -50,12 +50,14 @@ pub(super) struct FileIndex {
     manifests: Vec<Arc<DataManifest>>,
 }
 
+/// The facts that were asked for, by the ids and types of their fields: whoever scans asks for the same ones several times.
+type Remembered = Arc<Mutex<HashMap<(i32, DataType), Arc<Facts>>>>;
+
 /// Some of an index's files, in its order.
 #[derive(Debug, Clone)]
 pub(super) struct Chosen<'a> {
     parts: Vec<Part<'a>>,
-    /// The facts that were asked for, by the ids and types of their fields: whoever scans asks for the same ones several times.
-    told: Arc<Mutex<HashMap<(i32, DataType), Arc<Facts>>>>,
+    told: Remembered,
 }
 
 /// The files that are chosen from one manifest: some rows, or all.
