@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare.py -> tables + mesh -> make: variants with deletes, a table of 100 000 files
-//!            -> tpch | tpcds | deletes | planning | decide | small | wire -> JSON lines on stdout, a Markdown report on stderr or in a file
+//!            -> tpch | tpcds | deletes | planning | decide | small | stages | wire -> JSON lines on stdout, a Markdown report on stderr or in a file
 //! ```
 //!
 //! Only ratios inside one run mean anything: all arms are one build, and the machine may be busy. A ratio is one of
@@ -25,6 +25,8 @@ mod planning;
 mod queries;
 mod report;
 mod small;
+#[cfg(feature = "counted")]
+mod stages;
 mod tables;
 #[path = "../../catalog/src/tests/vast.rs"]
 mod vast;
@@ -36,6 +38,7 @@ use clap::{Parser, Subcommand};
 use queries::Workload;
 
 /// What the product allocates with.
+#[cfg(not(feature = "counted"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -80,6 +83,9 @@ enum What {
     Decide(decide::Options),
     /// Small statements, which are planning for the most part
     Small(small::Options),
+    /// What each stage of a statement's way allocates, held against the figures that are committed
+    #[cfg(feature = "counted")]
+    Stages(stages::Options),
     /// What Flight SQL costs beside the engine without it, and beside a copy of bytes
     Wire(wire::Options),
     /// The plan that an arm makes of a query
@@ -124,6 +130,8 @@ async fn run(arguments: Arguments) -> Result<()> {
         What::Planning => planning::run(&setting).await?,
         What::Decide(options) => decide::run(&setting, &options)?,
         What::Small(options) => small::run(&setting, &options).await?,
+        #[cfg(feature = "counted")]
+        What::Stages(options) => stages::run(&setting, &options).await?,
         What::Wire(options) => wire::run(&setting, &options).await?,
     };
     match arguments.report {

@@ -9,7 +9,7 @@ use datafusion::arrow::util::pretty::pretty_format_batches;
 use crate::Result;
 use crate::answer::Answer;
 use crate::arms::{Arm, Ready};
-use crate::measure::once;
+use crate::measure::{memory, once};
 use crate::peer::Peer;
 use crate::report::Turns;
 use crate::tables::Setting;
@@ -119,7 +119,11 @@ pub(crate) async fn run(setting: &Setting, workload: Workload, options: &Options
         }
     }
     let state = if options.cold { "cold" } else { "warm" };
-    Ok(turns.table(&format!("{}, {state}, {} rounds", workload.title(), setting.rounds)))
+    let table = turns.table(&format!("{}, {state}, {} rounds", workload.title(), setting.rounds));
+    Ok(format!(
+        "{table}\nThis process held {:.0} MiB at most, all arms together.\n",
+        memory().1 as f64 / f64::from(1 << 20)
+    ))
 }
 
 /// Asks every arm, and gives what they agree on.
