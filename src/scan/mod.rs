@@ -16,6 +16,7 @@ mod codec;
 mod columns;
 mod defaults;
 mod deletes;
+mod distinct;
 mod entry;
 mod error;
 mod faults;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
 use datafusion::common::{
     Constraints, DFSchema, DataFusionError, Result as DfResult, ScalarValue, Statistics, not_impl_err,
 };
@@ -157,8 +159,26 @@ impl IcebergScan {
     /// What is known of all its rows, and of the columns at these places.
     pub fn figures(&self, columns: &[usize]) -> Option<Statistics> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = || Some(self.believed(self.files.all().statistics(&self.asked(), columns).ok()?));
-        told.entry(columns.to_vec()).or_insert_with(found).clone()
+        told.entry(columns.to_vec()).or_insert_with(|| self.find(columns).ok()).clone()
+    }
+
+    fn find(&self, columns: &[usize]) -> DfResult<Statistics> {
+        let (all, asked, metadata) = (self.files.all(), self.asked(), self.open.table.metadata());
+        let mut statistics = self.believed(all.statistics(&asked, columns)?);
+        let rows = statistics.num_rows.get_value().copied().unwrap_or(usize::MAX);
+        for column in columns {
+            let (Some(field), Some(into)) = (asked.ids.get(*column), statistics.column_statistics.get_mut(*column))
+            else {
+                continue;
+            };
+            let counted = self.snapshot.and_then(|snapshot| distinct::counted(metadata, snapshot, *field, rows));
+            // A row that was deleted may stand in its file beside the one that replaces it.
+            let thrown =
+                if counted.is_none() && self.deletes.is_empty() { all.occupied(&asked, *column)? } else { None };
+            let count = counted.or_else(|| distinct::thrown(thrown?));
+            into.distinct_count = count.map_or(Precision::Absent, Precision::Inexact);
+        }
+        Ok(statistics)
     }
 
     /// The columns' arrow schema.

@@ -23,6 +23,7 @@ mod columns;
 pub(super) mod commit;
 mod damage;
 mod deletes;
+mod distinct;
 mod evolution;
 mod foreign;
 mod histories;

@@ -37,6 +37,7 @@ use list::Listed;
 use manifest::{DataManifest, DeleteEntry, DeleteManifest, Foreign, Frame};
 pub(super) use manifest::{Told, ToldColumn};
 use statistics::Facts;
+pub(super) use statistics::Occupied;
 
 /// The id of a field that no manifest knows anything of.
 pub(super) const UNKNOWN: i32 = -1;

@@ -10,8 +10,8 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, PoisonError};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, UInt64Array, new_null_array};
-use datafusion::arrow::compute::{SortOptions, concat, filter, nullif, sort_to_indices, take};
-use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, UInt64Type};
+use datafusion::arrow::compute::{SortOptions, cast, concat, filter, nullif, sort_to_indices, take};
+use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, UInt64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Result, ScalarValue, Statistics};
@@ -257,6 +257,18 @@ fn is_exact(of: &DataType) -> bool {
     !is_float(of) && !matches!(of, DataType::Utf8 | DataType::Binary | DataType::FixedSizeBinary(_))
 }
 
+/// How values lie between their bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::scan) struct Occupied {
+    /// Rows with a value.
+    pub(in crate::scan) rows: u64,
+    /// The values that there are from the least to the greatest.
+    pub(in crate::scan) span: u64,
+    /// Whether some value must stand more than once: all together, or a file, have more rows than values between their
+    /// bounds.
+    pub(in crate::scan) crowded: bool,
+}
+
 impl Chosen<'_> {
     /// What is known about one column.
     pub(super) fn facts(&self, field: i32, of: &DataType, purpose: Purpose) -> Result<Facts> {
@@ -331,6 +343,36 @@ impl Chosen<'_> {
             into.byte_size = self.byte_size(field, of, statistics.num_rows);
         }
         Ok(statistics)
+    }
+
+    /// How the values of a column of numbers or days lie between its bounds, if all files tell.
+    pub(in crate::scan) fn occupied(&self, asked: &Asked<'_>, column: usize) -> Result<Option<Occupied>> {
+        let Some((field, of)) = asked.get(column).filter(|(_, of)| of.is_integer() || **of == DataType::Date32) else {
+            return Ok(None);
+        };
+        let (facts, rows) = (self.told(field, of)?, self.row_counts()?);
+        let (min, max) = (cast(&facts.min, &DataType::Int64)?, cast(&facts.max, &DataType::Int64)?);
+        let (min, max) = (min.as_primitive::<Int64Type>(), max.as_primitive::<Int64Type>());
+        let mut all: Option<(i64, i64)> = None;
+        let mut found = Occupied { rows: 0, span: 0, crowded: false };
+        let span = |(low, high): (i64, i64)| high.abs_diff(low).saturating_add(1);
+        for (row, rows) in rows.values().iter().enumerate() {
+            let Some(rows) = facts.null_count(row).map(|nulls| rows.saturating_sub(nulls)) else { return Ok(None) };
+            if rows == 0 {
+                continue;
+            }
+            if min.is_null(row) || max.is_null(row) {
+                return Ok(None);
+            }
+            let (low, high) = (min.value(row), max.value(row));
+            found.rows = found.rows.saturating_add(rows);
+            found.crowded |= rows > span((low, high));
+            all = Some(all.map_or((low, high), |(least, most)| (least.min(low), most.max(high))));
+        }
+        let Some(all) = all else { return Ok(None) };
+        found.span = span(all);
+        found.crowded |= found.rows > found.span;
+        Ok(Some(found))
     }
 
     /// The columns among `needed` that may hold NaN. Parquet's own statistics leave NaN out, DataFusion prunes by them all

@@ -207,7 +207,8 @@ fn of_column(known: &ColumnStatistics, kind: &DataType, rows: f64) -> Known {
     let counted = known.distinct_count.get_value().map(|count| (*count as f64).max(1.0));
     let flags = (*kind == DataType::Boolean).then_some(2.0);
     let nulls = known.null_count.get_value().map(|nulls| (*nulls as f64 / rows.max(1.0)).clamp(0.0, 1.0));
-    let distinct = counted.or(span).or(flags).map(|most: f64| most.min(rows.max(1.0)));
+    let most = [counted, span, flags].into_iter().flatten().reduce(f64::min);
+    let distinct = most.map(|most| most.min(rows.max(1.0)));
     Known { distinct, span, low, high, nulls }
 }
 

@@ -180,6 +180,26 @@ async fn a_semi_join_comes_before_the_joins() {
 }
 
 #[tokio::test]
+async fn what_nearly_fills_its_bounds_is_no_key_if_values_are_known_to_repeat() {
+    let sql = "SELECT * FROM customers, orders, lines WHERE c = o_customer AND o = l \
+         AND o IN (SELECT l FROM lines GROUP BY l HAVING sum(l_amount) > 300)";
+    for (distinct, is_better) in [(Precision::Absent, false), (Precision::Inexact(37_900_000), true)] {
+        let context = context(rules());
+        let mut lines = said(59_986_052, &[60_000_000, 50]);
+        lines.column_statistics[0].distinct_count = distinct;
+        for (name, columns, said) in [
+            ("customers", ["c", "c_nation"], said(1_500_000, &[1_500_000, 25])),
+            ("orders", ["o", "o_customer"], said(15_000_000, &[60_000_000, 1_500_000])),
+            ("lines", ["l", "l_amount"], lines),
+        ] {
+            context.register_table(name, table(&columns, &[], Some(said))).unwrap();
+        }
+        let plan = plan(&context, sql).await;
+        assert_eq!(order(&plan).contains("(orders in lines)"), is_better, "{}", plan.display_indent());
+    }
+}
+
+#[tokio::test]
 async fn groups_that_a_join_leaves_out_are_not_made() {
     let less = |than: &str| {
         format!("SELECT sum(l_amount) FROM lines, orders WHERE o = l AND o_customer = 7 AND l_amount < ({than})")
