@@ -36,10 +36,10 @@ use crate::observe::{Observer, Statement, Trace, under};
 use crate::resolve::{Flaw, Resolver, Seen, Use, survey};
 use crate::served::{Served, Serving, anonymous};
 
-/// Executing threads for each partition that a query may have. An operator can compute for seconds between two points at
-/// which it can be stopped and holds its thread meanwhile; the spare ones keep other queries going. Planning has fewer: plans
-/// are walked by recursion, and a thread keeps the stack that it once took.
-const SPARE: usize = 4;
+/// Crews of as many executing threads as a query may have partitions. An operator can compute for seconds between two points
+/// at which it can be stopped and holds its thread meanwhile; the other crews keep other queries going. Planning has one
+/// with fewer: plans are walked by recursion, and a thread keeps the stack that it once took.
+const CREWS: usize = 4;
 
 /// The most that queries may spill, in bytes; DataFusion's own default is 100 GB.
 const SPILL: u64 = 20 << 30;
@@ -108,8 +108,8 @@ impl Engine {
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let threads = options.threads.unwrap_or(cores).max(1);
         let spared = threads.div_ceil(2);
-        let planning = Threads::start("polder-plan", threads + spared, threads)?;
-        let execution = Threads::start("polder-query", threads * SPARE, threads)?;
+        let planning = Threads::start("polder-plan", 1, threads + spared, threads)?;
+        let execution = Threads::start("polder-query", CREWS, threads, threads)?;
 
         let lake = Arc::new(Lake::new(options.lake)?);
         count_processors();

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn no_rule_is_begun_for_what_nobody_wants() {
         let state = ruled(SessionStateBuilder::new().with_default_features()).build();
-        let threads = Threads::start("test", 1, 1).unwrap();
+        let threads = Threads::start("test", 1, 1, 1).unwrap();
         let (begun, begins) = mpsc::channel();
         let (told, tells) = mpsc::channel();
         let work = threads.spawn(async move {
