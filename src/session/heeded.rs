@@ -28,7 +28,7 @@ pub(super) fn ruled(builder: SessionStateBuilder) -> SessionStateBuilder {
     let whole: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(recursion::Whole);
     let analyzers = std::iter::once(whole).chain(Analyzer::new().rules).map(|rule| Arc::new(Heeded(rule)) as _);
     let optimizers = joins::rules().into_iter().map(|rule| Arc::new(Heeded(rule)) as _);
-    let physical = namesakes::rules().into_iter().map(|rule| Arc::new(Heeded(rule)) as _);
+    let physical = joins::physical(namesakes::rules()).into_iter().map(|rule| Arc::new(Heeded(rule)) as _);
     builder
         .with_analyzer_rules(analyzers.collect())
         .with_optimizer_rules(optimizers.collect())

@@ -28,6 +28,7 @@
 //! it leaves it alone. [`Crossless`] keeps `eliminate_cross_join` from ordering it back.
 
 mod figures;
+mod held;
 mod narrow;
 mod order;
 mod share;
@@ -47,6 +48,8 @@ use datafusion::optimizer::eliminate_group_by_constant::EliminateGroupByConstant
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::join_selection::JoinSelection;
 
 pub(super) use tree::asks;
 
@@ -55,6 +58,8 @@ use figures::{Figures, figures, found, places};
 use order::{Class, Condition, Graph, Order, Set, bit};
 use share::{ANY, EQUAL};
 use tree::{Tree, Written, is_part};
+
+type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
 /// How many times cheaper another order must be.
 const GAIN: f64 = 2.0;
@@ -76,6 +81,14 @@ pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     // By then filters are where they belong, and only columns that are needed are left.
     rules.push(Arc::new(narrow::Narrow));
     rules.push(Arc::new(Joins));
+    rules
+}
+
+/// Rules for physical plans with ours among them.
+pub(super) fn physical(mut rules: Vec<Rule>) -> Vec<Rule> {
+    // As soon as DataFusion has chosen sides, and before rows are handed around for them.
+    let at = rules.iter().position(|rule| rule.name() == JoinSelection::new().name());
+    rules.insert(at.map_or(0, |at| at.saturating_add(1)), Arc::new(held::Held));
     rules
 }
 

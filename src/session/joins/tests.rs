@@ -13,7 +13,8 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::TableType;
 use datafusion::optimizer::OptimizerContext;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::*;
@@ -196,6 +197,30 @@ async fn what_nearly_fills_its_bounds_is_no_key_if_values_are_known_to_repeat() 
         }
         let plan = plan(&context, sql).await;
         assert_eq!(order(&plan).contains("(orders in lines)"), is_better, "{}", plan.display_indent());
+    }
+}
+
+#[tokio::test]
+async fn a_side_is_held_whole_if_each_thread_has_as_many_rows_on_the_other() {
+    let numbers = |count: i64| (0..count).map(|n| vec![Some(n % 7)]).collect::<Vec<_>>();
+    for (threads, left, right, mode) in
+        [(2, 10, 20, "CollectLeft"), (2, 10, 19, "Partitioned"), (4, 10, 39, "Partitioned"), (4, 10, 40, "CollectLeft")]
+    {
+        let mut config = SessionConfig::new().with_target_partitions(threads);
+        // What DataFusion holds whole by itself.
+        config.options_mut().optimizer.hash_join_single_partition_threshold = 0;
+        config.options_mut().optimizer.hash_join_single_partition_threshold_rows = 0;
+        let state = SessionStateBuilder::new().with_config(config).with_default_features();
+        let state = state.with_physical_optimizer_rules(physical(PhysicalOptimizer::new().rules));
+        let context = SessionContext::new_with_state(state.build());
+        context.register_table("l", table(&["a"], &numbers(left), None)).unwrap();
+        context.register_table("r", table(&["b"], &numbers(right), None)).unwrap();
+        let joined = context.sql("SELECT a, b FROM l JOIN r ON a = b").await.unwrap();
+        let plan = joined.clone().create_physical_plan().await.unwrap();
+        let text = displayable(plan.as_ref()).indent(false).to_string();
+        assert!(text.contains(&format!("mode={mode}")), "{threads} threads, {left} and {right}: {text}");
+        let pairs = numbers(left).iter().map(|a| numbers(right).iter().filter(|b| a == *b).count()).sum::<usize>();
+        assert_eq!(joined.count().await.unwrap(), pairs);
     }
 }
 
