@@ -8,6 +8,7 @@ mod demands;
 mod domain;
 mod error;
 mod health;
+mod io;
 mod local;
 pub mod memory;
 pub mod metadata;

@@ -20,6 +20,9 @@ const SKETCH: &str = "apache-datasketches-theta-v1";
 /// wrong by less than a twentieth in all but one of a thousand columns.
 const ALL: f64 = 0.95;
 
+/// How many times as many rows there may be since. What was counted in a small part tells little of the whole.
+const GROWN: usize = 4;
+
 /// The values that were counted in a column when `snapshot`, or one that it stands on, was analyzed. `rows` is how many there
 /// are now.
 pub(super) fn counted(metadata: &TableMetadata, snapshot: i64, field: i32, rows: usize) -> Option<usize> {
@@ -32,7 +35,8 @@ pub(super) fn counted(metadata: &TableMetadata, snapshot: i64, field: i32, rows:
         let here = at?;
         let blobs = metadata.statistics_for_snapshot(here.snapshot_id()).map(|file| file.blob_metadata.as_slice());
         if let Some(count) = blobs.unwrap_or_default().iter().find_map(|blob| of_blob(blob, field)) {
-            let were_all = total(here).is_some_and(|total| count as f64 >= total as f64 * ALL);
+            let total = total(here).filter(|total| *total > 0 && *total >= rows / GROWN)?;
+            let were_all = count as f64 >= total as f64 * ALL;
             return Some(if were_all { rows } else { count.min(rows) });
         }
         at = here.parent_snapshot_id().and_then(|parent| metadata.snapshot_by_id(parent));

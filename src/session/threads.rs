@@ -88,6 +88,15 @@ pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
     if TURN.with(|turn| turn.is_long()) { tokio::task::block_in_place(work) } else { work() }
 }
 
+/// A turn until it ends, by a panic too; with the turn that it is a part of.
+struct Begun(u64);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        TURN.with(|turn| turn.0.store(self.0, Ordering::Relaxed));
+    }
+}
+
 /// Work whose turns are known to be turns.
 struct Turns<F>(F);
 
@@ -95,10 +104,8 @@ impl<F: Future + Unpin> Future for Turns<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let before = TURN.with(|turn| turn.0.swap(now(), Ordering::Relaxed));
-        let polled = Pin::new(&mut self.0).poll(context);
-        TURN.with(|turn| turn.0.store(before, Ordering::Relaxed));
-        polled
+        let _turn = Begun(TURN.with(|turn| turn.0.swap(now(), Ordering::Relaxed)));
+        Pin::new(&mut self.0).poll(context)
     }
 }
 
@@ -281,7 +288,7 @@ impl Ender {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
@@ -316,9 +323,9 @@ mod tests {
             ends.recv().unwrap();
         });
         begins.recv().unwrap();
-        // The other crew has more work, and none of it has a turn.
-        let _others: Vec<_> = (0..3).map(|_| threads.spawn(std::future::pending::<()>()).unwrap()).collect();
         std::thread::sleep(Duration::from_millis(4 * TURN_OF));
+        // The other crew has more work, none of which has a turn.
+        let _others: Vec<_> = (0..3).map(|_| threads.spawn(std::future::pending::<()>()).unwrap()).collect();
         let _late: Vec<_> = (0..3)
             .map(|_| {
                 let (told, tells) = mpsc::channel();
@@ -343,5 +350,17 @@ mod tests {
         }
         let _again = spawn();
         assert_eq!(works(), [1, 1, 1], "who ends makes room");
+    }
+
+    #[test]
+    fn a_panic_ends_its_turn() {
+        let threads = Threads::start("test", 1, 1, 1).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let failed = threads.spawn(async { std::panic::resume_unwind(Box::new("a bug")) }).unwrap();
+        assert!(runtime.block_on(failed).is_err());
+        let _idle = threads.spawn(std::future::pending::<()>()).unwrap();
+        while threads.crews[0].load() != (false, 1, 0) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }

@@ -306,7 +306,7 @@ KILLERS = {
 
 # What DataFusion computes for seconds or minutes in a debug build between two points at which it can be ended: pairs of rows (its
 # issue 19358), and what groups keep, which is given on or spilled all at once, in copies that no pool is asked for. Its client
-# is told, and the spare threads keep others going.
+# is told, and the other crews of threads keep others going.
 SLOW = {
     "all triples": (f"SELECT count(*) FROM {CROSSED} CROSS JOIN {EVENTS} c WHERE a.value_eur + b.value_eur > c.value_eur", EITHER),
     "a few sketches of each group": (f"SELECT event_id, {listed('approx_distinct(nullif(dwell_ms,{}))', 3)} FROM {EVENTS} GROUP BY 1", EITHER),

@@ -10,6 +10,7 @@ use reqwest::{Client, Request, StatusCode, redirect};
 
 use super::PATIENCE;
 use crate::lake::error::LakeError;
+use crate::lake::io;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// How often one request is sent that the catalog is too busy for.
@@ -39,6 +40,11 @@ pub(super) fn client(domain: &str, uri: &str) -> Result<Client, LakeError> {
 
 /// Sends a request and reads all of the answer, which has an end.
 pub(super) async fn body(domain: &str, http: &Client, request: Request, most: usize) -> Result<Sent, LakeError> {
+    let (domain, http) = (domain.to_owned(), http.clone());
+    io::apart(async move { whole(&domain, &http, request, most).await }).await
+}
+
+async fn whole(domain: &str, http: &Client, request: Request, most: usize) -> Result<Sent, LakeError> {
     let response = http.execute(request).await.map_err(|cause| unreachable(domain, cause))?;
     let (status, headers) = (response.status(), response.headers().clone());
     if let Some(later) = headers.get(RETRY_AFTER) {

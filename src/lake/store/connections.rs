@@ -8,11 +8,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::client::{HttpClient, HttpConnector};
+use object_store::client::{HttpClient, HttpConnector, SpawnService};
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
 use polder_catalog::mesh::{Setting, Storage};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, redirect};
+
+use crate::lake::io;
 
 /// How long and how often the stores of a domain are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +93,11 @@ impl Connections {
         // On this machine there is nothing between us.
         let client = if allow_http { client.no_proxy() } else { client };
         let failed = |source| object_store::Error::Generic { store: "HTTP", source: Box::new(source) };
-        client.build().map(HttpClient::new).map_err(failed)
+        let client = client.build().map_err(failed)?;
+        Ok(match io::threads() {
+            Some(threads) => HttpClient::new(SpawnService::new(client, threads.clone())),
+            None => HttpClient::new(client),
+        })
     }
 }
 

@@ -66,6 +66,12 @@ async fn what_was_counted_is_told_before_what_bounds_tell() {
     assert_eq!(told(&shop).await, [Inexact(1000), Inexact(301), Absent]);
     analyze(&shop, 0, SKETCH, &[(1, "940"), (3, "99999")]).await;
     assert_eq!(told(&shop).await, [Inexact(940), Inexact(301), Inexact(1000)]);
+    // What was counted when there was a small part of the rows tells nothing.
+    let shop = table().await;
+    analyze(&shop, 1, SKETCH, &[(1, "481")]).await;
+    let texts = texts(&["x"; 2000]);
+    shop.append("t", vec![longs((0..2000).map(|row| 8000 + row * 4)), longs(0..2000), texts]).await;
+    assert_eq!(told(&shop).await[0], Absent);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use crate::guard;
 /// What is known of a column.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Known {
-    /// The distinct values that it has at most, where no filter leaves any out.
+    /// The distinct values that it has, or may have at most, where no filter leaves any out.
     pub(super) distinct: Option<f64>,
     /// The values that there are between its bounds.
     pub(super) span: Option<f64>,

@@ -219,6 +219,10 @@ async fn a_side_is_held_whole_if_each_thread_has_as_many_rows_on_the_other() {
         let plan = joined.clone().create_physical_plan().await.unwrap();
         let text = displayable(plan.as_ref()).indent(false).to_string();
         assert!(text.contains(&format!("mode={mode}")), "{threads} threads, {left} and {right}: {text}");
+        let grouped = context.sql("SELECT a, b FROM l JOIN (SELECT b FROM r GROUP BY b) ON a = b").await.unwrap();
+        let plan = grouped.create_physical_plan().await.unwrap();
+        let text = displayable(plan.as_ref()).indent(false).to_string();
+        assert!(text.contains("mode=Partitioned"), "rows were handed around already: {text}");
         let pairs = numbers(left).iter().map(|a| numbers(right).iter().filter(|b| a == *b).count()).sum::<usize>();
         assert_eq!(joined.count().await.unwrap(), pairs);
     }
